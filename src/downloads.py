@@ -1,0 +1,57 @@
+"""Fetch one file from the network: whole, with its hash checked, or not at all. For archives and weights."""
+
+import hashlib
+import re
+from pathlib import Path
+from urllib.parse import urlparse
+
+from src.errors import UserError
+
+
+def sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def hash_in_name(url: str) -> str:
+    """The SHA-256 prefix that PyTorch puts into the names of its weights: `resnet18-f37072fd.pth` -> `f37072fd`.
+
+    Raises:
+        UserError: the name has none, so that nothing could be checked.
+    """
+    match = re.search(r"-([0-9a-f]{8,64})\.[a-z]+$", urlparse(url).path)
+    if match is None:
+        raise UserError(
+            f"{url}: its name must end in -<first 8 or more digits of its SHA-256>.pth, or nothing can be checked"
+        )
+    return match[1]
+
+
+def fetch(url: str, folder: Path, sha256_prefix: str) -> Path:
+    """The file of `url` in `folder`: used as it is when there (put by hand, or fetched before), else downloaded.
+
+    Downloaded under a temporary name, checked, then renamed, so that a broken transfer leaves nothing behind.
+
+    Raises:
+        UserError: the network fails, or the SHA-256 does not begin with `sha256_prefix`.
+    """
+    target = folder / Path(urlparse(url).path).name
+    if not target.exists():
+        from torch.hub import download_url_to_file  # torch takes seconds to import
+
+        try:
+            download_url_to_file(url, str(target), hash_prefix=sha256_prefix)
+        except RuntimeError as error:
+            raise UserError(f"{url}: {error}; nothing was kept, try again") from error
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "reason", None) or error
+            by_hand = f"put the file at {target} by hand, or run `make demo`, which needs no network"
+            raise UserError(f"{url} cannot be fetched ({reason}): {by_hand}") from error
+    elif not sha256(target).startswith(sha256_prefix):
+        raise UserError(
+            f"{target}: its SHA-256 does not begin with {sha256_prefix}; delete it, and it is fetched again"
+        )
+    return target

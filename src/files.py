@@ -1,0 +1,151 @@
+"""Every path of an artefact, and how each kind is read and written: whole or not at all."""
+
+import csv
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from src.errors import UserError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from torch import Tensor
+
+DATA, METRICS, PLOTS = Path("data"), Path("metrics"), Path("plots")
+
+IMAGE_INPUTS = DATA / "inputs" / "images.json"
+WEIGHT_INPUTS = DATA / "inputs" / "weights.json"
+RAW = DATA / "raw"
+SUBSET = DATA / "subset"
+RESNET_WEIGHTS = DATA / "weights" / "resnet.safetensors"
+CONVNEXT_WEIGHTS = DATA / "weights" / "convnext.safetensors"
+RESNET_CHECKPOINT = DATA / "checkpoints" / "resnet.safetensors"
+CONVNEXT_FEATURES = DATA / "features" / "convnext"
+RESNET_PREDICTIONS = DATA / "predictions" / "resnet.npz"
+CONVNEXT_PREDICTIONS = DATA / "predictions" / "convnext"
+FINETUNE_METRICS = METRICS / "finetune.json"
+EMBED_METRICS = METRICS / "embed.json"
+RESNET_METRICS = METRICS / "resnet.json"
+CONVNEXT_METRICS = METRICS / "convnext.json"
+COMPARE_METRICS = METRICS / "compare.json"
+RESNET_CURVES = PLOTS / "finetune_resnet"
+RESNET_PLOTS = PLOTS / "resnet"
+CONVNEXT_PLOTS = PLOTS / "convnext"
+COMPARE_PLOTS = PLOTS / "compare"
+
+
+def from_root(path: str | Path) -> Path:
+    """Where a path that a person wrote leads: relative ones start at the repository's root.
+
+    In queued and temporary experiments DVC runs in a copy without the untracked files, and names the repository
+    that the user is in by DVC_ROOT.
+    """
+    return Path(os.environ.get("DVC_ROOT", ".")) / Path(path).expanduser()
+
+
+def downloads() -> Path:
+    """The folder of archives and weights as they were fetched, or put by hand; every experiment shares it."""
+    folder = from_root(DATA / "downloads")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`; when the block ends well it is synced and takes the name `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")  # keeps the suffix, which names the format
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise UserError(f"{path} could not be written: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_folder(path: Path) -> str:
+    """An empty folder for a library that insists on naming the files itself."""
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(parents=True)
+    return str(path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Numbers are written as they are, one key to a line; NaN is refused, as JSON has none."""
+    with replacing(path) as temporary:
+        text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def write_array(path: Path, blocks: Iterable[np.ndarray], shape: Sequence[int], dtype: str) -> None:
+    """Fill one .npy file of `shape` from consecutive blocks of rows, without ever holding all of it in memory."""
+    with replacing(path) as temporary:
+        array = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=tuple(shape))
+        start = 0
+        for block in blocks:
+            array[start : start + len(block)] = block
+            start += len(block)
+        if start != len(array):
+            raise ValueError(f"{path}: {start} rows for an array of {len(array)}")
+        array.flush()
+
+
+def read_array(path: Path) -> np.ndarray:
+    """A read-only memory map: nothing is loaded before it is indexed."""
+    return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+def write_arrays(path: Path, **arrays: np.ndarray) -> None:
+    with replacing(path) as temporary:
+        np.savez(temporary, allow_pickle=False, **arrays)
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as archive:
+        return dict(archive)
+
+
+def write_tensors(path: Path, tensors: dict[str, "Tensor"], about: dict[str, Any]) -> None:
+    """Safetensors with `about` (the settings that made them) in its header."""
+    from safetensors.torch import save_file
+
+    with replacing(path) as temporary:
+        # One key: the order of several would differ from run to run, and with it the bytes.
+        header = {"about": json.dumps(about, sort_keys=True)}
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata=header)
+
+
+def read_tensors(path: Path) -> tuple[dict[str, "Tensor"], dict[str, Any]]:
+    """The tensors, on the CPU, and what was written about them."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        about = json.loads((file.metadata() or {}).get("about", "{}"))
+        return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118 - not a mapping
+
+
+def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """A CSV file that DVC draws."""
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(rows)
+
+
+def write_figure(path: Path, figure: "Figure") -> None:
+    """A PNG without the version and date that would change its bytes."""
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=150, metadata={"Software": None})

@@ -1,0 +1,120 @@
+"""Images in folders, `<root>/{train,test}/<class>/*`: what is there, whether it changed, and its pixels."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from src.downloads import sha256
+from src.errors import UserError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+SPLITS = ("train", "test")
+Listing = dict[str, dict[str, list[str]]]  # split -> class -> file names, sorted
+
+
+def class_names(root: Path) -> list[str]:
+    """The classes of a folder, in sorted order: label i is the i-th.
+
+    Raises:
+        UserError: there is no such folder, or train and test hold different classes.
+    """
+    found = {}
+    for split in SPLITS:
+        if not (root / split).is_dir():
+            raise UserError(
+                f"folder = {root}: there is no {split}/ in it; allowed is a root of train/<class>/* and test/<class>/*"
+            )
+        found[split] = sorted(
+            entry.name for entry in os.scandir(root / split) if entry.is_dir() and not entry.name.startswith(".")
+        )
+    if found["train"] != found["test"]:
+        odd = sorted(set(found["train"]) ^ set(found["test"]))
+        raise UserError(f"folder = {root}: train and test hold different classes ({', '.join(map(repr, odd[:5]))})")
+    return found["train"]
+
+
+def scan(root: Path) -> tuple[Listing, str]:
+    """The files of a folder, and a signature of their names, sizes and times that is cheap to compute.
+
+    Raises:
+        UserError: a class has no images.
+    """
+    listing: Listing = {}
+    signature = hashlib.sha256()
+    for split in SPLITS:
+        listing[split] = {}
+        for name in class_names(root):
+            entries = [e for e in os.scandir(root / split / name) if e.is_file() and not e.name.startswith(".")]
+            if not entries:
+                raise UserError(
+                    f"folder = {root}: class {name!r} has no images in {split}/; add some, or remove the class"
+                )
+            for entry in sorted(entries, key=lambda e: e.name):
+                status = entry.stat()
+                signature.update(f"{split}/{name}/{entry.name}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
+            listing[split][name] = sorted(entry.name for entry in entries)
+    return listing, signature.hexdigest()
+
+
+def paths(root: Path, listing: Listing, split: str) -> list[Path]:
+    """Every file of a split, class by class: the order of the raw arrays."""
+    return [root / split / name / file for name, names in listing[split].items() for file in names]
+
+
+def digest(root: Path, listing: Listing, signature: str, remembered: Path) -> str:
+    """A SHA-256 of what all files hold; the same on any machine.
+
+    The files are read only when `signature` differs from the one in the JSON file `remembered`.
+    """
+    known = json.loads(remembered.read_text()) if remembered.exists() else {}
+    if known.get("signature") == signature:
+        return known["digest"]
+    total = hashlib.sha256()
+    for split in SPLITS:
+        for path in paths(root, listing, split):
+            total.update(sha256(path).encode())
+    remembered.write_text(json.dumps({"signature": signature, "digest": total.hexdigest()}))
+    return total.hexdigest()
+
+
+def side(files: list[Path], max_side: int) -> int | None:
+    """None where all images have one size, else the side in pixels of the squares that they are cut to.
+
+    The median of the shorter sides, so that most images are neither enlarged nor much reduced; at most `max_side`.
+    """
+    sizes = [_open(path).size for path in files]  # (width, height), from the headers alone
+    if len(set(sizes)) == 1 and max(sizes[0]) <= max_side:
+        return None
+    return min(max_side, int(np.median([min(size) for size in sizes])))
+
+
+def decode(files: list[Path], square: int | None) -> Iterator[np.ndarray]:
+    """The images one by one, (1, H, W, 3) uint8: upright, RGB, and with `square` reduced and cut to that side."""
+    from PIL import Image, ImageOps
+
+    for path in files:
+        image = _open(path)
+        try:
+            upright = ImageOps.exif_transpose(image).convert("RGB")
+        except (OSError, ValueError, SyntaxError) as error:
+            raise UserError(f"folder: {path} cannot be read as an image ({error}); replace or remove it") from error
+        if square is not None:
+            upright = ImageOps.fit(upright, (square, square), Image.Resampling.BICUBIC)
+        yield np.asarray(upright)[None]  # (1, H, W, 3)
+
+
+def _open(path: Path) -> "Image.Image":
+    from PIL import Image
+
+    try:
+        return Image.open(path)
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        reason = "empty file" if path.stat().st_size == 0 else "not an image, or cut short"
+        raise UserError(f"folder: {path} cannot be read as an image ({reason}); replace or remove it") from error

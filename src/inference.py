@@ -1,0 +1,46 @@
+"""Run a network over images: logits of a classifier, features of a headless backbone."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from src.images import View, to_input
+
+BATCH = 256  # large enough to fill a device, small enough for 2 GB at 224 pixels
+
+
+def gather(images: np.ndarray, index: np.ndarray, device: torch.device) -> Tensor:
+    """The chosen images of a (memory-mapped) array (N, H, W, 3) uint8, as a tensor on the device."""
+    return torch.from_numpy(np.ascontiguousarray(images[index])).to(device)
+
+
+def batches(index: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, int]]:
+    """Cut an index into batches of one fixed size (the last one repeats its last entry), each with its true length.
+
+    Batch shapes that vary leak memory on MPS (pytorch#164299).
+    """
+    size = min(size, len(index))
+    for start in range(0, len(index), size):
+        part = index[start : start + size]
+        yield np.pad(part, (0, size - len(part)), mode="edge"), len(part)
+
+
+@torch.inference_mode()
+def outputs(
+    model: nn.Module, images: np.ndarray, index: np.ndarray, *, view: View, label: str = ""
+) -> Iterator[np.ndarray]:
+    """The network's outputs in evaluation mode, batch by batch: (b, D) float32, in the order of `index`.
+
+    Args:
+        images: (N, H, W, 3) uint8.
+        index: (n,) which of them.
+        label: names the progress bar; without it, or where nobody looks at a terminal, none is drawn.
+    """
+    model.eval()
+    device = next(model.parameters()).device
+    parts = list(batches(index, BATCH))
+    for part, count in tqdm(parts, label, unit="batch", leave=False, disable=None if label else True):
+        yield model(to_input(gather(images, part, device), view))[:count].float().cpu().numpy()

