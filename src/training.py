@@ -166,10 +166,9 @@ def evaluate(model: nn.Module, data: Data, view: View) -> tuple[float, float]:
 
 
 def cost(history: Sequence[Epoch]) -> dict[str, Any]:
-    """What training took: epochs, images, seconds without validation, and images per second of the median epoch."""
+    """What training took: images, seconds without validation, and images per second of the median epoch."""
     rates = [epoch.images / epoch.seconds for epoch in history]
     return {
-        "epochs": len(history),
         "images": sum(epoch.images for epoch in history),
         "seconds": sum(epoch.seconds for epoch in history),
         "images_per_second": statistics.median(rates),

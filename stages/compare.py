@@ -1,6 +1,7 @@
 """All arms on the same test images: a table, the differences with their intervals, and the report's own bar chart."""
 
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 
@@ -28,9 +29,10 @@ def main(settings: Settings) -> None:
     basic = compare.accuracies(*compare.first_classes(arms, labels, base), confidence=confidence)
     rng = seeds.generator(settings.seed, "bootstrap")
     ahead = compare.lead(arms, labels, confidence=confidence, resamples=settings.compare.resamples, rng=rng)
-    report = {"accuracy": found, "resnet_lead": ahead, "base_classes": basic}
-    nested = {part: {name: asdict(value) for name, value in values.items()} for part, values in report.items()}
-    files.write_json(files.COMPARE_METRICS, {"compare": {"n": len(labels), **nested}})
+    report: dict[str, Any] = {"n": len(labels), "resnet_lead": {name: asdict(value) for name, value in ahead.items()}}
+    report["base_classes"] = {name: value.value for name, value in basic.items()}
+    report["accuracy"] = [{"arm": name, **asdict(value)} for name, value in found.items()]
+    files.write_json(files.COMPARE_METRICS, {"compare": report})
 
     named = {titles[name]: value for name, value in found.items()}
     columns, rows = ("arm", "accuracy"), [(name, value.value) for name, value in named.items()]

@@ -14,7 +14,7 @@ def main(settings: Settings) -> None:
     train, test = (files.read_array(files.CONVNEXT_FEATURES / f"{split}.npy") for split in ("train", "test"))
     parts = train[subset["train_index"]], subset["train_labels"], train[subset["val_index"]], subset["val_labels"]
     features = readout.Features(*parts)
-    embed = files.read_json(files.EMBED_METRICS)["embed"]
+    embed = files.read_json(files.EMBED_METRICS)["embed_convnext"]
     report = {}
     for name in settings.frozen.readouts:
         start = time.perf_counter()

@@ -35,7 +35,10 @@ def main(settings: Settings) -> None:
     curves = plots.curves(about["history"], about["epoch"], title)
     files.write_figure(files.RESNET_PLOTS / "pictures" / "curves.png", curves)
     found |= {"parameters": models.parameters(model), "macs": models.macs(model, view.size)}
-    found |= {"train_seconds": files.read_json(files.FINETUNE_METRICS)["finetune"]["seconds"], "seconds": seconds}
+    found |= {
+        "train_seconds": files.read_json(files.FINETUNE_METRICS)["finetune_resnet"]["seconds"],
+        "seconds": seconds,
+    }
     found |= {"images_per_second": len(logits) / seconds, "environment": [runtime.environment(device)]}
     files.write_json(files.RESNET_METRICS, {"resnet": found})
     print(f"resnet: accuracy {found['accuracy']:.4f} on {found['n']:,} test images")
