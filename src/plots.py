@@ -91,10 +91,9 @@ def accuracies(arms: Mapping[str, "Interval"], title: str, chance: float) -> Fig
         axes.barh(position, found.value, xerr=spread, color=COLOURS[position % len(COLOURS)], height=0.6, capsize=3)
         axes.text(min(found.high, 1) + 0.015, position, f"{found.value:.1%}", va="center")
     axes.axvline(chance, color="0.4", linestyle=":", linewidth=1)
-    axes.text(chance, -0.62, " chance", color="0.4", fontsize=8, ha="left", va="center")
+    axes.text(chance, len(arms) - 0.55, " chance", color="0.4", fontsize=8, va="center")
     axes.set_yticks(range(len(arms)), list(arms))
-    axes.invert_yaxis()
-    axes.set(title=title, xlabel="accuracy on the test images", xlim=(0, 1.1))
+    axes.set(title=title, xlabel="accuracy on the test images", xlim=(0, 1.1), ylim=(len(arms) - 0.4, -0.5))
     axes.set_xticks(np.linspace(0, 1, 6))
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     return figure

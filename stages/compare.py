@@ -31,7 +31,7 @@ def main(settings: Settings) -> None:
     ahead = compare.lead(arms, labels, confidence=confidence, resamples=settings.compare.resamples, rng=rng)
     report: dict[str, Any] = {"n": len(labels), "resnet_lead": {name: asdict(value) for name, value in ahead.items()}}
     report["base_classes"] = {name: value.value for name, value in basic.items()}
-    report["accuracy"] = [{"arm": name, **asdict(value)} for name, value in found.items()]
+    report["accuracy"] = [{"arm": name, "title": titles[name], **asdict(value)} for name, value in found.items()]
     files.write_json(files.COMPARE_METRICS, {"compare": report})
 
     named = {titles[name]: value for name, value in found.items()}
