@@ -14,7 +14,10 @@ def build(arch: str, outputs: int, seed: int) -> nn.Module:
         if arch.startswith("efficientnet_lite"):
             from efficientnet_lite_pytorch import EfficientNet
 
-            return EfficientNet.from_name(arch.replace("_", "-"), num_classes=outputs)
+            # Its running statistics were set to follow slowly, over ImageNet's many steps; fine-tuning has hundreds, so
+            # they follow as torchvision's do (PyTorch's momentum 0.1 is 0.9 here).
+            name = arch.replace("_", "-")
+            return EfficientNet.from_name(name, num_classes=outputs, batch_norm_momentum=0.9)
         from torchvision.models import get_model
 
         return get_model(arch, weights=None, num_classes=outputs)
