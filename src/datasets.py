@@ -1,4 +1,4 @@
-"""Where images come from: each source as class names and, per split, images and labels. For `inputs` and `download`."""
+"""Where images come from: each source as images and labels by split. For `download`."""
 
 import pickle
 import tempfile
@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from src import folders
+from src import folders, pictures
+from src.classes import class_names
 from src.downloads import fetch
 from src.errors import UserError
 
@@ -21,19 +22,6 @@ CIFAR_SHA256 = {
     "cifar10": "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
     "cifar100": "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
 }
-CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-CIFAR100_CLASSES = tuple(
-    (
-        "apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly "
-        "camel can castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup "
-        "dinosaur dolphin elephant flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower "
-        "leopard lion lizard lobster man maple_tree motorcycle mountain mouse mushroom oak_tree orange orchid "
-        "otter palm_tree pear pickup_truck pine_tree plain plate poppy porcupine possum rabbit raccoon ray "
-        "road rocket rose sea seal shark shrew skunk skyscraper snail snake spider squirrel streetcar "
-        "sunflower sweet_pepper table tank telephone television tiger tractor train trout tulip turtle "
-        "wardrobe whale willow_tree wolf woman worm"
-    ).split()
-)
 
 
 @dataclass(frozen=True)
@@ -45,22 +33,15 @@ class Split:
     labels: np.ndarray
 
 
-def class_names(dataset: str, root: Path) -> tuple[str, ...]:
-    """The names of a dataset's classes, in the order of its labels, without fetching anything."""
-    if dataset == "folder":
-        return tuple(folders.class_names(root))
-    return {"cifar10": CIFAR10_CLASSES, "cifar100": CIFAR100_CLASSES, "digits": tuple("0123456789")}[dataset]
-
-
 def folder(root: Path, listing: folders.Listing, *, max_side: int) -> dict[str, Split]:
-    """Images of any format; where their sizes differ they are cut to squares (see `folders.side`)."""
+    """Images of any format; where their sizes differ they are cut to squares (see `pictures.side`)."""
     files = {split: folders.paths(root, listing, split) for split in folders.SPLITS}
-    square = folders.side([path for paths in files.values() for path in paths], max_side)
+    square = pictures.side([path for paths in files.values() for path in paths], max_side)
     result = {}
     for split, paths in files.items():
-        height, width = next(folders.decode(paths[:1], square)).shape[1:3]
+        height, width = next(pictures.decode(paths[:1], square)).shape[1:3]
         labels = np.repeat(np.arange(len(listing[split])), [len(names) for names in listing[split].values()])
-        result[split] = Split(folders.decode(paths, square), (height, width), labels.astype(np.int64))
+        result[split] = Split(pictures.decode(paths, square), (height, width), labels.astype(np.int64))
     return result
 
 

@@ -1,4 +1,7 @@
-"""Every path of an artefact, and how each kind is read and written: whole or not at all."""
+"""Every path of an artefact, and how each kind is read and written: whole or not at all.
+
+numpy, torch and matplotlib are imported where they are used: `inputs` runs at every `dvc repro` and needs none of them.
+"""
 
 import csv
 import json
@@ -9,11 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from src.errors import UserError
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.figure import Figure
     from torch import Tensor
 
@@ -90,8 +92,10 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def write_array(path: Path, blocks: Iterable[np.ndarray], shape: Sequence[int], dtype: str) -> None:
+def write_array(path: Path, blocks: "Iterable[np.ndarray]", shape: Sequence[int], dtype: str) -> None:
     """Fill one .npy file of `shape` from consecutive blocks of rows, without ever holding all of it in memory."""
+    import numpy as np
+
     with replacing(path) as temporary:
         array = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=tuple(shape))
         start = 0
@@ -103,17 +107,23 @@ def write_array(path: Path, blocks: Iterable[np.ndarray], shape: Sequence[int], 
         array.flush()
 
 
-def read_array(path: Path) -> np.ndarray:
+def read_array(path: Path) -> "np.ndarray":
     """A read-only memory map: nothing is loaded before it is indexed."""
+    import numpy as np
+
     return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
-def write_arrays(path: Path, **arrays: np.ndarray) -> None:
+def write_arrays(path: Path, **arrays: "np.ndarray") -> None:
+    import numpy as np
+
     with replacing(path) as temporary:
         np.savez(temporary, allow_pickle=False, **arrays)
 
 
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
+def read_arrays(path: Path) -> "dict[str, np.ndarray]":
+    import numpy as np
+
     with np.load(path, allow_pickle=False) as archive:
         return dict(archive)
 

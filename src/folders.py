@@ -1,19 +1,12 @@
-"""Images in folders, `<root>/{train,test}/<class>/*`: what is there, whether it changed, and its pixels."""
+"""Images in folders, `<root>/{train,test}/<class>/*`: what is there, and whether it changed. For `inputs`."""
 
 import hashlib
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
 
 from src.downloads import sha256
 from src.errors import UserError
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 SPLITS = ("train", "test")
 Listing = dict[str, dict[str, list[str]]]  # split -> class -> file names, sorted
@@ -82,39 +75,3 @@ def digest(root: Path, listing: Listing, signature: str, remembered: Path) -> st
             total.update(sha256(path).encode())
     remembered.write_text(json.dumps({"signature": signature, "digest": total.hexdigest()}))
     return total.hexdigest()
-
-
-def side(files: list[Path], max_side: int) -> int | None:
-    """None where all images have one size, else the side in pixels of the squares that they are cut to.
-
-    The median of the shorter sides, so that most images are neither enlarged nor much reduced; at most `max_side`.
-    """
-    sizes = [_open(path).size for path in files]  # (width, height), from the headers alone
-    if len(set(sizes)) == 1 and max(sizes[0]) <= max_side:
-        return None
-    return min(max_side, int(np.median([min(size) for size in sizes])))
-
-
-def decode(files: list[Path], square: int | None) -> Iterator[np.ndarray]:
-    """The images one by one, (1, H, W, 3) uint8: upright, RGB, and with `square` reduced and cut to that side."""
-    from PIL import Image, ImageOps
-
-    for path in files:
-        image = _open(path)
-        try:
-            upright = ImageOps.exif_transpose(image).convert("RGB")
-        except (OSError, ValueError, SyntaxError) as error:
-            raise UserError(f"folder: {path} cannot be read as an image ({error}); replace or remove it") from error
-        if square is not None:
-            upright = ImageOps.fit(upright, (square, square), Image.Resampling.BICUBIC)
-        yield np.asarray(upright)[None]  # (1, H, W, 3)
-
-
-def _open(path: Path) -> "Image.Image":
-    from PIL import Image
-
-    try:
-        return Image.open(path)
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        reason = "empty file" if path.stat().st_size == 0 else "not an image, or cut short"
-        raise UserError(f"folder: {path} cannot be read as an image ({reason}); replace or remove it") from error

@@ -7,30 +7,6 @@ import numpy as np
 from src.errors import UserError
 
 
-def choose(classes: int | list[str], names: Sequence[str]) -> list[int]:
-    """The dataset's labels of the chosen classes, in the order in which they become 0..K-1.
-
-    Args:
-        classes: K for the first K classes, or their names.
-        names: all class names, in the order of the dataset's labels.
-
-    Raises:
-        UserError: more classes than there are, an unknown or a repeated one.
-    """
-    if isinstance(classes, int):
-        if classes > len(names):
-            raise UserError(
-                f"classes = {classes}: the dataset has {len(names)} classes; allowed are 2 to {len(names)}, or names"
-            )
-        return list(range(classes))
-    for name in classes:
-        if name not in names:
-            raise UserError(f"classes: {name!r} is not a class of the dataset; allowed are {', '.join(names)}")
-    if len(set(classes)) < len(classes):
-        raise UserError(f"classes = {classes}: a class is named twice; name each once")
-    return [list(names).index(name) for name in classes]
-
-
 def relabel(labels: np.ndarray, chosen: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     """Keep the chosen classes: the indices (n,) of their images, and their new labels (n,) in 0..K-1."""
     new = np.full(int(labels.max(initial=0)) + 1, -1, np.int64)

@@ -17,7 +17,16 @@ from src import files
 from src.params import Settings
 
 DEMO = Path(".demo")
-SOURCES = ("src", "stages", "dvc.yaml", ".dvcignore", ".gitignore", "data/.gitignore", "plots/.gitignore")
+SOURCES = (
+    "src",
+    "stages",
+    "dvc.yaml",
+    ".dvcignore",
+    ".gitignore",
+    "data/dvc.yaml",
+    "data/.gitignore",
+    "plots/.gitignore",
+)
 SETTINGS = {
     "dataset": "digits",
     "image_size": 64,  # at 32 pixels most of EfficientNet-Lite2's features are zero on these images

@@ -1,6 +1,6 @@
 """The images as two arrays of bytes and two of labels, whatever they came as."""
 
-from src import datasets, files
+from src import classes, datasets, files
 from src.params import Settings
 from stages import run
 
@@ -19,7 +19,7 @@ def main(settings: Settings) -> None:
         files.write_array(files.RAW / f"{name}_images.npy", split.images, shape, "uint8")
         files.write_array(files.RAW / f"{name}_labels.npy", [split.labels], split.labels.shape, "int64")
         print(f"{name}: {len(split.labels):,} images of {split.shape[1]} x {split.shape[0]} pixels")
-    files.write_json(files.RAW / "classes.json", datasets.class_names(settings.dataset, root))
+    files.write_json(files.RAW / "classes.json", classes.class_names(settings.dataset, root))
 
 
 if __name__ == "__main__":

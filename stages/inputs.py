@@ -4,7 +4,7 @@ It runs at every `dvc repro`, before everything else: it notices files that chan
 settings before any good output is removed. So it imports nothing heavy.
 """
 
-from src import datasets, files, folders, subsets, weights
+from src import classes, files, folders, weights
 from src.errors import UserError
 from src.params import Settings
 from stages import run
@@ -12,7 +12,7 @@ from stages import run
 
 def main(settings: Settings) -> None:
     root = files.from_root(settings.folder or ".")
-    chosen = subsets.choose(settings.classes, datasets.class_names(settings.dataset, root))
+    chosen = classes.choose(settings.classes, classes.class_names(settings.dataset, root))
     base, count = settings.compare.base_classes, len(chosen)
     if base > count:
         raise UserError(f"compare.base_classes = {base}: the subset has {count} classes; allowed are 2 to {count}")

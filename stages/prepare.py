@@ -1,13 +1,14 @@
 """The subset: which images, under which new labels, for training, validation and testing."""
 
 from src import files, seeds, subsets
+from src.classes import choose
 from src.params import Settings
 from stages import run
 
 
 def main(settings: Settings) -> None:
     names = files.read_json(files.RAW / "classes.json")
-    chosen = subsets.choose(settings.classes, names)
+    chosen = choose(settings.classes, names)
     classes = [names[label] for label in chosen]
     train_index, train_labels = subsets.relabel(files.read_array(files.RAW / "train_labels.npy"), chosen)
     test_index, test_labels = subsets.relabel(files.read_array(files.RAW / "test_labels.npy"), chosen)

@@ -1,0 +1,93 @@
+"""A clone of this working tree with toy settings, in which DVC runs as a user's would."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+TOY = {
+    "dataset": "digits",
+    "device": "cpu",
+    "classes": 4,
+    "prepare": {"val_fraction": 0.2, "per_class": 30},
+    "finetune": {"arch": "efficientnet_lite0", "epochs": 2, "batch_size": 16},
+    "frozen": {"arch": "efficientnet_lite0"},
+    "compare": {"resamples": 500},
+}
+
+
+class Clone:
+    """A repository in a temporary folder, and what a user types in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        listed = subprocess.run(
+            ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
+        )
+        for name in listed.stdout.splitlines():
+            if (ROOT / name).exists() and not name.startswith(("tests/", "docs/")):
+                target = folder / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes((ROOT / name).read_bytes())
+        for lock in ("dvc.lock", "data/dvc.lock"):
+            (folder / lock).unlink(missing_ok=True)
+        self.git("init", "-q")
+        self.git("config", "user.name", "test")
+        self.git("config", "user.email", "test@localhost")
+        self.configure(**TOY)
+
+    def configure(self, **settings: object) -> None:
+        """Change settings in params.yaml, sections key by key, and commit."""
+        path = self.folder / "params.yaml"
+        values = yaml.safe_load(path.read_text())
+        for name, value in settings.items():
+            if isinstance(value, dict):
+                values[name].update(value)
+            else:
+                values[name] = value
+        path.write_text(yaml.safe_dump(values, sort_keys=False))
+        self.commit("settings")
+
+    def commit(self, message: str) -> None:
+        self.git("add", "--all")
+        self.git("commit", "-q", "--allow-empty", "-m", message)
+
+    def git(self, *arguments: str) -> str:
+        return self.run("git", *arguments)
+
+    def dvc(self, *arguments: str, fails: bool = False) -> str:
+        return self.run(sys.executable, "-m", "dvc", *arguments, fails=fails)
+
+    def stage(self, name: str, fails: bool = False) -> str:
+        return self.run(sys.executable, "-m", f"stages.{name}", fails=fails)
+
+    def run(self, *command: str, fails: bool = False) -> str:
+        """Both streams of a command, which must end with status 0, or with 1 where it `fails`."""
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        environment = {**os.environ, "PATH": path, "PYTHONPATH": "", "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
+        environment.pop("DVC_ROOT", None)
+        done = subprocess.run(
+            command, cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        assert (done.returncode != 0) == fails, f"{command} ended with {done.returncode}:\n{done.stdout}"
+        return done.stdout
+
+    def json(self, path: str) -> dict:
+        return json.loads((self.folder / path).read_text())
+
+    def hashes(self) -> dict[str, str]:
+        """The hash of every cached output in dvc.lock; metrics, which hold times, are compared by their values."""
+        lock = yaml.safe_load((self.folder / "dvc.lock").read_text())
+        outs = [out for stage in lock["stages"].values() for out in stage["outs"]]
+        return {out["path"]: out["md5"] for out in outs if not out["path"].startswith("metrics/")}
+
+
+@pytest.fixture(scope="session")
+def make_clone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Clone]:
+    return lambda: Clone(tmp_path_factory.mktemp("clone"))

@@ -1,0 +1,213 @@
+"""The pipeline as a user runs it: dvc repro, experiments, queues, plots, and what goes wrong."""
+
+import itertools
+import json
+import time
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+pytestmark = pytest.mark.xdist_group("pipeline")
+ONCE = ("download", "weights", "embed_convnext")  # paid once in a sweep over class counts
+COLOURS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 200)}
+TIMES = ("seconds", "train_seconds", "images_per_second")
+
+
+@pytest.fixture(scope="module")
+def clone(make_clone):
+    """A clone after its first `dvc repro`, committed."""
+    clone = make_clone()
+    clone.output = clone.dvc("repro")
+    clone.commit("results")
+    return clone
+
+
+def without_times(value):
+    if isinstance(value, dict):
+        return {key: without_times(item) for key, item in value.items() if key not in TIMES}
+    return value
+
+
+def test_repro_makes_every_output_and_prints_the_comparison(clone):
+    for stage in yaml.safe_load((clone.folder / "dvc.yaml").read_text())["stages"].values():
+        for out in [*stage["outs"], *stage.get("metrics", [])]:
+            path = next(iter(out)) if isinstance(out, dict) else out
+            assert (clone.folder / path).exists(), path
+    assert "efficientnet_lite0, frozen, random head" in clone.output
+    assert "first arm ahead by, points" in clone.output
+    assert clone.git("status", "--short") == ""
+
+
+def test_metrics_hold_what_was_asked_under_names_that_never_collide(clone):
+    resnet = clone.json("metrics/resnet.json")["resnet"]
+    convnext = clone.json("metrics/convnext.json")["convnext"]
+    assert set(convnext) == {"random_head", "linear"}
+    for arm in (resnet, *convnext.values()):
+        assert 0 <= arm["accuracy"] <= 1
+        assert arm["n"] == sum(row["n"] for row in arm["per_class"])
+        assert {"macro_f1", "nll", "top2_accuracy", "parameters", "macs", "seconds", "images_per_second"} <= set(arm)
+        assert {"device", "torch", "threads"} <= set(arm["environment"][0])
+    shown = clone.dvc("metrics", "show", "--json")
+    names = [name for file in json.loads(shown)[""]["data"].values() for name in file["data"]]
+    assert len(names) == len(set(names))
+
+
+def test_a_second_repro_runs_the_check_of_the_inputs_alone_and_costs_little_more_than_starting_dvc(clone):
+    def seconds(*command):
+        start = time.perf_counter()
+        output = clone.dvc(*command)
+        return time.perf_counter() - start, output
+
+    pairs = [(seconds("repro"), seconds("version")) for _ in range(4)]
+    for (_, output), _ in pairs:
+        assert output.count("Running stage") == 1
+        assert "Running stage 'inputs'" in output
+    assert min(repro[0] / version[0] for repro, version in pairs) <= 2
+
+
+def test_forcing_every_stage_gives_the_same_bytes(clone):
+    before = clone.hashes(), {p.name: without_times(json.loads(p.read_text())) for p in clone.folder.glob("metrics/*")}
+    output = clone.dvc("repro", "-f")
+    assert output.count("Running stage") == 9
+    assert clone.hashes() == before[0]
+    assert {p.name: without_times(json.loads(p.read_text())) for p in clone.folder.glob("metrics/*")} == before[1]
+    clone.git("checkout", "-q", ".")
+
+
+def test_an_experiment_with_other_classes_reuses_what_does_not_depend_on_them(clone):
+    output = clone.dvc("exp", "run", "-n", "five", "-S", "classes=5", "-S", "finetune.lr=0.00001")
+    for stage in ONCE:
+        assert f"Stage '{stage}' didn't change, skipping" in output
+    assert len(clone.json("metrics/resnet.json")["resnet"]["per_class"]) == 5
+    shown = json.loads(clone.dvc("params", "diff", "HEAD", "five", "--json"))["params.yaml"]
+    assert shown["finetune.lr"]["new"] == 0.00001
+    differences = clone.dvc("metrics", "diff", "HEAD", "five")
+    assert "resnet.accuracy" in differences
+    assert "convnext.linear.accuracy" in differences
+
+
+def test_plots_diff_draws_curves_confusions_classes_and_arms_of_both(clone):
+    page = clone.folder / "dvc_plots" / "index.html"
+    clone.dvc("plots", "diff", "HEAD", "five")
+    text = page.read_text()
+    for part in ("fine-tuning, loss", "fine-tuning, accuracy", "Accuracy of every arm", "on the base classes"):
+        assert part in text
+    for path in ("resnet/confusion/resnet.csv", "convnext/confusion/linear.csv", "convnext/per_class/random_head.csv"):
+        assert path in text
+    assert '"rev": "five"' in text
+    assert '"rev": "HEAD"' in text
+
+
+def wait_for_queue(clone, seconds=240):
+    limit = time.monotonic() + seconds
+    while any(word in (status := clone.dvc("queue", "status")) for word in ("Queued", "Running")):
+        assert time.monotonic() < limit, status
+        time.sleep(2)
+    return status
+
+
+def test_a_queued_sweep_over_class_counts_brings_every_experiment_back(clone):
+    clone.dvc("exp", "run", "--queue", "-S", "classes=2,3")
+    clone.dvc("queue", "start")
+    assert wait_for_queue(clone).count("Success") == 2
+    _, baseline = json.loads(clone.dvc("exp", "show", "--json"))
+    found = {}
+    for experiment in baseline["experiments"]:
+        data = experiment["revs"][0]["data"]
+        classes = data["params"]["params.yaml"]["data"]["classes"]
+        found[classes] = data["metrics"]["metrics/resnet.json"]["data"]["resnet"]["n"]
+    assert {2, 3} <= set(found)
+    assert found[2] < found[3]
+
+
+def test_a_temporary_run_finds_a_relative_folder_that_git_does_not_track(clone):
+    images = clone.folder / "data" / "downloads" / "images"
+    draw_folder(images)
+    settings = ("dataset=folder", "folder=data/downloads/images", "classes=[red, blue]", "prepare.per_class=6")
+    clone.dvc("exp", "run", "--temp", "-n", "colours", *(word for setting in settings for word in ("-S", setting)))
+    assert "colours" in clone.dvc("exp", "list", "--name-only")
+    assert clone.git("status", "--short") == ""
+
+
+def draw_folder(root, size=(12, 10)):
+    """Plain colours with a little noise: two splits, three classes, eight images each."""
+    rng = np.random.default_rng(0)
+    for split, (name, colour) in itertools.product(("train", "test"), COLOURS.items()):
+        (root / split / name).mkdir(parents=True, exist_ok=True)
+        for number in range(8):
+            noise = rng.integers(-20, 20, (*size, 3))
+            pixels = np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(root / split / name / f"{number}.png")
+
+
+@pytest.fixture(scope="module")
+def folder_clone(make_clone):
+    """A clone whose images lie in a folder, as far as the arrays of its images."""
+    clone = make_clone()
+    draw_folder(clone.folder / "images")
+    (clone.folder / ".gitignore").write_text("/images/\n__pycache__/\n")
+    clone.configure(dataset="folder", folder="images", classes=3, prepare={"per_class": None})
+    clone.dvc("repro", "prepare")
+    clone.commit("results")
+    return clone
+
+
+def test_a_folder_whose_files_changed_is_noticed_and_one_that_did_not_is_not_read_again(folder_clone):
+    assert "Stage 'download' didn't change" in folder_clone.dvc("repro", "prepare")
+    Image.new("RGB", (10, 12), "red").save(folder_clone.folder / "images/train/blue/0.png")
+    assert "Running stage 'download'" in folder_clone.dvc("repro", "prepare")
+    (folder_clone.folder / "images/test/red/7.png").unlink()
+    assert "23 images" in folder_clone.dvc("repro", "prepare")
+
+
+@pytest.mark.parametrize("content", [b"", b"not an image"])
+def test_an_unreadable_image_is_named_and_the_last_good_arrays_come_back(folder_clone, content):
+    path = folder_clone.folder / "images/train/blue/1.png"
+    good = path.read_bytes()
+    before = folder_clone.hashes()["data/raw"]
+    path.write_bytes(content)
+    output = folder_clone.dvc("repro", "prepare", fails=True)
+    assert len([line for line in output.splitlines() if "blue/1.png" in line]) == 1
+    assert "Traceback" not in output
+    path.write_bytes(good)
+    folder_clone.dvc("repro", "prepare")
+    assert folder_clone.hashes()["data/raw"] == before
+    assert (folder_clone.folder / "data/raw/train_images.npy").exists()
+
+
+BAD = {
+    "classes: 11": "classes = 11: the dataset has 10 classes; allowed are 2 to 10",
+    "classes: 1": "classes = 1: allowed is a whole number >= 2",
+    "classes: [3, dog]": "classes: 'dog' is not a class of the dataset; allowed are 0, 1, 2",
+    "finetune: {lr: -1}": "finetune.lr = -1: allowed is greater than 0",
+    "finetune: {arch: resnet19}": "finetune.arch = 'resnet19': did you mean resnet18? allowed: ",
+    "fintune: {lr: 1}": "fintune: no such setting; did you mean finetune? allowed: ",
+    "finetune: {epoch: 3}": "finetune.epoch: no such setting; did you mean epochs? allowed: ",
+    "dataset: mnist": "dataset = 'mnist': allowed is 'cifar10', 'cifar100', 'digits' or 'folder'",
+    "dataset: folder": "folder = null: dataset is folder",
+    "{dataset: folder, folder: nowhere}": "there is no train/ in it; allowed is a root of train/<class>/*",
+    "finetune: {weights: nowhere.pth}": "nowhere.pth",
+    "compare: {base_classes: 5}": "compare.base_classes = 5: the subset has 4 classes; allowed are 2 to 4",
+}
+
+
+@pytest.mark.parametrize("setting", BAD)
+def test_a_bad_setting_ends_in_one_line_and_loses_nothing(clone, setting):
+    path = clone.folder / "params.yaml"
+    values = yaml.safe_load(path.read_text())
+    for name, value in yaml.safe_load(setting).items():
+        values[name] = {**values[name], **value} if isinstance(value, dict) and name in values else value
+    path.write_text(yaml.safe_dump(values))
+    try:
+        output = clone.stage("inputs", fails=True)
+        repro = clone.dvc("repro", fails=True) if setting == "classes: 11" else ""
+    finally:
+        clone.git("checkout", "-q", ".")
+    assert output.startswith("error: ")
+    assert BAD[setting] in output
+    assert output.count("\n") == 1
+    assert "Traceback" not in output + repro
+    for stage in yaml.safe_load((clone.folder / "dvc.yaml").read_text())["stages"].values():
+        assert all((clone.folder / out).exists() for out in stage["outs"] if "inputs" not in out)
