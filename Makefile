@@ -1,15 +1,19 @@
-# make demo | make repro | make test: each makes .venv first where it is missing or its requirements changed.
+# make demo | make repro | make table | make test: each makes .venv first where it is missing or its requirements changed.
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
 ACTIVE := PATH="$(BIN):$$PATH"
 
-.PHONY: demo repro test lint clean
+.PHONY: demo repro table test lint clean
 
 demo: .venv/ready
 	$(ACTIVE) python -m stages.demo
 
 repro: .venv/ready
 	$(ACTIVE) dvc repro
+
+# Every experiment with its accuracies; dvc exp show without the options has some sixty columns.
+table: .venv/ready
+	$(ACTIVE) dvc exp show --drop '.*' --keep 'Experiment|classes|finetune.(arch|weights)|.*[.]accuracy|.*lead.*value'
 
 # One thread each: two processes whose OpenMP threads spin for the same cores are many times slower.
 test: lint

@@ -34,19 +34,16 @@ def main(settings: Settings) -> None:
     report["accuracy"] = [{"arm": name, "title": titles[name], **asdict(value)} for name, value in found.items()]
     files.write_json(files.COMPARE_METRICS, {"compare": report})
 
-    named = {titles[name]: value for name, value in found.items()}
-    columns, rows = ("arm", "accuracy"), [(name, value.value) for name, value in named.items()]
-    files.write_table(files.COMPARE_PLOTS / "arms.csv", columns, rows)
-    rows = [(titles[name], value.value) for name, value in basic.items()]
-    files.write_table(files.COMPARE_PLOTS / "base_classes.csv", columns, rows)
-    title = f"{len(classes)} classes, {len(labels):,} test images"
-    files.write_figure(files.COMPARE_PLOTS / "arms.png", plots.accuracies(named, title, chance=1 / len(classes)))
-    basic_title = f"Trained on {len(classes)} classes, tested on the first {base}: {', '.join(classes[:base])}"
-    picture = plots.accuracies(
-        {titles[name]: value for name, value in basic.items()}, basic_title, chance=1 / len(classes)
-    )
-    files.write_figure(files.COMPARE_PLOTS / "base_classes.png", picture)
+    named, basic = ({titles[name]: value for name, value in part.items()} for part in (found, basic))
+    for name, part in (("arms", named), ("base_classes", basic)):
+        rows = [(arm, value.value) for arm, value in part.items()]
+        files.write_table(files.COMPARE_PLOTS / f"{name}.csv", ("arm", "accuracy"), rows)
+    count = len(classes)
+    title = f"{count} classes, {len(labels):,} test images"
+    base_title = f"trained on {count} classes, tested on the first {base}: {', '.join(classes[:base])}"
     recall = {titles[name]: compare.recall(logits, labels) for name, logits in arms.items()}
+    files.write_figure(files.COMPARE_PLOTS / "arms.png", plots.accuracies(named, title, 1 / count))
+    files.write_figure(files.COMPARE_PLOTS / "base_classes.png", plots.accuracies(basic, base_title, 1 / count))
     files.write_figure(files.COMPARE_PLOTS / "per_class.png", plots.per_class(recall, classes, title))
     print(compare.render(named, {titles[name]: value for name, value in ahead.items()}, len(labels), confidence))
 
