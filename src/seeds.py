@@ -9,8 +9,11 @@ def derive(seed: int, *key: str | int) -> int:
     """A 63-bit seed for the stream that `key` names, e.g. ``derive(0, "order", epoch)``.
 
     Streams of different keys are statistically independent (numpy's SeedSequence hashes its entropy), so that a
-    change in how many numbers one consumer draws does not shift what another one sees.
+    change in how many numbers one consumer draws does not shift what another one sees. Integers in a key count from 1:
+    SeedSequence pads with zeros, so that a last 0 would name the shorter key's stream.
     """
+    if 0 in key:
+        raise ValueError(f"{key}: integers in a key count from 1")
     words = [zlib.crc32(part.encode()) if isinstance(part, str) else part for part in key]
     return int(np.random.SeedSequence([seed, *words]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 

@@ -111,9 +111,9 @@ def train(
         bar = tqdm(fed, f"epoch {number}/{epochs}", len(order) // batch_size, unit="batch", leave=False, disable=None)
         train_loss, train_accuracy = one_pass(model, bar, opt, plan)
         seconds = time.perf_counter() - start
-        if not math.isfinite(train_loss):
-            raise UserError(f"finetune.lr = {lr}: the loss became {train_loss} in epoch {number}; try a smaller rate")
         val_loss, val_accuracy = evaluate(model, data, view)
+        if not math.isfinite(train_loss + val_loss):
+            raise UserError(f"finetune.lr = {lr}: the loss is no longer a number in epoch {number}; try a smaller rate")
         images = len(order) // batch_size * batch_size
         yield Epoch(number, train_loss, train_accuracy, val_loss, val_accuracy, images, seconds)
 

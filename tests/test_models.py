@@ -1,0 +1,172 @@
+"""Networks: every architecture on offer can be built, restored, given a new head, and counted."""
+
+import re
+
+import pytest
+import torch
+from torch import nn
+from torchvision.models import get_model_weights, list_models
+
+from src import models
+from src.errors import UserError
+from src.params import ARCHITECTURES, Settings
+
+# The smallest of each family.
+FAMILIES = (
+    *("resnet18", "mobilenet_v2", "mobilenet_v3_small", "regnet_y_400mf", "efficientnet_b0"),
+    *("convnext_tiny", "swin_t", "swin_v2_t", "efficientnet_lite0"),
+)
+
+
+def skeleton(arch: str, outputs: int = 7) -> nn.Module:
+    """A network without numbers, built and run in no time; RegNet computes its widths in tensors, and needs numbers."""
+    with torch.device("cpu" if arch.startswith("regnet") else "meta"):
+        return models.build(arch, outputs, seed=0).to("meta").eval()
+
+
+def run(model: nn.Module, size: int) -> tuple[int, ...]:
+    return tuple(model(torch.zeros(2, 3, size, size, device="meta")).shape)
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_every_architecture_ends_in_a_linear_layer_that_can_be_taken_off(arch):
+    model = skeleton(arch)
+    head = model.get_submodule(models.head_name(model))
+    assert isinstance(head, nn.Linear)
+    assert head.out_features == 7
+    assert run(model, 32) == (2, 7)
+    assert run(models.without_head(model), 32) == (2, head.in_features)
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_every_architecture_is_torchvisions_or_an_efficientnet_lite(arch):
+    assert arch in list_models() or re.fullmatch("efficientnet_lite[0-4]", arch)
+
+
+@pytest.mark.parametrize("arch", FAMILIES)
+def test_every_architecture_takes_the_smallest_images_that_the_settings_allow(arch):
+    (smallest,) = (bound.ge for bound in Settings.model_fields["image_size"].metadata if hasattr(bound, "ge"))
+    assert run(skeleton(arch), smallest) == (2, 7)
+
+
+@pytest.mark.parametrize("arch", FAMILIES)
+def test_images_may_have_any_size_from_32_pixels(arch):
+    model = skeleton(arch)
+    assert [run(model, size) for size in (33, 50, 64)] == [(2, 7)] * 3
+
+
+@pytest.mark.parametrize("arch", FAMILIES)
+def test_the_state_of_every_architecture_can_be_restored(arch):
+    state = {name: torch.zeros_like(tensor, device="cpu") for name, tensor in skeleton(arch, 3).state_dict().items()}
+    restored = models.restore(arch, state)
+    assert not any(tensor.any() for tensor in restored.state_dict().values())
+
+
+def test_the_same_seed_builds_the_same_network_and_leaves_the_global_generator_alone():
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    first, again, other = (models.build("resnet18", 10, seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(torch.get_rng_state(), before)
+    for name, tensor in first.state_dict().items():
+        assert torch.equal(tensor, again.state_dict()[name])
+    assert not torch.equal(first.conv1.weight, other.conv1.weight)
+
+
+def test_running_statistics_of_efficientnet_lite_follow_as_torchvisions_do():
+    layers = [layer for layer in skeleton("efficientnet_lite0").modules() if isinstance(layer, nn.BatchNorm2d)]
+    assert layers
+    assert all(layer.momentum == pytest.approx(nn.BatchNorm2d(1).momentum) for layer in layers)
+
+
+def test_a_new_head_changes_the_head_alone():
+    model = models.build("resnet18", 1000, seed=0)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    after = models.with_new_head(model, 4, seed=0).state_dict()
+    changed = [name for name in before if not torch.equal(before[name], after[name])]
+    assert changed == ["fc.weight", "fc.bias"]
+    assert after["fc.weight"].shape == (4, 512)
+
+
+def test_a_new_head_is_drawn_as_pytorch_draws_it_by_its_seed():
+    bodies = [models.build("resnet18", 1000, seed=0) for _ in range(3)]
+    first, again, other = (models.with_new_head(m, 4, seed).fc for m, seed in zip(bodies, (1, 1, 2), strict=True))
+    assert torch.equal(first.weight, again.weight)
+    assert not torch.equal(first.weight, other.weight)
+    bound = 512**-0.5
+    assert bound * 0.98 < first.weight.abs().max() <= bound
+    assert first.weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.05)  # of a uniform distribution
+
+
+def test_features_are_what_the_head_turns_into_logits():
+    model = models.build("mobilenet_v3_small", 5, seed=0).eval()
+    images = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        logits, head = model(images), model.get_submodule(models.head_name(model))
+        features = models.without_head(model)(images)
+        torch.testing.assert_close(head(features), logits)
+    assert features.shape == (2, 1024)
+
+
+def test_a_restored_network_gives_the_same_logits():
+    model = models.build("resnet18", 3, seed=1).eval()
+    images = torch.randn(2, 3, 32, 32)
+    restored = models.restore("resnet18", model.state_dict()).eval()
+    with torch.no_grad():
+        assert torch.equal(restored(images), model(images))
+
+
+def test_a_restored_network_shares_nothing_with_the_tensors_that_it_came_from():
+    state = models.build("resnet18", 3, seed=1).state_dict()
+    restored = models.restore("resnet18", state)
+    state["conv1.weight"].zero_()
+    assert restored.conv1.weight.any()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"fc.weight": None}, r"no tensor fc\.weight, so this is not a state_dict of resnet18"),
+        ({"bn1.bias": None}, r"tensor bn1\.bias is absent, but resnet18 has \(64,\)"),
+        (
+            {"conv1.weight": torch.zeros(64, 3, 3, 3)},
+            r"tensor conv1\.weight is \(64, 3, 3, 3\), but resnet18 has",
+        ),
+        ({"extra": torch.zeros(2)}, r"tensor extra is \(2,\), but resnet18 has absent"),
+    ],
+)
+def test_a_state_that_does_not_fit_is_refused_with_the_first_tensor_that_differs(change, message):
+    state = models.build("resnet18", 3, seed=0).state_dict() | change
+    with pytest.raises(UserError, match=message):
+        models.restore("resnet18", {name: tensor for name, tensor in state.items() if tensor is not None})
+
+
+def test_the_imagenet_weights_of_resnet18_which_are_older_than_a_counter_are_restored():
+    """torchvision's resnet18-f37072fd and resnet34-b627a593 are from before PyTorch 0.4.1.
+
+    Their 102 and 182 tensors hold no num_batches_tracked (github.com/pytorch/vision/issues/2068 only saved them
+    anew, `torch.save(torch.load(path), path)`), and PyTorch's load_state_dict fills it in.
+    """
+    state = models.build("resnet18", 1000, seed=0).state_dict()
+    published = {name: tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
+    assert len(published) == 102
+    models.restore("resnet18", published)
+
+
+@pytest.mark.parametrize(("arch", "parameters"), [("resnet18", 11_689_512), ("convnext_tiny", 28_589_128)])
+def test_parameters_are_as_many_as_torchvision_says(arch, parameters):
+    assert get_model_weights(arch).DEFAULT.meta["num_params"] == parameters
+    assert models.parameters(skeleton(arch, outputs=1000)) == parameters
+
+
+@pytest.mark.parametrize(
+    ("arch", "gigamacs"), [("resnet18", 1.814), ("resnet50", 4.089), ("mobilenet_v2", 0.301), ("convnext_tiny", 4.456)]
+)
+def test_multiply_accumulates_of_one_image_are_as_many_as_torchvision_says(arch, gigamacs):
+    assert get_model_weights(arch).DEFAULT.meta["_ops"] == gigamacs
+    assert models.macs(skeleton(arch, outputs=1000), 224) / 1e9 == pytest.approx(gigamacs, abs=0.001)
+
+
+def test_multiply_accumulates_of_a_convolution_worked_by_hand():
+    """Three colours, 5 filters of 3 x 3, 10 x 10 places: 3 * 9 * 5 * 100; then 500 features to 4 logits: 2,000."""
+    model = nn.Sequential(nn.Conv2d(3, 5, 3, padding=1), nn.Flatten(), nn.Linear(500, 4))
+    assert models.macs(model, 10) == 13_500 + 2_000

@@ -1,0 +1,84 @@
+"""Subsets: labels 0..K-1, and a split that is stratified, disjoint, and the same however many classes follow."""
+
+import numpy as np
+import pytest
+
+from src import seeds, subsets
+from src.errors import UserError
+
+LABELS = np.random.default_rng(0).permutation(np.repeat(np.arange(10), 50))  # ten classes of fifty
+
+
+def split(labels: np.ndarray, *, seed: int = 0, val_fraction: float = 0.1, per_class: int | None = None):
+    rng = seeds.generator(seed, "split")
+    return subsets.split(labels, val_fraction=val_fraction, per_class=per_class, rng=rng)
+
+
+def test_chosen_classes_are_relabelled_from_zero_in_the_order_chosen():
+    index, labels = subsets.relabel(np.array([0, 1, 2, 3, 3, 1]), [3, 1])
+    assert index.tolist() == [1, 3, 4, 5]
+    assert labels.tolist() == [1, 0, 0, 1]
+    assert labels.dtype == np.int64
+
+
+def test_every_class_is_divided_in_the_same_proportion():
+    train, val = split(LABELS, val_fraction=0.1)
+    assert np.bincount(LABELS[train]).tolist() == [45] * 10
+    assert np.bincount(LABELS[val]).tolist() == [5] * 10
+
+
+def test_every_image_is_in_one_half_and_once():
+    train, val = split(LABELS)
+    assert sorted([*train, *val]) == list(range(500))
+
+
+def test_positions_are_sorted_so_that_reading_a_file_of_images_runs_forwards():
+    for half in split(LABELS):
+        assert (np.diff(half) > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("images", "val_fraction", "held_out"), [(2, 0.1, 1), (2, 0.5, 1), (3, 0.5, 2), (14, 0.1, 1), (16, 0.1, 2)]
+)
+def test_a_class_is_held_out_in_its_share_rounded_and_at_least_one_image(images, val_fraction, held_out):
+    train, val = split(np.zeros(images, np.int64), val_fraction=val_fraction)
+    assert (len(train), len(val)) == (images - held_out, held_out)
+
+
+def test_a_cap_keeps_so_many_images_of_each_class_before_the_division():
+    train, val = split(LABELS, per_class=20, val_fraction=0.25)
+    assert np.bincount(LABELS[train]).tolist() == [15] * 10
+    assert np.bincount(LABELS[val]).tolist() == [5] * 10
+    assert set(train).isdisjoint(val)
+
+
+def test_a_cap_above_what_there_is_changes_nothing():
+    for capped, free in zip(split(LABELS, per_class=1000), split(LABELS), strict=True):
+        np.testing.assert_array_equal(capped, free)
+
+
+def test_the_same_seed_gives_the_same_split_and_another_seed_another():
+    first, second, other = split(LABELS), split(LABELS), split(LABELS, seed=1)
+    np.testing.assert_array_equal(first[1], second[1])
+    assert set(first[1]) != set(other[1])
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_a_longer_series_of_classes_leaves_the_split_of_the_first_ones_as_it_was(count):
+    """So that experiments of 2, 5 and 10 classes train on the same images of the classes that they share."""
+    few_index, few = subsets.relabel(LABELS, range(count))
+    many_index, many = subsets.relabel(LABELS, range(10))
+    for half_of_few, half_of_many in zip(split(few), split(many), strict=True):
+        in_both = many_index[half_of_many][many[half_of_many] < count]
+        np.testing.assert_array_equal(few_index[half_of_few], in_both)
+
+
+def test_a_class_with_too_few_images_is_refused_by_name_and_number():
+    subsets.require(np.array([0, 0, 1, 1]), ["cat", "dog"], 2, "training")
+    with pytest.raises(UserError, match="'dog' has 1 training images; at least 2 are needed"):
+        subsets.require(np.array([0, 0, 1]), ["cat", "dog"], 2, "training")
+
+
+def test_a_class_without_any_image_is_refused_too():
+    with pytest.raises(UserError, match="'dog' has 0 test images"):
+        subsets.require(np.array([0, 0]), ["cat", "dog"], 1, "test")

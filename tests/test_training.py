@@ -1,0 +1,328 @@
+"""Training: what one step does, what an epoch counts, which epoch is kept, and that a seed decides everything."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from src import datasets, images, models, training
+from src.errors import UserError
+from src.training import Epoch
+from stages.finetune_resnet import follow
+
+VIEW = images.view("resnet18", 8)
+RECIPE = {
+    **{"epochs": 2, "batch_size": 16, "optimizer": "adam", "lr": 0.01, "weight_decay": 0.0},
+    **{"schedule": "constant", "augment": True, "view": VIEW, "seed": 0},
+}
+
+
+@pytest.fixture(scope="module")
+def data() -> training.Data:
+    """Digits: 70 images to train on, 30 to validate."""
+    digits = datasets.digits()["train"]
+    (pixels,) = digits.images
+    train, val = np.arange(70), np.arange(70, 100)
+    return training.Data(pixels, train, digits.labels[train], val, digits.labels[val])
+
+
+def network(seed: int = 0) -> nn.Module:
+    """All that a backbone has which training changes or which is random: convolution, batch statistics, dropout."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        body = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.2), nn.Flatten())
+        return nn.Sequential(body, nn.Linear(8 * 36, 10))
+
+
+def train(data: training.Data, model: nn.Module | None = None, **changes: object) -> tuple[nn.Module, list[Epoch]]:
+    model = model or network()
+    return model, list(training.train(model, data, **(RECIPE | changes)))
+
+
+def copy(model: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def same(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> bool:
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+# The rate of learning over the steps
+
+
+@pytest.mark.parametrize("steps", [1, 2, 10, 1000])
+def test_a_constant_rate_is_constant(steps):
+    assert [training.rate_at(step, steps, "constant") for step in range(steps)] == [1.0] * steps
+
+
+@pytest.mark.parametrize("steps", [10, 1000])
+def test_a_cosine_falls_from_the_whole_rate_over_half_of_it_to_nothing(steps):
+    rates = [training.rate_at(step, steps, "cosine") for step in range(steps + 1)]
+    assert rates[0] == 1
+    assert rates[steps // 2] == pytest.approx(0.5)
+    assert rates[-1] == pytest.approx(0)
+    assert rates == sorted(rates, reverse=True)
+    assert np.mean(rates) == pytest.approx(0.5)
+
+
+def test_a_cosine_is_pytorchs():
+    opt = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    plan = torch.optim.lr_scheduler.CosineAnnealingLR(opt, T_max=20)
+    for step in range(20):
+        assert training.rate_at(step, 20, "cosine") == pytest.approx(plan.get_last_lr()[0])
+        opt.step()
+        plan.step()
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 10, 100, 1000])
+def test_one_cycle_rises_for_three_tenths_and_falls_to_nothing(steps):
+    rates = [training.rate_at(step, steps, "one_cycle") for step in range(steps + 1)]
+    assert all(0 < rate <= 1 for rate in rates[:-1])
+    assert rates[-1] == 0
+    if steps >= 10:
+        top = int(np.argmax(rates))
+        assert top == pytest.approx(0.3 * steps, abs=1)
+        assert rates[top] == pytest.approx(1, abs=1 / steps)
+        assert rates[0] == pytest.approx(1 / (0.3 * steps))
+        assert (np.diff(rates[: top + 1]) > 0).all()
+        assert (np.diff(rates[top + 1 :]) < 0).all()
+        assert np.mean(rates) == pytest.approx(0.5, abs=0.1)
+
+
+def test_the_rate_follows_its_schedule_through_all_epochs_to_the_last_step(data, monkeypatch):
+    used = []
+    step = torch.optim.SGD.step
+    monkeypatch.setattr(torch.optim.SGD, "step", lambda opt: (used.append(opt.param_groups[0]["lr"]), step(opt))[1])
+    train(data, optimizer="sgd", lr=0.1, schedule="cosine", epochs=3)
+    assert len(used) == 3 * (70 // 16)
+    assert used == [pytest.approx(0.1 * (1 + math.cos(math.pi * done / 12)) / 2) for done in range(12)]
+
+
+# One step
+
+
+def one_pass(model: nn.Module, batches: list, *, rate: float, **changes: object) -> tuple[float, float]:
+    settings = {"optimizer": "sgd", "lr": 0.5, "weight_decay": 0.0} | changes
+    opt = training.make_optimizer(model, **settings)
+    return training.one_pass(model, batches, opt, torch.optim.lr_scheduler.LambdaLR(opt, lambda _: rate))
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_steps_at_a_rate_of_zero_change_no_weight(optimizer):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
+    before = copy(model)
+    batches = [(torch.randn(4, 3, 2, 2), torch.arange(4) % 3)] * 3
+    one_pass(model, batches, rate=0.0, optimizer=optimizer, weight_decay=0.1)
+    assert same(copy(model), before)
+
+
+def test_a_first_step_of_sgd_worked_by_hand():
+    """Two classes, one feature 2, no weight yet: both have probability 1/2, so the gradients are -1/2 * 2 and 1/2 * 2.
+
+    Nesterov's momentum 0.9 makes the first step 1 + 0.9 times the gradient's, here at rate 0.5.
+    """
+    model = nn.Linear(1, 2, bias=False)
+    nn.init.zeros_(model.weight)
+    loss, accuracy = one_pass(model, [(torch.tensor([[2.0]]), torch.tensor([0]))], rate=1.0)
+    torch.testing.assert_close(model.weight.detach(), torch.tensor([[0.95], [-0.95]]))
+    assert loss == pytest.approx(math.log(2))
+    assert accuracy == 1.0
+
+
+def test_a_first_step_of_adam_moves_every_weight_by_the_rate():
+    model = nn.Linear(1, 2, bias=False)
+    nn.init.zeros_(model.weight)
+    one_pass(model, [(torch.tensor([[2.0]]), torch.tensor([0]))], rate=1.0, optimizer="adam", lr=0.01)
+    torch.testing.assert_close(model.weight.detach(), torch.tensor([[0.01], [-0.01]]))
+
+
+def test_weight_decay_pulls_towards_zero():
+    """A gradient of nothing but decay: 0.1 * 4, by rate 0.5 and Nesterov's 1.9."""
+    model = nn.Linear(1, 2, bias=False)
+    nn.init.constant_(model.weight, 4.0)
+    one_pass(model, [(torch.tensor([[0.0]]), torch.tensor([0]))], rate=1.0, weight_decay=0.1)
+    torch.testing.assert_close(model.weight.detach(), torch.full((2, 1), 4 - 0.5 * 1.9 * 0.4))
+
+
+def test_loss_and_accuracy_are_means_over_images_whatever_the_sizes_of_the_batches():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
+    inputs, labels = torch.randn(10, 3, 2, 2), torch.arange(10) % 3
+    loss, accuracy = one_pass(model, [(inputs[:7], labels[:7]), (inputs[7:], labels[7:])], rate=0.0)
+    logits = model(inputs)
+    assert loss == pytest.approx(F.cross_entropy(logits, labels).item(), rel=1e-6)
+    assert accuracy == pytest.approx((logits.argmax(1) == labels).float().mean().item())
+
+
+# Batches
+
+
+def fed(data: training.Data, order: np.ndarray, *, size: int, augment: bool = False) -> list[tuple[Tensor, Tensor]]:
+    crops = torch.Generator().manual_seed(0) if augment else None
+    return list(training.feed(data, order, size, crops, VIEW, torch.device("cpu")))
+
+
+def test_batches_follow_the_order_and_are_full(data):
+    order = np.random.default_rng(0).permutation(70)
+    batches = fed(data, order, size=16)
+    assert [len(labels) for _, labels in batches] == [16] * 4
+    assert torch.cat([labels for _, labels in batches]).tolist() == data.train_labels[order[:64]].tolist()
+    inputs = torch.cat([inputs for inputs, _ in batches])
+    expected = images.to_input(torch.from_numpy(data.images[data.train_index[order[:64]]]), VIEW)
+    torch.testing.assert_close(inputs, expected)
+
+
+def test_only_augmentation_changes_the_images(data):
+    order = np.arange(70)
+    (plain, _), (augmented, _) = fed(data, order, size=70)[0], fed(data, order, size=70, augment=True)[0]
+    assert not torch.equal(plain, augmented)
+    assert torch.equal(augmented, fed(data, order, size=70, augment=True)[0][0])
+
+
+# Whole trainings
+
+
+def test_nothing_happens_before_the_first_epoch_is_asked_for(data):
+    model = network()
+    before = copy(model)
+    training.train(model, data, **RECIPE)
+    assert same(copy(model), before)
+
+
+def test_one_batch_can_be_learnt_by_heart(data):
+    few = replace(data, train_index=data.train_index[:16], train_labels=data.train_labels[:16])
+    model, history = train(few, epochs=40, augment=False)
+    assert history[0].train_loss > 2
+    assert history[-1].train_loss < 0.05
+    assert history[-1].train_accuracy == 1
+    assert training.evaluate(model, replace(few, val_index=few.train_index, val_labels=few.train_labels), VIEW)[1] == 1
+
+
+def test_digits_are_learnt_well_enough_to_recognise_others(data):
+    _, history = train(data, epochs=15, augment=False)
+    assert history[-1].val_accuracy > 0.6
+    assert history[-1].val_loss < history[0].val_loss
+
+
+def test_the_same_seed_gives_the_same_bytes(data):
+    (first, history), (second, again) = train(data), train(data)
+    assert same(copy(first), copy(second))
+    assert [epoch.results() for epoch in history] == [epoch.results() for epoch in again]
+
+
+def test_the_same_seed_gives_the_same_bytes_whatever_was_drawn_before(data):
+    first, _ = train(data)
+    torch.manual_seed(99)
+    np.random.default_rng(99).random(5)
+    torch.rand(3)
+    assert same(copy(train(data)[0]), copy(first))
+
+
+def test_another_seed_gives_another_result(data):
+    assert not same(copy(train(data)[0]), copy(train(data, seed=1)[0]))
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "one_cycle"])
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_every_optimizer_learns_by_every_schedule(data, optimizer, schedule):
+    _, history = train(data, optimizer=optimizer, schedule=schedule, epochs=4, augment=False)
+    assert history[-1].train_loss < history[0].train_loss
+
+
+def test_an_epoch_counts_the_images_of_its_full_batches(data):
+    _, history = train(data, batch_size=16, epochs=3)
+    assert [epoch.number for epoch in history] == [1, 2, 3]
+    assert [epoch.images for epoch in history] == [64] * 3
+    assert all(epoch.seconds > 0 for epoch in history)
+
+
+def test_a_batch_larger_than_the_data_is_all_of_them(data):
+    _, history = train(data, batch_size=1000)
+    assert [epoch.images for epoch in history] == [70, 70]
+
+
+def test_every_epoch_has_an_order_of_its_own_and_leaves_out_other_images(data, monkeypatch):
+    orders = []
+    feed = training.feed
+    monkeypatch.setattr(
+        training, "feed", lambda data, order, *rest: (orders.append(order), feed(data, order, *rest))[1]
+    )
+    train(data, epochs=3)
+    assert all(sorted(order) == list(range(70)) for order in orders)
+    assert len({tuple(order) for order in orders}) == 3
+    assert len({frozenset(order[64:]) for order in orders}) == 3
+
+
+def test_the_model_holds_the_weights_of_the_epoch_that_was_yielded(data):
+    model = network()
+    for epoch in training.train(model, data, **RECIPE):
+        assert training.evaluate(model, data, VIEW) == (epoch.val_loss, epoch.val_accuracy)
+
+
+def test_validation_changes_nothing_and_is_never_random(data):
+    model = network()
+    before = copy(model)
+    assert training.evaluate(model, data, VIEW) == training.evaluate(model, data, VIEW)
+    assert same(copy(model), before)
+
+
+def test_a_rate_at_which_the_loss_is_no_number_is_named(data):
+    with pytest.raises(
+        UserError, match=r"^finetune\.lr = 100: the loss is no longer a number in epoch \d+; try a smaller"
+    ):
+        train(data, nn.Sequential(nn.Flatten(), *[nn.Linear(192, 192) for _ in range(6)]), optimizer="sgd", lr=100)
+
+
+def test_a_last_step_after_which_the_loss_is_no_number_is_noticed_too(data):
+    with pytest.raises(UserError, match=r"finetune\.lr = 100"):
+        train(data, models.build("resnet18", 10, seed=0), optimizer="sgd", lr=100, epochs=1, batch_size=70)
+
+
+# What is kept of it
+
+EPOCH = Epoch(1, train_loss=1.0, train_accuracy=0.5, val_loss=1.0, val_accuracy=0.5, images=64, seconds=2.0)
+
+
+@pytest.mark.parametrize(
+    ("val_accuracy", "val_loss", "better"),
+    [(0.6, 2.0, True), (0.4, 0.1, False), (0.5, 0.9, True), (0.5, 1.1, False), (0.5, 1.0, False)],
+)
+def test_the_better_epoch_has_the_higher_validation_accuracy_then_the_lower_loss(val_accuracy, val_loss, better):
+    assert replace(EPOCH, val_accuracy=val_accuracy, val_loss=val_loss).beats(EPOCH) == better
+
+
+def test_training_accuracy_never_decides():
+    assert not replace(EPOCH, train_accuracy=1.0, train_loss=0.0).beats(EPOCH)
+
+
+def test_the_weights_of_the_best_epoch_are_kept(tmp_path):
+    """Of two equal epochs the first; what training did to the weights afterwards does not matter."""
+    model = nn.Linear(1, 1)
+
+    def epochs():
+        for number, accuracy in enumerate((0.5, 0.8, 0.8, 0.6), start=1):
+            nn.init.constant_(model.weight, number)
+            yield replace(EPOCH, number=number, val_accuracy=accuracy)
+
+    history, best, kept = follow(epochs(), model, str(tmp_path / "live"))
+    assert [epoch.number for epoch in history] == [1, 2, 3, 4]
+    assert best.number == 2
+    assert kept["weight"].item() == 2
+
+
+def test_results_hold_nothing_that_differs_from_run_to_run():
+    assert EPOCH.results() == {
+        **{"number": 1, "train_loss": 1.0, "train_accuracy": 0.5, "val_loss": 1.0, "val_accuracy": 0.5}
+    }
+
+
+def test_an_epoch_is_shown_in_one_line():
+    assert str(EPOCH) == "epoch 1: train loss 1.0000, accuracy 0.5000; val loss 1.0000, accuracy 0.5000; 32 images/s"
+
+
+def test_the_cost_is_that_of_all_epochs_at_the_pace_of_the_median_one():
+    history = [replace(EPOCH, seconds=seconds) for seconds in (1.0, 2.0, 64.0)]
+    assert training.cost(history) == {"images": 192, "seconds": 67.0, "images_per_second": 32.0}
