@@ -6,8 +6,13 @@ import time
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
+from safetensors.torch import load_file
+
+from src import models
+from src.downloads import sha256
 
 pytestmark = pytest.mark.xdist_group("pipeline")
 ONCE = ("download", "weights", "embed_convnext")  # paid once in a sweep over class counts
@@ -217,3 +222,27 @@ def test_a_bad_setting_ends_in_one_line_and_loses_nothing(clone, setting):
     assert "Traceback" not in output + repro
     for stage in yaml.safe_load((clone.folder / "dvc.yaml").read_text())["stages"].values():
         assert all((clone.folder / out).exists() for out in stage["outs"])
+
+
+def test_published_weights_are_fetched_checked_and_pinned_and_a_wrong_hash_is_refused(make_clone):
+    """The way of torchvision's weights, from a file's address instead of PyTorch's."""
+    clone = make_clone()
+    state = models.build("resnet18", 1000, seed=7).state_dict()
+    published = clone.folder.parent / "published.pth"
+    torch.save({name: tensor for name, tensor in state.items() if "num_batches" not in name}, published)
+    right = published.with_name(f"resnet18-{sha256(published)[:8]}.pth")
+    wrong = published.with_name("resnet18-00000000.pth")
+    for path in (right, wrong):
+        path.write_bytes(published.read_bytes())
+
+    clone.configure(finetune={"arch": "resnet18", "weights": wrong.as_uri()})
+    clone.stage("inputs")
+    refused = clone.stage("weights", fails=True)
+    assert refused.splitlines()[-1].startswith(f"error: finetune.weights = {wrong.as_uri()}")
+    assert "invalid hash value" in refused
+    assert list((clone.folder / "data/downloads").iterdir()) == []
+
+    clone.configure(finetune={"weights": right.as_uri()})
+    clone.stage("weights")
+    pinned = load_file(clone.folder / "data/weights/resnet.safetensors")
+    assert all(torch.equal(pinned[name], state[name]) for name in state)
