@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from src.metrics import accuracy, nll
+
 Logits = Callable[[np.ndarray], np.ndarray]
 
 # Strengths tried by `linear`, as in linear-probe evaluations such as Ericsson et al. 2021 and DINOv2.
@@ -46,32 +48,37 @@ def random_head(features: Features, *, rng: np.random.Generator) -> Readout:
 def linear(features: Features) -> Readout:
     """L2-regularised multinomial logistic regression on standardised features, C chosen on validation accuracy.
 
-    The grid is searched coarsely from the strongest on, then around the best; ties go to the stronger regularisation. The classifier stays
-    the one fitted to the training images alone, so that the validation images remain unseen for whoever calibrates.
+    The grid is searched coarsely from the strongest regularisation on, until the validation likelihood has got worse
+    three times in a row (weaker ones overfit more, and take longest), then around the best; ties go to the stronger.
+    The classifier stays the one fitted to the training images alone, so that the validation images remain unseen for
+    whoever calibrates.
     """
     mean, std = features.train.mean(0), features.train.std(0)
     std[std < 1e-6] = 1  # a feature that never varies says nothing; dividing by its noise would
-    scale: Logits = lambda x: ((x - mean) / std).astype(np.float32)  # noqa: E731
-    train, val = scale(features.train), scale(features.val)
-    fits: dict[int, tuple[float, Any]] = {}
 
-    def accuracy(position: int) -> float:
+    def scale(x: np.ndarray) -> np.ndarray:
+        return ((x - mean) / std).astype(np.float32)
+
+    train, val = scale(features.train), scale(features.val)
+    fits: dict[int, tuple[float, float, Any]] = {}  # position in the grid -> accuracy, likelihood, classifier
+
+    def attempt(position: int) -> None:
         if position not in fits:
             model = _fit(train, features.train_labels, C_GRID[position])
-            fits[position] = float((model.predict(val) == features.val_labels).mean()), model
-        return fits[position][0]
+            logits = _two_sided(model.decision_function(val))
+            fits[position] = accuracy(logits, features.val_labels), nll(logits, features.val_labels), model
 
-    def best() -> int:
-        return max(sorted(fits), key=accuracy)
-
+    worse = 0
     for position in range(0, len(C_GRID), 4):
-        accuracy(position)
-        if position - best() >= 12:  # three in a row that were no better; weaker ones are also the slowest to fit
+        attempt(position)
+        worse = worse + 1 if position and fits[position][1] > fits[position - 4][1] else 0
+        if worse == 3:
             break
-    for position in range(max(0, best() - 3), min(len(C_GRID), best() + 4)):
-        accuracy(position)
-    found = best()
-    model = fits[found][1]
+    coarse = max(sorted(fits), key=lambda position: fits[position][0])
+    for position in range(max(0, coarse - 3), min(len(C_GRID), coarse + 4)):
+        attempt(position)
+    found = max(sorted(fits), key=lambda position: fits[position][0])
+    model = fits[found][2]
     return Readout(lambda x: _two_sided(model.decision_function(scale(x))), {"c": float(C_GRID[found])})
 
 
