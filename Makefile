@@ -13,11 +13,11 @@ repro: .venv/ready
 
 # Every experiment with its accuracies; dvc exp show without the options has some sixty columns.
 table: .venv/ready
-	$(ACTIVE) dvc exp show --drop '.*' --keep 'Experiment|classes|finetune.(arch|weights)|.*[.]accuracy|.*lead.*value'
+	$(ACTIVE) dvc exp show --drop '.*' --keep 'Experiment|dataset|classes|seed|finetune.(arch|weights|lr)$$|.*[.]accuracy|.*lead.*value'
 
 # One thread each: two processes whose OpenMP threads spin for the same cores are many times slower.
 test: lint
-	$(ACTIVE) OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup
+	$(ACTIVE) OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile
 
 lint: .venv/ready-dev
 	$(ACTIVE) ruff check .

@@ -43,9 +43,7 @@ def recall(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.array([right[labels == label].mean() for label in range(logits.shape[1])])
 
 
-def lead(
-    arms: Arms, labels: np.ndarray, *, confidence: float, resamples: int, rng: np.random.Generator
-) -> dict[str, Interval]:
+def lead(arms: Arms, labels: np.ndarray, *, confidence: float, resamples: int, seed: int) -> dict[str, Interval]:
     """How far the first arm is ahead of each other one: accuracy less accuracy, with a paired bootstrap interval.
 
     Images are drawn with replacement, each with both arms' answers (Efron and Tibshirani 1993, chapter 13; the
@@ -64,7 +62,7 @@ def lead(
             batch=max(1, 10_000_000 // len(difference)),  # some 100 MB at a time
             confidence_level=confidence,
             method="percentile",
-            rng=rng,
+            rng=np.random.default_rng(seed),  # the same images for every pair
         ).confidence_interval
         found[name] = Interval(float(difference.mean()), float(bounds.low), float(bounds.high))
     return found
@@ -73,7 +71,7 @@ def lead(
 def render(found: Mapping[str, Interval], ahead: Mapping[str, Interval], n: int, confidence: float) -> str:
     """A table for the terminal: each arm's accuracy, then how far the first arm is ahead of each other one."""
     width = max(map(len, found))
-    lines = [f"{'arm':<{width}}  accuracy  {f'{confidence:.0%} interval':<16}  first arm ahead by, points"]
+    lines = [f"{'arm':<{width}}  accuracy  {f'{100 * confidence:g}% interval':<16}  first arm ahead by, points"]
     for name, value in found.items():
         gap = "-"
         if name in ahead:

@@ -4,7 +4,6 @@ import hashlib
 import re
 from http.client import HTTPException
 from pathlib import Path
-from urllib.parse import urlparse
 
 from src.errors import UserError
 
@@ -17,13 +16,18 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def _name(url: str) -> str:
+    """The file's name, without what may follow it in an address."""
+    return re.split(r"[?#]", url)[0].rsplit("/", 1)[-1]
+
+
 def hash_in_name(url: str) -> str:
     """The SHA-256 prefix that PyTorch puts into the names of its weights: `resnet18-f37072fd.pth` -> `f37072fd`.
 
     Raises:
         UserError: the name has none, so that nothing could be checked.
     """
-    match = re.search(r"-([0-9a-f]{8,64})\.[a-z]+$", urlparse(url).path)
+    match = re.search(r"-([0-9a-f]{8,64})\.[a-z]+$", _name(url))
     if match is None:
         raise UserError(
             f"{url}: its name must end in -<first 8 or more digits of its SHA-256>.pth, or nothing can be checked"
@@ -39,7 +43,7 @@ def fetch(url: str, folder: Path, sha256_prefix: str) -> Path:
     Raises:
         UserError: the network fails, or the SHA-256 does not begin with `sha256_prefix`.
     """
-    target = folder / Path(urlparse(url).path).name
+    target = folder / _name(url)
     if not target.exists():
         from torch.hub import download_url_to_file  # torch takes seconds to import
 

@@ -97,15 +97,16 @@ def write_array(path: Path, blocks: "Iterable[np.ndarray]", shape: Sequence[int]
     """Fill one .npy file of `shape` from consecutive blocks of rows, without ever holding all of it in memory."""
     import numpy as np
 
-    with replacing(path) as temporary:
-        array = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=tuple(shape))
-        start = 0
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": tuple(shape)}
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        # Written, not mapped: on a full disk a mapping ends the process without a word.
+        np.lib.format.write_array_header_2_0(file, header)
+        rows = 0
         for block in blocks:
-            array[start : start + len(block)] = block
-            start += len(block)
-        if start != len(array):
-            raise ValueError(f"{path}: {start} rows for an array of {len(array)}")
-        array.flush()
+            file.write(np.ascontiguousarray(block, dtype).data)
+            rows += len(block)
+        if rows != shape[0]:
+            raise ValueError(f"{path}: {rows} rows for an array of {shape[0]}")
 
 
 def read_array(path: Path) -> "np.ndarray":

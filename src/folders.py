@@ -7,6 +7,7 @@ from pathlib import Path
 
 from src.downloads import sha256
 from src.errors import UserError
+from src.files import write_json
 
 SPLITS = ("train", "test")
 Listing = dict[str, dict[str, list[str]]]  # split -> class -> file names, sorted
@@ -51,7 +52,12 @@ def scan(root: Path) -> tuple[Listing, str]:
                 )
             for entry in sorted(entries, key=lambda e: e.name):
                 status = entry.stat()
-                signature.update(f"{split}/{name}/{entry.name}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
+                # The time of change beside that of modification, which unpacking and copying set back.
+                stamp = f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
+                try:
+                    signature.update(f"{split}/{name}/{entry.name}\0{stamp}\0".encode())
+                except UnicodeEncodeError:
+                    raise UserError(f"folder: the name {entry.path!a} is not UTF-8; rename it") from None
             listing[split][name] = sorted(entry.name for entry in entries)
     return listing, signature.hexdigest()
 
@@ -76,5 +82,5 @@ def digest(root: Path, listing: Listing, signature: str, remembered: Path) -> st
     for split in SPLITS:
         for path in paths(root, listing, split):
             total.update(sha256(path).encode())
-    remembered.write_text(json.dumps({"signature": signature, "digest": total.hexdigest()}))
+    write_json(remembered, {"signature": signature, "digest": total.hexdigest()})
     return total.hexdigest()

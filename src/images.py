@@ -49,6 +49,8 @@ def crop_and_flip(batch: Tensor, rng: torch.Generator) -> Tensor:
 def to_input(batch: Tensor, view: View) -> Tensor:
     """(N, H, W, 3) uint8 -> (N, 3, size, size) float32, resized by bilinear interpolation, normalised."""
     images = batch.permute(0, 3, 1, 2).float()  # (N, 3, H, W), channels last in memory
+    if images.device.type == "mps":  # where that layout is slow, see runtime.place
+        images = images.contiguous()
     if images.shape[2:] != (view.size, view.size):
         images = F.interpolate(images, (view.size, view.size), mode="bilinear", antialias=True)
     mean = images.new_tensor(view.mean).view(1, 3, 1, 1) * 255

@@ -28,6 +28,11 @@ def batches(index: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, int]]:
         yield np.pad(part, (0, size - len(part)), mode="edge"), len(part)
 
 
+def predict(model: nn.Module, images: np.ndarray, index: np.ndarray, *, view: View, label: str = "") -> np.ndarray:
+    """All of `outputs` as one array: logits (n, K) float32."""
+    return np.concatenate(list(outputs(model, images, index, view=view, label=label)))
+
+
 @torch.inference_mode()
 def outputs(
     model: nn.Module, images: np.ndarray, index: np.ndarray, *, view: View, label: str = ""

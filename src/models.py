@@ -9,7 +9,7 @@ from src.errors import UserError
 
 def build(arch: str, outputs: int, seed: int) -> nn.Module:
     """A randomly initialised network with `outputs` logits; the same seed gives the same weights."""
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if arch.startswith("efficientnet_lite"):
             from efficientnet_lite_pytorch import EfficientNet
@@ -64,7 +64,7 @@ def feature_width(model: nn.Module) -> int:
 
 def with_new_head(model: nn.Module, classes: int, seed: int) -> nn.Module:
     """The same network with a fresh linear layer of `classes` logits, PyTorch's default initialisation."""
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model.set_submodule(head_name(model), nn.Linear(feature_width(model), classes))
     return model

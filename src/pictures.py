@@ -1,33 +1,24 @@
 """Files of images -> pixels, whatever their format, size and colours. For `download`."""
 
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image, ImageOps
 
 from src.errors import UserError
 
 
 def side(files: list[Path], max_side: int) -> int | None:
-    """None where all images have one size, else the side in pixels of the squares that they are cut to.
+    """None where all images are squares of one size, else the side in pixels of the squares that they are cut to.
 
     The median of the shorter sides, so that most images are neither enlarged nor much reduced; at most `max_side`.
     """
-    sizes = [_upright_size(path) for path in files]
-    if len(set(sizes)) == 1 and max(sizes[0]) <= max_side:
+    sizes = [_open(path).size for path in files]  # (width, height), from the headers alone
+    if len(set(sizes)) == 1 and sizes[0][0] == sizes[0][1] <= max_side:
         return None
     return min(max_side, int(np.median([min(size) for size in sizes])))
-
-
-def _upright_size(path: Path) -> tuple[int, int]:
-    """(width, height) as a person sees the image, from its header alone: EXIF says which ones lie on their side."""
-    image = _open(path)
-    exif = image.getexif() if image.format != "PNG" else Image.Exif()
-    if image.format == "PNG":  # whose getexif decodes the pixels
-        exif.load(image.info.get("exif", b""))
-    lying = exif.get(ExifTags.Base.Orientation, 1) >= 5
-    return (image.height, image.width) if lying else image.size
 
 
 def decode(files: list[Path], square: int | None) -> Iterator[np.ndarray]:
@@ -36,7 +27,7 @@ def decode(files: list[Path], square: int | None) -> Iterator[np.ndarray]:
         image = _open(path)
         try:
             upright = _to_rgb(ImageOps.exif_transpose(image))
-        except (OSError, ValueError, SyntaxError) as error:
+        except (OSError, ValueError, SyntaxError, TypeError, struct.error) as error:
             raise UserError(f"folder: {path} cannot be read as an image ({error}); replace or remove it") from error
         if square is not None:
             upright = ImageOps.fit(upright, (square, square), Image.Resampling.BICUBIC)

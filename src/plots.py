@@ -47,7 +47,7 @@ def curves(history: Sequence[Mapping[str, float]], best: int, title: str) -> Fig
         figure.subplots(1, 2), ("loss", "accuracy"), ("cross-entropy, nats", "accuracy"), strict=True
     ):
         train, val = ([epoch[f"{part}_{kind}"] for epoch in history] for part in ("train", "val"))
-        axes.plot(epochs, train, "o--", color=COLOURS[0], label="training (augmented)")
+        axes.plot(epochs, train, "o--", color=COLOURS[0], label="training")
         axes.plot(epochs, val, "o-", color=COLOURS[1], label="validation")
         axes.axvline(best, color="0.6", linewidth=1, linestyle=":", label=f"kept: epoch {best}")
         axes.set(xlabel="epoch", ylabel=label)
@@ -97,7 +97,7 @@ def accuracies(arms: Mapping[str, "Interval"], title: str, chance: float) -> Fig
     axes.axvline(chance, color="0.4", linestyle=":", linewidth=1)
     axes.text(chance, len(arms) - 0.55, " chance", color="0.4", fontsize=8, va="center")
     axes.set_yticks(range(len(arms)), [_plain(name) for name in arms])
-    axes.set(title=_plain(title), xlabel="accuracy on the test images", xlim=(0, 1.1), ylim=(len(arms) - 0.4, -0.5))
+    axes.set(title=_plain(title), xlabel="accuracy on the test images", xlim=(0, 1.15), ylim=(len(arms) - 0.4, -0.5))
     axes.set_xticks(np.linspace(0, 1, 6))
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     return figure

@@ -20,9 +20,13 @@ C_GRID = np.logspace(-6, 5, 45)
 
 @dataclass(frozen=True)
 class Readout:
-    """`logits` maps (n, D) -> (n, K) float32; `chosen` is what was selected on validation images."""
+    """`logits` maps (n, D) -> (n, K) float32; `chosen` is what was selected on validation images.
+
+    `images` is how many images it needed the features of before it could be used: training and validation.
+    """
 
     logits: Logits
+    images: int = 0
     chosen: dict[str, Any] = field(default_factory=dict)
 
 
@@ -79,7 +83,8 @@ def linear(features: Features) -> Readout:
         attempt(position)
     found = max(sorted(fits), key=lambda position: fits[position][0])
     model = fits[found][2]
-    return Readout(lambda x: _two_sided(model.decision_function(scale(x))), {"c": float(C_GRID[found])})
+    chosen = {"c": float(C_GRID[found])}
+    return Readout(lambda x: _two_sided(model.decision_function(scale(x))), len(train) + len(val), chosen)
 
 
 def fit(name: str, features: Features, *, rng: np.random.Generator) -> Readout:

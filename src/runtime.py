@@ -1,7 +1,9 @@
 """Where and with what a stage computes: the device, and the versions that a number depends on."""
 
 import platform
+import re
 from importlib.metadata import version
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -35,15 +37,24 @@ def place(model: nn.Module, device: torch.device) -> nn.Module:
     return model if device.type == "mps" else model.to(memory_format=torch.channels_last)
 
 
-def environment(device: torch.device) -> dict[str, str | int]:
-    """What a number depends on besides the settings: device, processor, threads, versions."""
-    processor = (
-        torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
-    )
-    return {
-        "device": device.type,
-        "processor": processor,
-        "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        **{name: version(name) for name in PACKAGES},
-    }
+def environment(device: torch.device) -> list[dict[str, str | int]]:
+    """What a number depends on besides the settings: device, processor, threads, versions.
+
+    A list of one, because DVC turns whatever a metrics file holds outside of lists into columns.
+    """
+    return [
+        {
+            "device": device.type,
+            "processor": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
+            "threads": torch.get_num_threads(),
+            "python": platform.python_version(),
+            **{name: version(name) for name in PACKAGES},
+        }
+    ]
+
+
+def _processor() -> str:
+    """The processor's name; Linux alone hides it from `platform`."""
+    cpuinfo = Path("/proc/cpuinfo")
+    names = re.findall(r"^model name\s*: (.+)$", cpuinfo.read_text(), re.M) if cpuinfo.exists() else []
+    return names[0] if names else platform.processor() or platform.machine()

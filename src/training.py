@@ -16,7 +16,7 @@ from tqdm import tqdm
 from src import seeds
 from src.errors import UserError
 from src.images import View, crop_and_flip, to_input
-from src.inference import gather, outputs
+from src.inference import gather, predict
 
 
 @dataclass(frozen=True)
@@ -159,8 +159,7 @@ def one_pass(
 
 def evaluate(model: nn.Module, data: Data, view: View) -> tuple[float, float]:
     """Cross-entropy and accuracy on the validation images, which are never augmented."""
-    parts = outputs(model, data.images, data.val_index, view=view)
-    logits = torch.from_numpy(np.concatenate(list(parts)))  # (n, K)
+    logits = torch.from_numpy(predict(model, data.images, data.val_index, view=view))  # (n, K)
     labels = torch.from_numpy(data.val_labels)
     return F.cross_entropy(logits, labels).item(), (logits.argmax(1) == labels).float().mean().item()
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from src import compare, files, plots, seeds
+from src.errors import UserError
 from src.params import Settings
 from stages import run
 
@@ -16,7 +17,10 @@ def read_arms(settings: Settings) -> tuple[dict[str, np.ndarray], dict[str, str]
     arms, titles = {"resnet": resnet["logits"]}, {"resnet": f"{settings.finetune.arch}, fine-tuned"}
     for name in settings.frozen.readouts:
         key = f"convnext_{name}"
-        arms[key] = files.read_arrays(files.CONVNEXT_PREDICTIONS / f"{name}.npz")["logits"]
+        convnext = files.read_arrays(files.CONVNEXT_PREDICTIONS / f"{name}.npz")
+        if not np.array_equal(convnext["index"], resnet["index"]):
+            raise UserError(f"{key} and resnet were tested on different images; run `dvc repro -f`")
+        arms[key] = convnext["logits"]
         titles[key] = f"{settings.frozen.arch}, frozen, {name.replace('_', ' ')}"
     return arms, titles, resnet["labels"]
 
@@ -27,8 +31,8 @@ def main(settings: Settings) -> None:
     confidence, base = settings.compare.confidence, settings.compare.base_classes
     found = compare.accuracies(arms, labels, confidence=confidence)
     basic = compare.accuracies(*compare.first_classes(arms, labels, base), confidence=confidence)
-    rng = seeds.generator(settings.seed, "bootstrap")
-    ahead = compare.lead(arms, labels, confidence=confidence, resamples=settings.compare.resamples, rng=rng)
+    seed = seeds.derive(settings.seed, "bootstrap")
+    ahead = compare.lead(arms, labels, confidence=confidence, resamples=settings.compare.resamples, seed=seed)
     report: dict[str, Any] = {"n": len(labels), "resnet_lead": {name: asdict(value) for name, value in ahead.items()}}
     report["base_classes"] = {name: value.value for name, value in basic.items()}
     report["accuracy"] = [{"arm": name, "title": titles[name], **asdict(value)} for name, value in found.items()]
@@ -40,7 +44,7 @@ def main(settings: Settings) -> None:
         files.write_table(files.COMPARE_PLOTS / f"{name}.csv", ("arm", "accuracy"), rows)
     count = len(classes)
     title = f"{count} classes, {len(labels):,} test images"
-    base_title = f"trained on {count} classes, tested on the first {base}: {', '.join(classes[:base])}"
+    base_title = f"trained on {count} classes, tested on the first {base} alone"
     recall = {titles[name]: compare.recall(logits, labels) for name, logits in arms.items()}
     files.write_figure(files.COMPARE_PLOTS / "arms.png", plots.accuracies(named, title, 1 / count))
     files.write_figure(files.COMPARE_PLOTS / "base_classes.png", plots.accuracies(basic, base_title, 1 / count))

@@ -6,6 +6,7 @@ weights that came with their packages.
 """
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -44,7 +45,7 @@ SETTINGS = {
 
 def shell(*command: str) -> None:
     try:
-        subprocess.run(command, cwd=DEMO, check=True)
+        subprocess.run(command, cwd=DEMO, check=True, env={k: v for k, v in os.environ.items() if k != "DVC_ROOT"})
     except (OSError, subprocess.CalledProcessError) as error:
         sys.exit(f"error: {' '.join(command)}: {error}; delete {DEMO} and try again")
 
@@ -52,7 +53,18 @@ def shell(*command: str) -> None:
 def commit(message: str) -> None:
     shell("git", "add", "--all")
     shell(
-        "git", "-c", "user.name=demo", "-c", "user.email=demo@localhost", "commit", "-q", "--allow-empty", "-m", message
+        "git",
+        "-c",
+        "user.name=demo",
+        "-c",
+        "user.email=demo@localhost",
+        "-c",
+        "commit.gpgsign=false",
+        "commit",
+        "-q",
+        "--allow-empty",
+        "-m",
+        message,
     )
 
 
@@ -61,7 +73,8 @@ def main() -> None:
         target = DEMO / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if Path(name).is_dir():
-            shutil.copytree(name, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.rmtree(target, ignore_errors=True)
+            shutil.copytree(name, target, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(name, target)
     (DEMO / "params.yaml").write_text(yaml.safe_dump(Settings.model_validate(SETTINGS).model_dump(), sort_keys=False))

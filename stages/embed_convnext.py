@@ -26,7 +26,7 @@ def main(settings: Settings) -> None:
     print(f"{count:,} images -> {width} features each, {count / seconds:,.0f} images/s")
     report = {"images": count, "seconds": seconds, "images_per_second": count / seconds}
     report |= {"parameters": models.parameters(model), "macs": models.macs(model, view.size)}
-    files.write_json(files.EMBED_METRICS, {"embed_convnext": report | {"environment": [runtime.environment(device)]}})
+    files.write_json(files.EMBED_METRICS, {"embed_convnext": report | {"environment": runtime.environment(device)}})
 
 
 if __name__ == "__main__":

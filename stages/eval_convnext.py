@@ -31,10 +31,9 @@ def main(settings: Settings) -> None:
             classes=classes,
         )
         # The backbone's share is the time that embedding took for as many images.
-        learnt_from = len(features.train) + len(features.val) if fitted.chosen else 0
         report[name] = found | fitted.chosen | {key: embed[key] for key in ("parameters", "macs", "images_per_second")}
         report[name] |= {
-            "train_seconds": fit_seconds + learnt_from / embed["images_per_second"],
+            "train_seconds": fit_seconds + fitted.images / embed["images_per_second"],
             "seconds": len(index) / embed["images_per_second"],
             "environment": embed["environment"],
         }

@@ -2,8 +2,6 @@
 
 import time
 
-import numpy as np
-
 from src import files, images, inference, models, plots, results, runtime
 from src.params import Settings
 from stages import run
@@ -17,9 +15,7 @@ def main(settings: Settings) -> None:
     subset = files.read_arrays(files.SUBSET / "subset.npz")
     raw = files.read_array(files.RAW / "test_images.npy")
     start = time.perf_counter()
-    logits = np.concatenate(
-        list(inference.outputs(model, raw, subset["test_index"], view=view, label="test"))
-    )  # (N, K)
+    logits = inference.predict(model, raw, subset["test_index"], view=view, label="test")
     seconds = time.perf_counter() - start
     found = results.write_arm(
         files.RESNET_PREDICTIONS,
@@ -39,7 +35,7 @@ def main(settings: Settings) -> None:
         "train_seconds": files.read_json(files.FINETUNE_METRICS)["finetune_resnet"]["seconds"],
         "seconds": seconds,
     }
-    found |= {"images_per_second": len(logits) / seconds, "environment": [runtime.environment(device)]}
+    found |= {"images_per_second": len(logits) / seconds, "environment": runtime.environment(device)}
     files.write_json(files.RESNET_METRICS, {"resnet": found})
     print(f"resnet: accuracy {found['accuracy']:.4f} on {found['n']:,} test images")
 

@@ -46,7 +46,7 @@ def main(settings: Settings) -> None:
     about |= {"epoch": best.number, "history": [epoch.results() for epoch in history]}
     files.write_tensors(files.RESNET_CHECKPOINT, kept, about)
     report: dict[str, Any] = {"best_epoch": best.number, "val_accuracy": best.val_accuracy, **training.cost(history)}
-    report |= {"macs": models.macs(model, view.size), "environment": [runtime.environment(device)]}
+    report |= {"macs": models.macs(model, view.size), "environment": runtime.environment(device)}
     files.write_json(files.FINETUNE_METRICS, {"finetune_resnet": report})
 
 

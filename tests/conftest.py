@@ -68,7 +68,7 @@ class Clone:
         return self.run(sys.executable, "-m", f"stages.{name}", fails=fails)
 
     def run(self, *command: str, fails: bool = False) -> str:
-        """Both streams of a command, which must end with status 0, or with 1 where it `fails`."""
+        """Both streams of a command, which must end with status 0, unless it `fails`."""
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         environment = {**os.environ, "PATH": path, "PYTHONPATH": "", "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
         environment.pop("DVC_ROOT", None)

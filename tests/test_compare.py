@@ -15,8 +15,12 @@ def arm(right: np.ndarray) -> np.ndarray:
 def lead(*rights: np.ndarray, resamples: int = 2000, confidence: float = 0.95, seed: int = 0) -> list[Interval]:
     """How far the first arm is ahead of each other one."""
     arms = {str(number): arm(right) for number, right in enumerate(rights)}
-    labels, rng = np.zeros(len(rights[0]), np.int64), seeds.generator(seed, "bootstrap")
-    return list(compare.lead(arms, labels, confidence=confidence, resamples=resamples, rng=rng).values())
+    labels = np.zeros(len(rights[0]), np.int64)
+    return list(
+        compare.lead(
+            arms, labels, confidence=confidence, resamples=resamples, seed=seeds.derive(seed, "bootstrap")
+        ).values()
+    )
 
 
 @pytest.mark.parametrize(

@@ -133,7 +133,7 @@ def image_folder(root: Path, size: dict[str, tuple[int, int]]) -> tuple[Path, fo
 
 
 @pytest.mark.parametrize(
-    ("sizes", "shape"), [([(12, 8), (12, 8)], (8, 12)), ([(12, 10), (30, 16)], (13, 13)), ([(99, 99)] * 2, (64, 64))]
+    ("sizes", "shape"), [([(12, 8), (12, 8)], (8, 8)), ([(12, 10), (30, 16)], (13, 13)), ([(99, 99)] * 2, (64, 64))]
 )
 def test_a_folder_gives_images_and_labels_class_by_class(tmp_path, sizes, shape):
     root, listing = image_folder(tmp_path, dict(zip(("1.png", "2.png"), sizes, strict=True)))

@@ -85,6 +85,11 @@ def test_a_name_without_a_hash_is_refused(name):
         hash_in_name(f"https://example.org/{name}")
 
 
+def test_an_address_that_cannot_be_parsed_is_refused_by_name(tmp_path):
+    with pytest.raises(UserError, match="bad-00000000"):
+        fetch("http://[bad-00000000.pth", tmp_path, "00000000")
+
+
 def test_a_file_is_fetched_under_its_own_name(remote, local):
     path = fetch(remote.as_uri(), local, DIGEST[:8])
     assert path == local / remote.name

@@ -83,12 +83,22 @@ def test_the_digest_stays_when_only_the_time_of_a_file_changes(root):
 
 
 def test_the_digest_is_remembered_while_names_sizes_and_times_are_the_same(root):
-    """Nothing is read then: bytes that were changed without a trace are not noticed."""
+    before, memory = digest(root), root.parent / "remembered.json"
+    memory.write_text(memory.read_text().replace(before, "not read again"))
+    assert digest(root) == "not read again"
+
+
+def test_bytes_changed_under_the_old_time_of_modification_are_noticed(root):
+    """As when an archive is unpacked over the folder."""
     before, path = digest(root), root / "test" / "dog" / "1.png"
     rewrite(path, path.read_bytes()[::-1], later=0)
-    assert digest(root) == before
-    (root.parent / "remembered.json").unlink()
     assert digest(root) != before
+
+
+def test_a_file_name_that_is_not_utf_8_is_refused(root):
+    (root / "test" / "dog" / os.fsdecode(b"\xe9.png")).touch()
+    with pytest.raises(UserError, match=r"udce9.*is not UTF-8; rename it"):
+        digest(root)
 
 
 def test_the_digest_does_not_depend_on_where_the_folder_stands(root, tmp_path):

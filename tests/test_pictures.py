@@ -1,5 +1,6 @@
 """Pictures: pixels that are upright RGB whatever the file was, and files that are refused by name."""
 
+import contextlib
 import zipfile
 from pathlib import Path
 
@@ -71,11 +72,46 @@ def test_an_image_is_upright_whatever_its_camera_was(tmp_path, orientation, stor
     np.testing.assert_array_equal(decoded(tmp_path / "image.png"), np.asarray(quarters()))
 
 
-def test_images_of_one_size_are_left_as_they_are(tmp_path):
-    for name in ("1.png", "2.png"):
-        Image.new("RGB", (10, 8)).save(tmp_path / name)
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tiff"])
+def test_images_of_one_size_of_which_some_lie_on_their_side_become_squares(tmp_path, suffix):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    files = [tmp_path / f"upright.{suffix}", tmp_path / f"lying.{suffix}"]
+    Image.new("RGB", (12, 8)).save(files[0])
+    Image.new("RGB", (12, 8)).save(files[1], exif=exif)
+    assert pictures.side(files, 256) == 8
+
+
+@pytest.mark.parametrize("orientation", [0, 3, 6, 9])
+def test_squares_of_one_size_stay_as_they_are_however_they_lie(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    files = [tmp_path / "1.jpg", tmp_path / "2.jpg"]
+    Image.new("RGB", (12, 12)).save(files[0])
+    Image.new("RGB", (12, 12)).save(files[1], exif=exif)
+    assert pictures.side(files, 256) is None
+    assert [block.shape for block in pictures.decode(files, None)] == [(1, 12, 12, 3)] * 2
+
+
+TEXT = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x02\0\0\0\x026\0\0\0\0\0\0\0"  # the orientation is a text, "6"
+
+
+@pytest.mark.parametrize(
+    ("suffix", "exif"), [("png", b"junk"), ("webp", b"junk"), ("jpg", TEXT)], ids=["png", "webp", "jpg"]
+)
+def test_exif_that_makes_no_sense_is_ignored_or_refused(tmp_path, suffix, exif):
+    path, shapes = tmp_path / f"image.{suffix}", []
+    quarters().save(path, exif=exif)
+    with contextlib.suppress(UserError):
+        shapes = [block.shape for block in pictures.decode([path], pictures.side([path], 256))]
+    assert shapes in ([], [(1, 16, 16, 3)])
+
+
+def test_squares_of_one_size_are_left_as_they_are_and_others_are_cut(tmp_path):
+    for name, size in (("1.png", (8, 8)), ("2.png", (8, 8)), ("3.png", (10, 8))):
+        Image.new("RGB", size).save(tmp_path / name)
     assert pictures.side([tmp_path / "1.png", tmp_path / "2.png"], 256) is None
-    assert decoded(tmp_path / "1.png").shape == (8, 10, 3)
+    assert pictures.side([tmp_path / "3.png"], 256) == 8
 
 
 @pytest.mark.parametrize(("max_side", "side"), [(256, 20), (16, 16)])

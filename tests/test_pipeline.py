@@ -14,7 +14,6 @@ from safetensors.torch import load_file
 from src import models
 from src.downloads import sha256
 
-pytestmark = pytest.mark.xdist_group("pipeline")
 ONCE = ("download", "weights", "embed_convnext")  # paid once in a sweep over class counts
 COLOURS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 200)}
 TIMES = ("seconds", "train_seconds", "images_per_second")
@@ -86,19 +85,35 @@ def test_forcing_every_stage_gives_the_same_bytes(clone):
     clone.git("checkout", "-q", ".")
 
 
-def test_an_experiment_with_other_classes_reuses_what_does_not_depend_on_them(clone):
+@pytest.fixture(scope="module")
+def five(clone):
+    """What `dvc exp run` printed of an experiment named five, with five classes and a small rate."""
     output = clone.dvc("exp", "run", "-n", "five", "-S", "classes=5", "-S", "finetune.lr=0.00001")
+    per_class = clone.json("metrics/resnet.json")["resnet"]["per_class"]
+    clone.git("checkout", "-q", ".")
+    assert len(per_class) == 5
+    return output
+
+
+def test_an_experiment_with_other_classes_reuses_what_does_not_depend_on_them(five):
     for stage in ONCE:
-        assert f"Stage '{stage}' didn't change, skipping" in output
-    assert len(clone.json("metrics/resnet.json")["resnet"]["per_class"]) == 5
+        assert f"Stage '{stage}' didn't change, skipping" in five
+
+
+@pytest.mark.usefixtures("five")
+def test_a_small_rate_arrives_as_a_number(clone):
     shown = json.loads(clone.dvc("params", "diff", "HEAD", "five", "--json"))["params.yaml"]
     assert shown["finetune.lr"]["new"] == 0.00001
-    clone.git("checkout", "-q", ".")
+
+
+@pytest.mark.usefixtures("five")
+def test_metrics_diff_names_what_changed(clone):
     differences = clone.dvc("metrics", "diff", "HEAD", "five")
     assert "resnet.accuracy" in differences
     assert "convnext.linear.accuracy" in differences
 
 
+@pytest.mark.usefixtures("five")
 def test_plots_diff_draws_curves_confusions_classes_and_arms_of_both(clone):
     page = clone.folder / "dvc_plots" / "index.html"
     clone.dvc("plots", "diff", "HEAD", "five")
@@ -186,6 +201,22 @@ def test_an_unreadable_image_is_named_and_the_last_good_arrays_come_back(folder_
     folder_clone.dvc("repro", "prepare")
     assert folder_clone.hashes()["data/raw"] == before
     assert (folder_clone.folder / "data/raw/train_images.npy").exists()
+
+
+def test_after_a_stage_failed_the_last_good_run_comes_back_without_training_again(clone):
+    clone.git("checkout", "-q", ".")
+    clone.dvc("repro")
+    before, metrics = clone.hashes(), clone.json("metrics/finetune_resnet.json")
+    path = clone.folder / "params.yaml"
+    good = path.read_text()
+    path.write_text(good.replace("lr: 0.001", "lr: 100.0").replace("optimizer: adam", "optimizer: sgd"))
+    output = clone.dvc("repro", fails=True)
+    assert "error: finetune.lr = 100.0: the loss is no longer a number in epoch" in output
+    assert "Traceback" not in output
+    path.write_text(good)
+    assert "Running stage 'finetune_resnet'" not in clone.dvc("repro")
+    assert clone.hashes() == before
+    assert clone.json("metrics/finetune_resnet.json") == metrics
 
 
 BAD = {

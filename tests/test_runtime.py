@@ -37,7 +37,7 @@ def test_placing_a_network_changes_its_layout_and_not_its_numbers():
 
 
 def test_the_environment_names_the_device_the_processor_the_threads_and_every_version():
-    found = runtime.environment(torch.device("cpu"))
+    (found,) = runtime.environment(torch.device("cpu"))
     assert found["device"] == "cpu"
     assert found["processor"]
     assert found["threads"] == torch.get_num_threads()

@@ -73,3 +73,14 @@ def test_what_a_sweep_over_classes_pays_once_does_not_read_the_settings_that_it_
     for stage in ("download", "weights", "embed_convnext"):
         assert setting not in entry(stage, "params")
         assert setting.split(".")[0] not in entry(stage, "params") - {"download"}
+
+
+def test_everything_that_dvc_draws_is_an_output_of_a_stage():
+    outs = {path for stage in PIPELINE for path in entry(stage, "outs")}
+    drawn = set()
+    for plot in yaml.safe_load(Path("dvc.yaml").read_text())["plots"]:
+        for name, settings in plot.items():
+            drawn |= set(settings["y"]) if isinstance(settings["y"], dict) else {name}
+    assert len(drawn) == 10
+    for path in drawn:
+        assert any(path == out or path.startswith(out + "/") for out in outs), path

@@ -133,6 +133,20 @@ def test_a_first_step_of_sgd_worked_by_hand():
     assert accuracy == 1.0
 
 
+def test_steps_are_those_of_nesterovs_momentum_written_out():
+    """Each by the gradient of its own batch alone, on top of a velocity that keeps nine tenths of itself."""
+    torch.manual_seed(0)
+    model = nn.Linear(4, 3, bias=False)
+    batches = [(torch.randn(5, 4), torch.arange(5) % 3) for _ in range(4)]
+    weight, velocity = model.weight.detach().clone().requires_grad_(), torch.zeros(3, 4)
+    one_pass(model, batches, rate=1.0, lr=0.5)
+    for inputs, labels in batches:
+        (gradient,) = torch.autograd.grad(F.cross_entropy(inputs @ weight.T, labels), weight)
+        velocity = 0.9 * velocity + gradient
+        weight = (weight - 0.5 * (gradient + 0.9 * velocity)).detach().requires_grad_()
+    torch.testing.assert_close(model.weight, weight)
+
+
 def test_a_first_step_of_adam_moves_every_weight_by_the_rate():
     model = nn.Linear(1, 2, bias=False)
     nn.init.zeros_(model.weight)

