@@ -64,16 +64,15 @@ def test_a_second_repro_runs_the_check_of_the_inputs_alone_and_costs_little_more
         output = clone.dvc(*command)
         return time.perf_counter() - start, output
 
-    repro, version = [], []
-    for _ in range(10):  # the least of several, as other work on the machine only ever adds
+    ratios = []
+    for _ in range(10):  # until one pair was not disturbed: whatever else the machine does only adds
         taken, output = seconds("repro")
         assert output.count("Running stage") == 1
         assert "Running stage 'data/dvc.yaml:inputs'" in output
-        repro.append(taken)
-        version.append(seconds("version")[0])
-        if len(repro) > 2 and min(repro) <= 2 * min(version):
+        ratios.append(taken / seconds("version")[0])
+        if ratios[-1] <= 2:
             return
-    raise AssertionError(f"dvc repro: {min(repro):.2f} s, dvc version: {min(version):.2f} s")
+    raise AssertionError(f"dvc repro takes {min(ratios):.2f} times as long as dvc version")
 
 
 def test_forcing_every_stage_gives_the_same_bytes(clone):
@@ -209,9 +208,10 @@ def test_after_a_stage_failed_the_last_good_run_comes_back_without_training_agai
     before, metrics = clone.hashes(), clone.json("metrics/finetune_resnet.json")
     path = clone.folder / "params.yaml"
     good = path.read_text()
-    path.write_text(good.replace("lr: 0.001", "lr: 100.0").replace("optimizer: adam", "optimizer: sgd"))
+    absent = "mps" if torch.cuda.is_available() else "cuda"
+    path.write_text(good.replace("device: cpu", f"device: {absent}"))
     output = clone.dvc("repro", fails=True)
-    assert "error: finetune.lr = 100.0: the loss is no longer a number in epoch" in output
+    assert f"error: device = {absent}: not on this machine; allowed here are auto, " in output
     assert "Traceback" not in output
     path.write_text(good)
     assert "Running stage 'finetune_resnet'" not in clone.dvc("repro")
