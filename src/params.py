@@ -58,7 +58,7 @@ class Section(BaseModel):
 
 
 class Download(Section):
-    """`max_side`: folder images of differing sizes are stored as squares of at most this many pixels."""
+    """`max_side`: folder images that are not squares of one size are cut to squares of at most so many pixels."""
 
     max_side: int = Field(256, ge=8, le=4096)
 

@@ -51,21 +51,10 @@ def shell(*command: str) -> None:
 
 
 def commit(message: str) -> None:
+    who = ("user.name=demo", "user.email=demo@localhost", "commit.gpgsign=false")
+    settings = [word for setting in who for word in ("-c", setting)]
     shell("git", "add", "--all")
-    shell(
-        "git",
-        "-c",
-        "user.name=demo",
-        "-c",
-        "user.email=demo@localhost",
-        "-c",
-        "commit.gpgsign=false",
-        "commit",
-        "-q",
-        "--allow-empty",
-        "-m",
-        message,
-    )
+    shell("git", *settings, "commit", "-q", "--allow-empty", "-m", message)
 
 
 def main() -> None:

@@ -17,25 +17,27 @@ def main(settings: Settings) -> None:
     start = time.perf_counter()
     logits = inference.predict(model, raw, subset["test_index"], view=view, label="test")
     seconds = time.perf_counter() - start
+    title = f"{about['arch']} ({about['weights']} weights), fine-tuned"
     found = results.write_arm(
         files.RESNET_PREDICTIONS,
         files.RESNET_PLOTS,
         "resnet",
-        f"{about['arch']} ({about['weights']} weights), fine-tuned",
+        title,
         logits=logits,
         labels=subset["test_labels"],
         index=subset["test_index"],
         classes=about["classes"],
     )
-    title = f"{about['arch']} ({about['weights']} weights), fine-tuned on {len(about['classes'])} classes"
-    curves = plots.curves(about["history"], about["epoch"], title)
+    curves = plots.curves(about["history"], about["epoch"], f"{title} on {len(about['classes'])} classes")
     files.write_figure(files.RESNET_PLOTS / "pictures" / "curves.png", curves)
-    found |= {"parameters": models.parameters(model), "macs": models.macs(model, view.size)}
     found |= {
+        "parameters": models.parameters(model),
+        "macs": models.macs(model, view.size),
         "train_seconds": files.read_json(files.FINETUNE_METRICS)["finetune_resnet"]["seconds"],
         "seconds": seconds,
+        "images_per_second": len(logits) / seconds,
+        "environment": runtime.environment(device),
     }
-    found |= {"images_per_second": len(logits) / seconds, "environment": runtime.environment(device)}
     files.write_json(files.RESNET_METRICS, {"resnet": found})
     print(f"resnet: accuracy {found['accuracy']:.4f} on {found['n']:,} test images")
 
