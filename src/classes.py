@@ -28,22 +28,32 @@ def class_names(dataset: str, root: Path) -> tuple[str, ...]:
     return {"cifar10": CIFAR10_CLASSES, "cifar100": CIFAR100_CLASSES, "digits": tuple("0123456789")}[dataset]
 
 
-def choose(classes: int | list[str], names: Sequence[str]) -> list[int]:
+def choose(classes: int | list[str], names: Sequence[str], subset_seed: int | None = None) -> list[int]:
     """The dataset's labels of the chosen classes, in the order in which they become 0..K-1.
 
     Args:
-        classes: K for the first K classes, or their names.
+        classes: K for K of the classes, or their names.
         names: all class names, in the order of the dataset's labels.
+        subset_seed: None for the first K classes, else the first K of a random order: with one seed, a smaller subset
+            is a part of a larger one.
 
     Raises:
-        UserError: more classes than there are, an unknown or a repeated one.
+        UserError: more classes than there are, an unknown or a repeated one, or names that a seed should draw.
     """
     if isinstance(classes, int):
         if classes > len(names):
             raise UserError(
                 f"classes = {classes}: the dataset has {len(names)} classes; allowed are 2 to {len(names)}, or names"
             )
-        return list(range(classes))
+        if subset_seed is None:
+            return list(range(classes))
+        from src.seeds import generator  # numpy, which `inputs` seldom needs
+
+        return generator(subset_seed, "classes").permutation(len(names))[:classes].tolist()
+    if subset_seed is not None:
+        raise UserError(
+            f"subset_seed = {subset_seed}: classes names them already; set it to null, or classes to a number"
+        )
     for name in classes:
         if name not in names:
             raise UserError(f"classes: {name!r} is not a class of the dataset; allowed are {', '.join(names)}")

@@ -27,19 +27,34 @@ RAW = DATA / "raw"
 SUBSET = DATA / "subset"
 RESNET_WEIGHTS = DATA / "weights" / "resnet.safetensors"
 CONVNEXT_WEIGHTS = DATA / "weights" / "convnext.safetensors"
-RESNET_CHECKPOINT = DATA / "checkpoints" / "resnet.safetensors"
+RESNET_CHECKPOINTS = DATA / "checkpoints" / "resnet"
+CONVNEXT_CHECKPOINTS = DATA / "checkpoints" / "convnext"
+RESNET_FEATURES = DATA / "features" / "resnet"
 CONVNEXT_FEATURES = DATA / "features" / "convnext"
-RESNET_PREDICTIONS = DATA / "predictions" / "resnet.npz"
+FINETUNE_RESNET_METRICS = METRICS / "finetune_resnet.json"
+FINETUNE_CONVNEXT_METRICS = METRICS / "finetune_convnext.json"
+EMBED_RESNET_METRICS = METRICS / "embed_resnet.json"
+EMBED_CONVNEXT_METRICS = METRICS / "embed_convnext.json"
+RESNET_CURVES = PLOTS / "finetune_resnet"
+CONVNEXT_CURVES = PLOTS / "finetune_convnext"
+
+# The four cells of the 2 x 2 table: the report's two, then the controls.
+RESNET_PREDICTIONS = DATA / "predictions" / "resnet"
 CONVNEXT_PREDICTIONS = DATA / "predictions" / "convnext"
-FINETUNE_METRICS = METRICS / "finetune_resnet.json"
-EMBED_METRICS = METRICS / "embed_convnext.json"
+RESNET_FROZEN_PREDICTIONS = DATA / "predictions" / "resnet_frozen"
+CONVNEXT_FINETUNED_PREDICTIONS = DATA / "predictions" / "convnext_finetuned"
 RESNET_METRICS = METRICS / "resnet.json"
 CONVNEXT_METRICS = METRICS / "convnext.json"
-COMPARE_METRICS = METRICS / "compare.json"
-RESNET_CURVES = PLOTS / "finetune_resnet"
+RESNET_FROZEN_METRICS = METRICS / "resnet_frozen.json"
+CONVNEXT_FINETUNED_METRICS = METRICS / "convnext_finetuned.json"
 RESNET_PLOTS = PLOTS / "resnet"
 CONVNEXT_PLOTS = PLOTS / "convnext"
+RESNET_FROZEN_PLOTS = PLOTS / "resnet_frozen"
+CONVNEXT_FINETUNED_PLOTS = PLOTS / "convnext_finetuned"
+
+COMPARE_METRICS = METRICS / "compare.json"
 COMPARE_PLOTS = PLOTS / "compare"
+REPORT = PLOTS / "report.html"
 
 
 def from_root(path: str | Path) -> Path:
@@ -82,11 +97,27 @@ def write_folder(path: Path) -> str:
     return str(path)
 
 
+def write_nothing(*paths: Path) -> None:
+    """What a stage that is switched off leaves, for DVC to find: empty folders, and metrics without numbers."""
+    for path in paths:
+        if path.suffix == ".json":
+            write_json(path, {})
+        else:
+            write_folder(path)
+
+
+def write_text(path: Path, text: str) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def read_bytes(path: Path) -> bytes:
+    return path.read_bytes()
+
+
 def write_json(path: Path, value: Any) -> None:
     """Numbers are written as they are, one key to a line; NaN is refused, as JSON has none."""
-    with replacing(path) as temporary:
-        text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-        temporary.write_text(text + "\n", encoding="utf-8")
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> Any:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from src.arms import FINETUNED, READOUTS
 from src.errors import UserError
 
 # Backbones whose last layer is linear and which take images of any size: torchvision's classifiers, and the
@@ -19,7 +20,6 @@ ARCHITECTURES = (
     *("convnext_tiny", "convnext_small", "convnext_base", "convnext_large", "swin_t", "swin_s", "swin_v2_t"),
     *("efficientnet_lite0", "efficientnet_lite2"),
 )
-READOUTS = ("random_head", "linear")
 
 
 def _known(allowed: tuple[str, ...]) -> Any:
@@ -47,6 +47,7 @@ def _names(value: Any) -> Any:
 
 
 Arch = Annotated[str, _known(ARCHITECTURES)]
+Method = Annotated[str, _known(FINETUNED)]
 Readout = Annotated[str, _known(READOUTS)]
 ClassNames = Annotated[list[str], BeforeValidator(_names), Field(min_length=2)]
 
@@ -70,11 +71,29 @@ class Prepare(Section):
     per_class: int | None = Field(None, ge=2)
 
 
-class Finetune(Section):
-    """The legacy arm: its backbone, the weights it starts from, and how it is trained."""
+class Backbone(Section):
+    """An architecture and the weights that it starts from."""
+
+    arch: Arch
+    weights: str = Field("imagenet", min_length=1)
+
+
+class Legacy(Backbone):
+    """The legacy backbone, which stages, files and metrics call `resnet`."""
 
     arch: Arch = "resnet18"
-    weights: str = Field("imagenet", min_length=1)
+
+
+class Modern(Backbone):
+    """The modern backbone, which stages, files and metrics call `convnext`."""
+
+    arch: Arch = "convnext_tiny"
+
+
+class Finetune(Section):
+    """How a backbone is trained; both are trained alike. The first method stands for fine-tuning in the 2 x 2 table."""
+
+    methods: Annotated[list[Method], AfterValidator(_once)] = Field(["full"], min_length=1)
     epochs: int = Field(5, ge=1, le=10_000)
     batch_size: int = Field(64, ge=2, le=65_536)
     optimizer: Literal["adam", "sgd"] = "adam"
@@ -84,16 +103,18 @@ class Finetune(Section):
     augment: bool = True
 
     def recipe(self) -> dict[str, Any]:
-        """The keyword arguments of `training.train`."""
-        return self.model_dump(exclude={"arch", "weights"})
+        """The keyword arguments of `training.finetune`."""
+        return self.model_dump(exclude={"methods"})
 
 
 class Frozen(Section):
-    """The modern arm: a backbone that is never trained, and what reads classes off its features."""
+    """What reads classes off a backbone that is never trained. The first stands for freezing in the 2 x 2 table.
 
-    arch: Arch = "convnext_tiny"
-    weights: str = Field("imagenet", min_length=1)
-    readouts: Annotated[list[Readout], AfterValidator(_once)] = Field(["random_head", "linear"], min_length=1)
+    `shots`: so many training images of each class, and at most as many validation images; null for all.
+    """
+
+    readouts: Annotated[list[Readout], AfterValidator(_once)] = Field(list(READOUTS), min_length=1)
+    shots: int | None = Field(None, ge=1)
 
 
 class Compare(Section):
@@ -110,11 +131,15 @@ class Settings(Section):
     dataset: Literal["cifar10", "cifar100", "digits", "folder"] = "cifar10"
     folder: str | None = None
     classes: Annotated[int, Field(ge=2)] | ClassNames = 10
+    subset_seed: Annotated[int, Field(ge=0, lt=2**31)] | None = None
     image_size: int = Field(32, ge=32, le=2048)  # each backbone halves it five times
     seed: int = Field(0, ge=0, lt=2**31)
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    controls: bool = True
     download: Download = Download()
     prepare: Prepare = Prepare()
+    resnet: Legacy = Legacy()
+    convnext: Modern = Modern()
     finetune: Finetune = Finetune()
     frozen: Frozen = Frozen()
     compare: Compare = Compare()
@@ -185,5 +210,9 @@ def load(path: Path = Path("params.yaml")) -> Settings:
     if settings.dataset == "folder" and settings.folder is None:
         raise UserError(
             f"{path}: folder = null: dataset is folder, so give the root of train/<class>/* and test/<class>/*"
+        )
+    if "lp_ft" in settings.finetune.methods and settings.finetune.epochs < 2:
+        raise UserError(
+            f"{path}: finetune.epochs = 1: the method lp_ft needs 2 or more, one for the probe and one for fine-tuning"
         )
     return settings

@@ -46,3 +46,12 @@ def split(
         val.append(members[:held_out])
         train.append(members[held_out:])
     return np.sort(np.concatenate(train)), np.sort(np.concatenate(val))
+
+
+def few(labels: np.ndarray, shots: int | None, rng: np.random.Generator) -> np.ndarray:
+    """Sorted positions of at most `shots` images of each class, drawn at random; of all images for None."""
+    if shots is None:
+        return np.arange(len(labels))
+    classes = range(int(labels.max()) + 1)
+    chosen = [rng.permutation(np.flatnonzero(labels == label))[:shots] for label in classes]
+    return np.sort(np.concatenate(chosen))

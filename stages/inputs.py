@@ -12,15 +12,16 @@ from stages import run
 
 def main(settings: Settings) -> None:
     root = files.from_root(settings.folder or ".")
-    chosen = classes.choose(settings.classes, classes.class_names(settings.dataset, root))
+    names = classes.class_names(settings.dataset, root)
+    chosen = classes.choose(settings.classes, names, settings.subset_seed)
     base, count = settings.compare.base_classes, len(chosen)
     if base > count:
         raise UserError(f"compare.base_classes = {base}: the subset has {count} classes; allowed are 2 to {count}")
     files.write_json(
         files.WEIGHT_INPUTS,
         {
-            "finetune": weights.fingerprint(settings.finetune.weights, files.from_root(settings.finetune.weights)),
-            "frozen": weights.fingerprint(settings.frozen.weights, files.from_root(settings.frozen.weights)),
+            "resnet": weights.fingerprint(settings.resnet.weights, files.from_root(settings.resnet.weights)),
+            "convnext": weights.fingerprint(settings.convnext.weights, files.from_root(settings.convnext.weights)),
         },
     )
     images: dict = {"dataset": settings.dataset}

@@ -8,7 +8,7 @@ from stages import run
 
 def main(settings: Settings) -> None:
     names = files.read_json(files.RAW / "classes.json")
-    chosen = choose(settings.classes, names)
+    chosen = choose(settings.classes, names, settings.subset_seed)
     classes = [names[label] for label in chosen]
     train_index, train_labels = subsets.relabel(files.read_array(files.RAW / "train_labels.npy"), chosen)
     test_index, test_labels = subsets.relabel(files.read_array(files.RAW / "test_labels.npy"), chosen)

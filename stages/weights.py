@@ -25,11 +25,11 @@ def pin(role: str, arch: str, weights: str, *, sha256: str | None, seed: int) ->
 def main(settings: Settings) -> None:
     pinned = files.read_json(files.WEIGHT_INPUTS)
     seed = seeds.derive(settings.seed, "weights")
-    about = {"arch": settings.finetune.arch, "weights": settings.finetune.weights}
-    state = pin("finetune", **about, sha256=pinned["finetune"], seed=seed)
+    about = {"arch": settings.resnet.arch, "weights": settings.resnet.weights}
+    state = pin("resnet", **about, sha256=pinned["resnet"], seed=seed)
     files.write_tensors(files.RESNET_WEIGHTS, state, about)
-    about = {"arch": settings.frozen.arch, "weights": settings.frozen.weights}
-    state = pin("frozen", **about, sha256=pinned["frozen"], seed=seed)
+    about = {"arch": settings.convnext.arch, "weights": settings.convnext.weights}
+    state = pin("convnext", **about, sha256=pinned["convnext"], seed=seed)
     files.write_tensors(files.CONVNEXT_WEIGHTS, state, about)
 
 

@@ -16,8 +16,9 @@ TOY = {
     "device": "cpu",
     "classes": 4,
     "prepare": {"val_fraction": 0.2, "per_class": 30},
-    "finetune": {"arch": "efficientnet_lite0", "epochs": 2, "batch_size": 16},
-    "frozen": {"arch": "efficientnet_lite0"},
+    "resnet": {"arch": "efficientnet_lite0"},
+    "convnext": {"arch": "efficientnet_lite0"},
+    "finetune": {"epochs": 2, "batch_size": 16},
     "compare": {"resamples": 500},
 }
 

@@ -1,5 +1,6 @@
 """Classes: their names in the order of the labels, and which of them are chosen."""
 
+import numpy as np
 import pytest
 
 from src import classes
@@ -49,3 +50,20 @@ def test_an_unknown_name_is_refused_with_all_that_there_are():
 def test_a_class_that_is_named_twice_is_refused():
     with pytest.raises(UserError, match="a class is named twice; name each once"):
         classes.choose(["cat", "dog", "cat"], ANIMALS)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2**31 - 1])
+def test_a_seed_draws_a_random_series_of_which_a_smaller_subset_is_the_beginning(seed):
+    series = classes.choose(5, ANIMALS, seed)
+    assert sorted(series) == list(range(5))
+    assert classes.choose(3, ANIMALS, seed) == series[:3] == classes.choose(3, ANIMALS, seed)
+
+
+def test_every_class_is_drawn_as_often_as_another():
+    drawn = np.bincount([label for seed in range(500) for label in classes.choose(2, ANIMALS, seed)], minlength=5)
+    assert drawn == pytest.approx(200, abs=45)  # a binomial of 500 times 2/5 has a deviation of 11
+
+
+def test_names_leave_nothing_to_draw():
+    with pytest.raises(UserError, match=r"subset_seed = 3: classes names them already; set it to null"):
+        classes.choose(["cat", "dog"], ANIMALS, 3)

@@ -65,7 +65,7 @@ def test_sections_are_the_keyword_arguments_of_the_functions_that_they_feed():
         parameters = inspect.signature(function).parameters.values()
         return {parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
 
-    assert Settings().finetune.recipe().keys() == keywords(train) - {"view", "seed"}
+    assert Settings().finetune.recipe().keys() == keywords(train) - {"view", "seed", "first"}
     assert Settings().prepare.model_dump().keys() == keywords(split) - {"rng"}
 
 
@@ -105,14 +105,23 @@ COUNT_OR_NAMES = "a whole number >= 2 (the first K classes) or a list of two or 
         ("finetune: {augment: yes}", "finetune.augment = 'yes'", "boolean"),
         ("finetune: {augment: 1}", "finetune.augment = 1", "boolean"),
         ("finetune: {optimizer: adamw}", "finetune.optimizer = 'adamw'", "'adam' or 'sgd'"),
-        ("finetune: {weights: ''}", "finetune.weights = ''", "at least 1 character"),
+        ("finetune: {methods: []}", "finetune.methods = []", "at least 1 item"),
+        (
+            "finetune: {methods: [lpft]}",
+            "finetune.methods.0 = 'lpft'",
+            "did you mean lp_ft? allowed: full, head, lp_ft",
+        ),
+        ("resnet: {weights: ''}", "resnet.weights = ''", "at least 1 character"),
+        ("controls: yes", "controls = 'yes'", "boolean"),
+        ("subset_seed: -1", "subset_seed = -1", "greater than or equal to 0"),
+        ("frozen: {shots: 0}", "frozen.shots = 0", "greater than or equal to 1"),
         ("finetune: 3", "finetune = 3", "dictionary"),
         ("finetune: null", "finetune = None", "dictionary"),
         ("prepare: {val_fraction: 0.6}", "prepare.val_fraction = 0.6", "less than or equal to 0.5"),
         ("prepare: {per_class: 1}", "prepare.per_class = 1", "greater than or equal to 2"),
         ("frozen: {readouts: []}", "frozen.readouts = []", "at least 1 item"),
         ("frozen: {readouts: linear}", "frozen.readouts = 'linear'", "list"),
-        ("frozen: {readouts: [linaer]}", "frozen.readouts.0 = 'linaer'", "did you mean linear? allowed: random_head"),
+        ("frozen: {readouts: [linaer]}", "frozen.readouts.0 = 'linaer'", "did you mean linear? allowed: linear, knn"),
         ("compare: {confidence: 95}", "compare.confidence = 95", "less than 1"),
         ("compare: {base_classes: 1}", "compare.base_classes = 1", "greater than or equal to 2"),
         ("1: 2", "1 = 1", "strings"),
@@ -138,8 +147,8 @@ def test_a_misspelt_key_is_refused_with_the_nearest_and_all_that_there_are(read,
 
 
 def test_an_unknown_architecture_is_answered_with_the_nearest_and_all(read):
-    message = refusal(read, "finetune: {arch: resnet81}")
-    assert message == f"finetune.arch = 'resnet81': did you mean resnet18? allowed: {', '.join(ARCHITECTURES)}"
+    message = refusal(read, "resnet: {arch: resnet81}")
+    assert message == f"resnet.arch = 'resnet81': did you mean resnet18? allowed: {', '.join(ARCHITECTURES)}"
 
 
 def test_a_value_however_long_or_odd_is_shown_in_one_short_line(read):
@@ -150,6 +159,12 @@ def test_a_value_however_long_or_odd_is_shown_in_one_short_line(read):
 
 def test_an_unknown_key_with_a_line_break_is_still_refused_in_one_line(read):
     assert "\n" not in refusal(read, '"a\\nb": 1')
+
+
+def test_lp_ft_needs_an_epoch_for_each_of_its_parts(read):
+    message = refusal(read, "finetune: {methods: [full, lp_ft], epochs: 1}")
+    assert message.startswith("finetune.epochs = 1: the method lp_ft needs 2 or more")
+    assert read("finetune: {methods: [full, lp_ft], epochs: 2}").finetune.epochs == 2
 
 
 def test_a_readout_named_twice_is_refused(read):

@@ -82,3 +82,20 @@ def test_a_class_with_too_few_images_is_refused_by_name_and_number():
 def test_a_class_without_any_image_is_refused_too():
     with pytest.raises(UserError, match="'dog' has 0 test images"):
         subsets.require(np.array([0, 0]), ["cat", "dog"], 1, "test")
+
+
+@pytest.mark.parametrize("shots", [1, 5, 1000])
+def test_few_shots_are_so_many_images_of_each_class_at_most(shots):
+    few = subsets.few(LABELS, shots, seeds.generator(0, "shots"))
+    assert np.bincount(LABELS[few]).tolist() == [min(shots, 50)] * 10
+    assert (np.diff(few) > 0).all()
+
+
+def test_without_a_number_of_shots_every_image_is_kept():
+    assert subsets.few(LABELS, None, seeds.generator(0, "shots")).tolist() == list(range(500))
+
+
+def test_shots_are_drawn_by_their_seed():
+    first, again, other = (subsets.few(LABELS, 5, seeds.generator(seed, "shots")) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert set(first) != set(other)
