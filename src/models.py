@@ -76,8 +76,23 @@ def without_head(model: nn.Module) -> nn.Module:
     return model
 
 
-def parameters(model: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in model.parameters())
+def freeze_backbone(model: nn.Module) -> nn.Module:
+    """The same network, of which only the last linear layer learns."""
+    model.requires_grad_(False)
+    model.get_submodule(head_name(model)).requires_grad_(True)
+    return model
+
+
+def head(model: nn.Module) -> tuple[Tensor, Tensor]:
+    """Weight (K, D) and bias (K,) of the last linear layer."""
+    layer = model.get_submodule(head_name(model))
+    assert isinstance(layer, nn.Linear)
+    return layer.weight.detach(), layer.bias.detach()
+
+
+def parameters(model: nn.Module, *, trained: bool = False) -> int:
+    """How many numbers the network holds, or only those that are `trained`."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad or not trained)
 
 
 def macs(model: nn.Module, image_size: int) -> int:

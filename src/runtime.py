@@ -37,6 +37,21 @@ def place(model: nn.Module, device: torch.device) -> nn.Module:
     return model if device.type == "mps" else model.to(memory_format=torch.channels_last)
 
 
+def peak_memory(device: torch.device) -> int:
+    """Bytes: on CUDA the most that tensors took so far, on MPS what the driver holds now, else the process's peak.
+
+    MPS keeps no record of its peak; its driver seldom gives memory back, so that what it holds comes near.
+    """
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if device.type == "mps":
+        return torch.mps.driver_allocated_memory()
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if platform.system() == "Darwin" else peak * 1024  # kilobytes on Linux
+
+
 def environment(device: torch.device) -> list[dict[str, str | int]]:
     """What a number depends on besides the settings: device, processor, threads, versions.
 

@@ -1,4 +1,4 @@
-"""The one training loop. For the stages `finetune_*`."""
+"""The one training loop, and what is trained when. For the stages `finetune_*`."""
 
 import math
 import statistics
@@ -17,6 +17,7 @@ from src import seeds
 from src.errors import UserError
 from src.images import View, crop_and_flip, to_input
 from src.inference import gather, predict
+from src.models import freeze_backbone
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Epoch:
     train_accuracy: float
     val_loss: float
     val_accuracy: float
+    whole: bool  # whether the whole network was trained, or its head alone
     images: int  # trained on in this epoch
     seconds: float  # for training, without validation
 
@@ -37,7 +39,7 @@ class Epoch:
 
     def results(self) -> dict[str, float]:
         """What was learnt, without what it took: the same at every run with the same seed."""
-        return {name: value for name, value in asdict(self).items() if name not in ("images", "seconds")}
+        return {name: value for name, value in asdict(self).items() if name not in ("whole", "images", "seconds")}
 
     def __str__(self) -> str:
         train = f"train loss {self.train_loss:.4f}, accuracy {self.train_accuracy:.4f}"
@@ -70,10 +72,37 @@ def rate_at(step: int, steps: int, schedule: str) -> float:
 
 
 def make_optimizer(model: nn.Module, optimizer: str, lr: float, weight_decay: float) -> torch.optim.Optimizer:
-    """Adam, or SGD with Nesterov momentum 0.9."""
+    """Adam, or SGD with Nesterov momentum 0.9, for the parameters that are not frozen."""
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if optimizer == "adam":
-        return torch.optim.Adam(model.parameters(), lr, weight_decay=weight_decay)
-    return torch.optim.SGD(model.parameters(), lr, momentum=0.9, nesterov=True, weight_decay=weight_decay)
+        return torch.optim.Adam(learning, lr, weight_decay=weight_decay)
+    return torch.optim.SGD(learning, lr, momentum=0.9, nesterov=True, weight_decay=weight_decay)
+
+
+def phases(method: str, epochs: int) -> list[tuple[bool, int]]:
+    """What a method of fine-tuning trains, and for how many epochs: (the whole network?, epochs).
+
+    `full` trains everything, `head` the new head alone. `lp_ft` (Kumar et al. 2022) first probes, then fine-tunes from
+    the probe's head: it splits the same epochs between the two, so that no method is given more of them.
+    """
+    probe = epochs // 2
+    return {
+        "full": [(True, epochs)],
+        "head": [(False, epochs)],
+        "lp_ft": [(False, probe), (True, epochs - probe)],
+    }[method]
+
+
+def finetune(model: nn.Module, data: Data, *, method: str, epochs: int, **recipe: Any) -> Iterator[Epoch]:
+    """Train in place by a method, phase after phase, each with a schedule of its own; see `train`."""
+    done = 0
+    for whole, count in phases(method, epochs):
+        if whole:
+            model.requires_grad_(True)
+        else:
+            freeze_backbone(model)
+        yield from train(model, data, epochs=count, first=done + 1, **recipe)
+        done += count
 
 
 def train(
@@ -81,6 +110,7 @@ def train(
     data: Data,
     *,
     epochs: int,
+    first: int = 1,
     batch_size: int,
     optimizer: str,
     lr: float,
@@ -93,7 +123,8 @@ def train(
     """Train in place with cross-entropy, and yield after each epoch, when `model` holds that epoch's weights.
 
     Every batch has the same size; the images that do not fill the last one are left out of that epoch, and each
-    epoch's order is another.
+    epoch's order is another. Epochs are numbered from `first` on. A network of which a part is frozen runs as it will
+    when it is evaluated, so that neither its running statistics nor its dropout change.
 
     Raises:
         UserError: the loss is no longer a number.
@@ -102,20 +133,28 @@ def train(
     steps = epochs * (len(data.train_index) // batch_size)
     opt = make_optimizer(model, optimizer, lr, weight_decay)
     plan = torch.optim.lr_scheduler.LambdaLR(opt, lambda step: rate_at(step, steps, schedule))
-    for number in range(1, epochs + 1):
+    whole = all(parameter.requires_grad for parameter in model.parameters())
+    for number in range(first, first + epochs):
         start = time.perf_counter()
         torch.manual_seed(seeds.derive(seed, "dropout", number))
         order = seeds.generator(seed, "order", number).permutation(len(data.train_index))
         crops = torch.Generator().manual_seed(seeds.derive(seed, "augment", number)) if augment else None
         fed = feed(data, order, batch_size, crops, view, next(model.parameters()).device)
-        bar = tqdm(fed, f"epoch {number}/{epochs}", len(order) // batch_size, unit="batch", leave=False, disable=None)
-        train_loss, train_accuracy = one_pass(model, bar, opt, plan)
+        bar = tqdm(
+            fed,
+            f"epoch {number}/{first + epochs - 1}",
+            len(order) // batch_size,
+            unit="batch",
+            leave=False,
+            disable=None,
+        )
+        train_loss, train_accuracy = one_pass(model.train(whole), bar, opt, plan)
         seconds = time.perf_counter() - start
         val_loss, val_accuracy = evaluate(model, data, view)
         if not math.isfinite(train_loss + val_loss):
             raise UserError(f"finetune.lr = {lr}: the loss is no longer a number in epoch {number}; try a smaller rate")
         images = len(order) // batch_size * batch_size
-        yield Epoch(number, train_loss, train_accuracy, val_loss, val_accuracy, images, seconds)
+        yield Epoch(number, train_loss, train_accuracy, val_loss, val_accuracy, whole, images, seconds)
 
 
 def feed(
@@ -143,7 +182,6 @@ def one_pass(
     """One step of the optimizer for each batch; the mean loss and accuracy over all images, summed on the device."""
     device = next(model.parameters()).device
     loss_sum, correct, seen = torch.zeros((), device=device), torch.zeros((), device=device), 0
-    model.train()
     for inputs, labels in batches:
         logits = model(inputs)  # (B, K)
         loss = F.cross_entropy(logits, labels)
@@ -164,11 +202,17 @@ def evaluate(model: nn.Module, data: Data, view: View) -> tuple[float, float]:
     return F.cross_entropy(logits, labels).item(), (logits.argmax(1) == labels).float().mean().item()
 
 
-def cost(history: Sequence[Epoch]) -> dict[str, Any]:
-    """What training took: images, seconds without validation, and images per second of the median epoch."""
+def cost(history: Sequence[Epoch], macs: int) -> dict[str, Any]:
+    """What training took: images, seconds without validation, images per second of the median epoch, arithmetic.
+
+    Args:
+        macs: multiply-accumulates of one image's forward pass. The backward pass of a whole network takes twice as many
+            again (gradients of the inputs and of the weights of every layer); a frozen backbone has none.
+    """
     rates = [epoch.images / epoch.seconds for epoch in history]
     return {
         "images": sum(epoch.images for epoch in history),
-        "seconds": sum(epoch.seconds for epoch in history),
-        "images_per_second": statistics.median(rates),
+        "train_seconds": sum(epoch.seconds for epoch in history),
+        "train_images_per_second": statistics.median(rates),
+        "train_macs": sum(epoch.images * macs * (3 if epoch.whole else 1) for epoch in history),
     }

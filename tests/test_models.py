@@ -170,3 +170,19 @@ def test_multiply_accumulates_of_a_convolution_worked_by_hand():
     """Three colours, 5 filters of 3 x 3, 10 x 10 places: 3 * 9 * 5 * 100; then 500 features to 4 logits: 2,000."""
     model = nn.Sequential(nn.Conv2d(3, 5, 3, padding=1), nn.Flatten(), nn.Linear(500, 4))
     assert models.macs(model, 10) == 13_500 + 2_000
+
+
+def test_of_a_frozen_backbone_the_head_alone_is_left_to_learn():
+    model = models.freeze_backbone(models.build("resnet18", 7, seed=0))
+    assert {name for name, parameter in model.named_parameters() if parameter.requires_grad} == {"fc.weight", "fc.bias"}
+    assert models.parameters(model, trained=True) == 7 * 512 + 7
+    assert models.parameters(model) > 11_000_000
+
+
+def test_the_head_of_a_network_turns_its_features_into_its_logits():
+    model = models.build("efficientnet_lite0", 7, seed=0).eval()
+    image = torch.randn(1, 3, 32, 32)
+    weight, bias = models.head(model)
+    with torch.no_grad():
+        logits = model(image)
+        torch.testing.assert_close(models.without_head(model)(image) @ weight.T + bias, logits)

@@ -2,6 +2,7 @@
 
 from importlib.metadata import version
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -43,3 +44,10 @@ def test_the_environment_names_the_device_the_processor_the_threads_and_every_ve
     assert found["threads"] == torch.get_num_threads()
     assert found["torch"] == version("torch")
     assert {"python", "torchvision", "numpy", "scikit-learn", "scipy"} <= set(found)
+
+
+def test_peak_memory_is_in_bytes_and_knows_of_what_was_given_back():
+    before = runtime.peak_memory(torch.device("cpu"))
+    assert 50e6 < before < 50e9
+    np.ones(before, np.uint8)  # as much again, held for a moment
+    assert runtime.peak_memory(torch.device("cpu")) > 1.5 * before

@@ -8,11 +8,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from src import datasets, images, models, training
+from src.arms import FINETUNED
 from src.errors import UserError
+from src.finetuning import follow
 from src.training import Epoch
-from stages.finetune_resnet import follow
 
 VIEW = images.view("resnet18", 8)
 RECIPE = {
@@ -297,7 +299,7 @@ def test_a_last_step_after_which_the_loss_is_no_number_is_noticed_too(data):
 
 # What is kept of it
 
-EPOCH = Epoch(1, train_loss=1.0, train_accuracy=0.5, val_loss=1.0, val_accuracy=0.5, images=64, seconds=2.0)
+EPOCH = Epoch(1, train_loss=1.0, train_accuracy=0.5, val_loss=1.0, val_accuracy=0.5, whole=True, images=64, seconds=2.0)
 
 
 @pytest.mark.parametrize(
@@ -321,7 +323,7 @@ def test_the_weights_of_the_best_epoch_are_kept(tmp_path):
             nn.init.constant_(model.weight, number)
             yield replace(EPOCH, number=number, val_accuracy=accuracy)
 
-    history, best, kept = follow(epochs(), model, str(tmp_path / "live"))
+    history, best, kept = follow(epochs(), model, tmp_path / "live")
     assert [epoch.number for epoch in history] == [1, 2, 3, 4]
     assert best.number == 2
     assert kept["weight"].item() == 2
@@ -339,4 +341,65 @@ def test_an_epoch_is_shown_in_one_line():
 
 def test_the_cost_is_that_of_all_epochs_at_the_pace_of_the_median_one():
     history = [replace(EPOCH, seconds=seconds) for seconds in (1.0, 2.0, 64.0)]
-    assert training.cost(history) == {"images": 192, "seconds": 67.0, "images_per_second": 32.0}
+    found = training.cost(history, macs=10)
+    assert (found["images"], found["train_seconds"], found["train_images_per_second"]) == (192, 67.0, 32.0)
+
+
+def test_the_arithmetic_of_a_step_is_three_forward_passes_or_one_where_only_the_head_learns():
+    """Counted by PyTorch, at a width where the head is next to nothing and no gradient of the images is asked for."""
+    model = nn.Sequential(*[nn.Linear(64, 64, bias=False) for _ in range(20)], nn.Linear(64, 2, bias=False))
+    inputs, labels = torch.randn(8, 64), torch.arange(8) % 2
+    forward = 8 * (20 * 64 * 64 + 64 * 2)
+    for whole in (True, False):
+        model.requires_grad_(whole)
+        model[-1].requires_grad_(True)
+        with FlopCounterMode(display=False) as counter:
+            one_pass(model, [(inputs, labels)], rate=0.0)
+        epoch = replace(EPOCH, images=8, whole=whole)
+        counted = counter.get_total_flops() / 2
+        assert training.cost([epoch], forward // 8)["train_macs"] == pytest.approx(counted, rel=0.03)
+
+
+# Methods
+
+
+def finetune(data: training.Data, method: str, **changes: object) -> tuple[nn.Module, list[Epoch], dict[str, Tensor]]:
+    """A network, its epochs, and what it was before."""
+    model = network()
+    before = copy(model)
+    return model, list(training.finetune(model, data, method=method, **(RECIPE | changes))), before
+
+
+def changed(model: nn.Module, before: dict[str, Tensor]) -> set[str]:
+    """Which part has changed: the body `0` or the head `1`."""
+    return {name.split(".")[0] for name, tensor in copy(model).items() if not torch.equal(tensor, before[name])}
+
+
+def test_the_head_alone_learns_and_the_backbone_stays_byte_for_byte_its_statistics_too(data):
+    model, history, before = finetune(data, "head", epochs=5, augment=False)
+    assert changed(model, before) == {"1"}
+    assert history[-1].train_loss < history[0].train_loss
+    assert not any(epoch.whole for epoch in history)
+
+
+def test_full_fine_tuning_is_the_one_loop_over_the_whole_network(data):
+    model, history, before = finetune(data, "full")
+    assert changed(model, before) == {"0", "1"}
+    assert same(copy(model), copy(train(data)[0]))
+    assert all(epoch.whole for epoch in history)
+
+
+@pytest.mark.parametrize(("epochs", "probe"), [(2, 1), (5, 2), (6, 3)])
+def test_lp_ft_probes_for_half_of_the_epochs_and_goes_on_from_the_probes_head(data, epochs, probe):
+    model, history, before = finetune(data, "lp_ft", epochs=epochs)
+    assert [epoch.number for epoch in history] == list(range(1, epochs + 1))
+    assert [epoch.whole for epoch in history] == [False] * probe + [True] * (epochs - probe)
+    assert changed(model, before) == {"0", "1"}
+    _, probed, _ = finetune(data, "head", epochs=probe)
+    assert [epoch.results() for epoch in history[:probe]] == [epoch.results() for epoch in probed]
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_every_method_is_given_the_same_number_of_epochs():
+    for epochs in (2, 5, 100):
+        assert {sum(count for _, count in training.phases(method, epochs)) for method in FINETUNED} == {epochs}
