@@ -1,32 +1,41 @@
-"""Features of a frozen backbone -> K-way logits. For `eval_convnext`.
+"""Features of a frozen backbone -> K-way logits. For the stages that evaluate frozen arms.
 
 Each read-out takes `Features` and returns a `Readout`, which turns any features (n, D) into logits (n, K).
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from src import zero_shot
+from src.errors import UserError
 from src.metrics import accuracy, nll
+from src.zero_shot import Head
 
 Logits = Callable[[np.ndarray], np.ndarray]
 
 # Strengths tried by `linear`, as in linear-probe evaluations such as Ericsson et al. 2021 and DINOv2.
 C_GRID = np.logspace(-6, 5, 45)
+# Of `knn`: the temperature of Wu et al. 2018, the numbers of neighbours that DINO (Caron et al. 2021) tries.
+NEIGHBOURS, TEMPERATURE = (10, 20, 100, 200), 0.07
+# The search of `linear` ranks strengths by fits that stop early; only the chosen one is worth the way to the optimum.
+SEARCH, REFIT = (50, 1e-3), (1000, 1e-4)  # at most so many iterations, and the gradient that is small enough
 
 
 @dataclass(frozen=True)
 class Readout:
     """`logits` maps (n, D) -> (n, K) float32; `chosen` is what was selected on validation images.
 
-    `images` is how many images it needed the features of before it could be used: training and validation.
+    `images` is how many images it needed the features of before it could be used: training and validation;
+    `parameters` how many numbers were trained.
     """
 
     logits: Logits
     images: int = 0
+    parameters: int = 0
     chosen: dict[str, Any] = field(default_factory=dict)
 
 
@@ -39,14 +48,64 @@ class Features:
     val: np.ndarray
     val_labels: np.ndarray
 
+    @property
+    def classes(self) -> int:
+        """K: every class has training images."""
+        return int(self.train_labels.max()) + 1
+
 
 def random_head(features: Features, *, rng: np.random.Generator) -> Readout:
     """The report's protocol: a new linear layer that nobody trains, drawn as PyTorch draws nn.Linear."""
-    width, classes = features.train.shape[1], int(features.train_labels.max()) + 1
+    width = features.train.shape[1]
     bound = 1 / np.sqrt(width)
-    weight = rng.uniform(-bound, bound, (width, classes)).astype(np.float32)
-    bias = rng.uniform(-bound, bound, classes).astype(np.float32)
+    weight = rng.uniform(-bound, bound, (width, features.classes)).astype(np.float32)
+    bias = rng.uniform(-bound, bound, features.classes).astype(np.float32)
     return Readout(lambda x: x @ weight + bias)
+
+
+def centroid(features: Features) -> Readout:
+    """Nearest class mean: minus the squared Euclidean distance to it, as in Snell et al. 2017 (prototypical networks).
+
+    Features are first centred on the training images' mean and scaled to length 1, SimpleShot's CL2N (Wang et al.
+    2019), for what all images share would outweigh what tells them apart.
+    """
+    from sklearn.metrics.pairwise import euclidean_distances
+
+    mean = features.train.mean(0)
+    train, labels = _unit(features.train - mean), features.train_labels
+    means = np.stack([train[labels == label].mean(0) for label in range(features.classes)])  # (K, D)
+    return Readout(
+        lambda x: -euclidean_distances(_unit(x - mean), means, squared=True).astype(np.float32), len(features.train)
+    )
+
+
+def knn(features: Features) -> Readout:
+    """The k training images of most similar direction vote, each by exp(cosine / 0.07) (Wu et al. 2018).
+
+    k is chosen on validation accuracy among 10, 20, 100 and 200, as far as there are so many training images (all of
+    them where there are fewer than 10); ties go to the smaller. A logit is the logarithm of a class's votes; a class
+    without any has those of one neighbour in the opposite direction, the fewest there can be, so that it is finite.
+    """
+    from sklearn.neighbors import NearestNeighbors
+
+    # Among vectors of length 1 the nearest are the most similar. Brute force works chunk by chunk in bounded memory.
+    index = NearestNeighbors(algorithm="brute", metric="euclidean").fit(_unit(features.train))
+    labels, classes = features.train_labels, features.classes
+
+    def search(x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        distance, found = index.kneighbors(_unit(x), k)  # (n, k) each, the nearest first
+        return np.exp((1 - distance**2 / 2) / TEMPERATURE), labels[found]
+
+    def votes(weights: np.ndarray, voters: np.ndarray) -> np.ndarray:
+        cells = np.arange(len(voters))[:, None] * classes + voters  # (n, k), into (n, K)
+        total = np.bincount(cells.ravel(), weights.ravel(), len(voters) * classes).reshape(-1, classes)
+        return np.log(np.maximum(total, np.exp(-1 / TEMPERATURE))).astype(np.float32)
+
+    tried = [k for k in NEIGHBOURS if k <= len(labels)] or [len(labels)]
+    weights, voters = search(features.val, tried[-1])
+    score = {k: accuracy(votes(weights[:, :k], voters[:, :k]), features.val_labels) for k in tried}
+    best = max(tried, key=lambda k: score[k])  # of equals, the first
+    return Readout(lambda x: votes(*search(x, best)), len(labels) + len(features.val), chosen={"k": best})
 
 
 def linear(features: Features) -> Readout:
@@ -54,8 +113,9 @@ def linear(features: Features) -> Readout:
 
     The grid is searched coarsely from the strongest regularisation on, until the validation likelihood has got worse
     three times in a row (weaker ones overfit more, and take longest), then around the best; ties go to the stronger.
-    The classifier stays the one fitted to the training images alone, so that the validation images remain unseen for
-    whoever calibrates.
+    Each fit starts from that of the next stronger C and stops early; the chosen C is refitted to convergence. That is
+    on the training images alone, so that every arm learns from the same images and the validation images remain
+    unseen for whoever calibrates.
     """
     mean, std = features.train.mean(0), features.train.std(0)
     std[std < 1e-6] = 1  # a feature that never varies says nothing; dividing by its noise would
@@ -64,13 +124,66 @@ def linear(features: Features) -> Readout:
         return ((x - mean) / std).astype(np.float32)
 
     train, val = scale(features.train), scale(features.val)
-    fits: dict[int, tuple[float, float, Any]] = {}  # position in the grid -> accuracy, likelihood, classifier
+    fits = _search(train, features.train_labels, val, features.val_labels)
+    found = max(sorted(fits), key=lambda position: fits[position][0])
+    model = _fit(train, features.train_labels, C_GRID[found], start=fits[found][2], budget=REFIT)
+    return Readout(
+        lambda x: _two_sided(model.decision_function(scale(x))),
+        images=len(train) + len(val),
+        parameters=(train.shape[1] + 1) * features.classes,
+        chosen={"c": float(C_GRID[found])},
+    )
+
+
+def fit(
+    name: str, features: Features, *, rng: np.random.Generator, head: Head | None, classes: Sequence[str]
+) -> Readout:
+    """The read-out of that name.
+
+    Args:
+        rng: what random_head is drawn from.
+        head: the backbone's own head where it was pretrained on ImageNet-1k, which zero_shot reads; else None.
+        classes: the K names, in the order of the labels.
+
+    Raises:
+        UserError: zero_shot, and `zero_shot.unavailable` says why not.
+    """
+    readouts: dict[str, Callable[[], Readout]] = {
+        "random_head": lambda: random_head(features, rng=rng),
+        "zero_shot": lambda: _zero_shot(head, classes),
+        "centroid": lambda: centroid(features),
+        "knn": lambda: knn(features),
+        "linear": lambda: linear(features),
+    }
+    return readouts[name]()
+
+
+def _zero_shot(head: Head | None, classes: Sequence[str]) -> Readout:
+    why = zero_shot.unavailable(classes, head)
+    if head is None or why:
+        raise UserError(why)
+    return Readout(lambda x: zero_shot.logits(x, head, classes))
+
+
+def _unit(x: np.ndarray) -> np.ndarray:
+    """Rows scaled to length 1; a row of zeros, which has no direction, stays."""
+    length = np.linalg.norm(x, axis=1, keepdims=True)
+    return x / np.where(length > 0, length, 1)
+
+
+def _search(
+    train: np.ndarray, labels: np.ndarray, val: np.ndarray, val_labels: np.ndarray
+) -> dict[int, tuple[float, float, Any]]:
+    """Positions in C_GRID that were tried -> accuracy and negative log-likelihood on validation, classifier."""
+    fits: dict[int, tuple[float, float, Any]] = {}
 
     def attempt(position: int) -> None:
         if position not in fits:
-            model = _fit(train, features.train_labels, C_GRID[position])
+            stronger = max((other for other in fits if other < position), default=None)
+            start = None if stronger is None else fits[stronger][2]
+            model = _fit(train, labels, C_GRID[position], start=start, budget=SEARCH)
             logits = _two_sided(model.decision_function(val))
-            fits[position] = accuracy(logits, features.val_labels), nll(logits, features.val_labels), model
+            fits[position] = accuracy(logits, val_labels), nll(logits, val_labels), model
 
     worse = 0
     for position in range(0, len(C_GRID), 4):
@@ -81,25 +194,22 @@ def linear(features: Features) -> Readout:
     coarse = max(sorted(fits), key=lambda position: fits[position][0])
     for position in range(max(0, coarse - 3), min(len(C_GRID), coarse + 4)):
         attempt(position)
-    found = max(sorted(fits), key=lambda position: fits[position][0])
-    model = fits[found][2]
-    chosen = {"c": float(C_GRID[found])}
-    return Readout(lambda x: _two_sided(model.decision_function(scale(x))), len(train) + len(val), chosen)
+    return fits
 
 
-def fit(name: str, features: Features, *, rng: np.random.Generator) -> Readout:
-    """The read-out of that name."""
-    return random_head(features, rng=rng) if name == "random_head" else linear(features)
-
-
-def _fit(x: np.ndarray, labels: np.ndarray, c: float) -> Any:
+def _fit(x: np.ndarray, labels: np.ndarray, c: float, *, start: Any, budget: tuple[int, float]) -> Any:
+    """A classifier whose iterations begin at another one's weights, or at zero."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
+    max_iter, tol = budget
+    model = LogisticRegression(C=c, max_iter=max_iter, tol=tol, warm_start=True)
+    if start is not None:
+        model.coef_, model.intercept_ = start.coef_.copy(), start.intercept_.copy()
     with warnings.catch_warnings():
-        # Nearly unregularised fits of separable data never converge; validation judges them all the same.
+        # The search stops early on purpose, and nearly unregularised fits of separable data never converge.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return LogisticRegression(C=c, max_iter=200).fit(x, labels)
+        return model.fit(x, labels)
 
 
 def _two_sided(scores: np.ndarray) -> np.ndarray:
