@@ -37,20 +37,28 @@ def summary(logits: np.ndarray, labels: np.ndarray, classes: list[str]) -> dict[
     """Everything that metrics/*.json says about one arm's predictions.
 
     Top-k stands for k = 2 and 5 where K is larger: of K classes, the top K always hold the right one. The table per
-    class is a list, because DVC turns every other number of a metrics file into a column of its own.
+    class is a list, because DVC turns every other number of a metrics file into a column of its own. Classes that an
+    arm can never predict (logits of -inf for every image) are named, with the accuracy on the images of the others.
     """
     rows = per_class(logits, labels, classes)
+    finite = np.maximum(logits, np.finfo(np.float32).min)  # scikit-learn takes no infinities
     top = {
-        f"top{k}_accuracy": float(top_k_accuracy_score(labels, logits, k=k, labels=np.arange(len(classes))))
+        f"top{k}_accuracy": float(top_k_accuracy_score(labels, finite, k=k, labels=np.arange(len(classes))))
         for k in (2, 5)
         if k < len(classes)
     }
+    never: np.ndarray = (logits == -np.inf).all(0)  # (K,)
+    partial: dict[str, Any] = {}
+    if never.any():
+        kept = ~never[labels]
+        partial["unmapped"] = [classes[label] for label in np.flatnonzero(never)]
+        partial["mapped"] = {"accuracy": accuracy(logits[kept], labels[kept]), "n": int(kept.sum())}
     return {
         "accuracy": accuracy(logits, labels),
         "n": len(labels),
         **top,
+        **partial,
         "macro_f1": float(np.mean([row["f1"] for row in rows])),
-        "nll": nll(logits, labels),
         "per_class": rows,
         "confusion": confusion(logits, labels).tolist(),
     }

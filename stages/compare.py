@@ -1,55 +1,79 @@
-"""All arms on the same test images: a table, the differences with their intervals, and the report's own bar chart."""
+"""All arms on the same test images: intervals, tests and effects, the report's own bar chart, and a verdict."""
 
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from src import compare, files, plots, seeds
-from src.errors import UserError
+from src import arms, files, outcome, seeds
+from src import compare_plots as plots
 from src.params import Settings
 from stages import run
 
+Unavailable = list[dict[str, str]]
 
-def read_arms(settings: Settings) -> tuple[dict[str, np.ndarray], dict[str, str], np.ndarray]:
-    """The logits of every arm by its name in the metrics, the names for people, and the labels they share."""
-    resnet = files.read_arrays(files.RESNET_PREDICTIONS)
-    arms, titles = {"resnet": resnet["logits"]}, {"resnet": f"{settings.finetune.arch}, fine-tuned"}
-    for name in settings.frozen.readouts:
-        key = f"convnext_{name}"
-        convnext = files.read_arrays(files.CONVNEXT_PREDICTIONS / f"{name}.npz")
-        if not np.array_equal(convnext["index"], resnet["index"]):
-            raise UserError(f"{key} and resnet were tested on different images; run `dvc repro -f`")
-        arms[key] = convnext["logits"]
-        titles[key] = f"{settings.frozen.arch}, frozen, {name.replace('_', ' ')}"
-    return arms, titles, resnet["labels"]
+
+def read_cell(
+    predictions: Path, metrics: Path, role: str, adaptations: Sequence[str], archs: Mapping[str, str]
+) -> tuple[dict[str, outcome.Arm], Unavailable]:
+    """A cell's arms by name, exactly those that the settings name, and which of them are unavailable, and why."""
+    measured = files.read_json(metrics)[role]
+    why = {row["readout"]: row["why"] for row in measured.get("unavailable", [])}
+    found = {}
+    for adaptation in adaptations:
+        if adaptation not in why:
+            name = f"{role}.{adaptation}"
+            saved = files.read_arrays(predictions / f"{adaptation}.npz")
+            title = arms.title(name, archs[role], named_by_role=len(set(archs.values())) == 1)
+            found[name] = outcome.Arm(title, saved["logits"], saved["labels"], saved["index"], measured[adaptation])
+    return found, [{"arm": f"{role}.{readout}", "why": reason} for readout, reason in why.items()]
+
+
+def read_arms(settings: Settings) -> tuple[dict[str, outcome.Arm], Unavailable]:
+    """The arms of every cell that was run, backbone by backbone."""
+    archs = {"resnet": settings.resnet.arch, "convnext": settings.convnext.arch}
+    methods, readouts = settings.finetune.methods, settings.frozen.readouts
+    cells = [read_cell(files.RESNET_PREDICTIONS, files.RESNET_METRICS, "resnet", methods, archs)]
+    if settings.controls:
+        cells += [
+            read_cell(files.RESNET_FROZEN_PREDICTIONS, files.RESNET_FROZEN_METRICS, "resnet", readouts, archs),
+            read_cell(
+                files.CONVNEXT_FINETUNED_PREDICTIONS, files.CONVNEXT_FINETUNED_METRICS, "convnext", methods, archs
+            ),
+        ]
+    cells.append(read_cell(files.CONVNEXT_PREDICTIONS, files.CONVNEXT_METRICS, "convnext", readouts, archs))
+    found = {name: arm for part, _ in cells for name, arm in part.items()}
+    outcome.require_same_images(found)
+    return found, [row for _, part in cells for row in part]
+
+
+def write_tables(folder: Path, result: Mapping[str, Any]) -> None:
+    """What DVC draws."""
+    for name, (columns, rows) in outcome.tables(result).items():
+        files.write_table(folder / f"{name}.csv", columns, rows)
+
+
+def write_pictures(folder: Path, found: Mapping[str, outcome.Arm], result: Mapping[str, Any]) -> None:
+    """What people look at."""
+    for name, figure in plots.pictures(found, result).items():
+        files.write_figure(folder / f"{name}.png", figure)
 
 
 def main(settings: Settings) -> None:
-    arms, titles, labels = read_arms(settings)
-    classes = files.read_json(files.SUBSET / "classes.json")
-    confidence, base = settings.compare.confidence, settings.compare.base_classes
-    found = compare.accuracies(arms, labels, confidence=confidence)
-    basic = compare.accuracies(*compare.first_classes(arms, labels, base), confidence=confidence)
-    seed = seeds.derive(settings.seed, "bootstrap")
-    ahead = compare.lead(arms, labels, confidence=confidence, resamples=settings.compare.resamples, seed=seed)
-    report: dict[str, Any] = {"n": len(labels), "resnet_lead": {name: asdict(value) for name, value in ahead.items()}}
-    report["base_classes"] = {name: value.value for name, value in basic.items()}
-    report["accuracy"] = [{"arm": name, "title": titles[name], **asdict(value)} for name, value in found.items()]
-    files.write_json(files.COMPARE_METRICS, {"compare": report})
-
-    named, basic = ({titles[name]: value for name, value in part.items()} for part in (found, basic))
-    for name, part in (("arms", named), ("base_classes", basic)):
-        rows = [(arm, value.value) for arm, value in part.items()]
-        files.write_table(files.COMPARE_PLOTS / f"{name}.csv", ("arm", "accuracy"), rows)
-    count = len(classes)
-    title = f"{count} classes, {len(labels):,} test images"
-    base_title = f"trained on {count} classes, tested on the first {base} alone"
-    recall = {titles[name]: compare.recall(logits, labels) for name, logits in arms.items()}
-    files.write_figure(files.COMPARE_PLOTS / "arms.png", plots.accuracies(named, title, 1 / count))
-    files.write_figure(files.COMPARE_PLOTS / "base_classes.png", plots.accuracies(basic, base_title, 1 / count))
-    files.write_figure(files.COMPARE_PLOTS / "per_class.png", plots.per_class(recall, classes, title))
-    print(compare.render(named, {titles[name]: value for name, value in ahead.items()}, len(labels), confidence))
+    found, unavailable = read_arms(settings)
+    result = outcome.report(
+        found,
+        files.read_json(files.SUBSET / "classes.json"),
+        unavailable,
+        base_classes=settings.compare.base_classes,
+        confidence=settings.compare.confidence,
+        resamples=settings.compare.resamples,
+        seed=seeds.derive(settings.seed, "bootstrap"),
+    )
+    files.write_json(files.COMPARE_METRICS, {"compare": result})
+    files.write_folder(files.COMPARE_PLOTS)  # no picture of an earlier setting may stay
+    write_tables(files.COMPARE_PLOTS, result)
+    write_pictures(files.COMPARE_PLOTS, found, result)
+    print(outcome.render(result))
 
 
 if __name__ == "__main__":

@@ -90,3 +90,16 @@ def test_a_summary_can_be_written_as_json_with_details_in_lists_which_dvc_does_n
     found = metrics.summary(MANY_LOGITS, MANY_LABELS, list("abcdefg"))
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert not any(isinstance(value, dict) for value in found.values())
+
+
+def test_classes_that_can_never_be_predicted_are_named_with_the_accuracy_on_the_others():
+    logits = np.array([[2, 1, -np.inf], [1, 2, -np.inf], [2, 1, -np.inf], [2, 1, -np.inf]], np.float32)
+    found = metrics.summary(logits, np.array([0, 1, 1, 2]), CLASSES)
+    assert found["accuracy"] == 0.5
+    assert found["unmapped"] == ["frog"]
+    assert found["mapped"] == {"accuracy": pytest.approx(2 / 3), "n": 3}
+    assert found["top2_accuracy"] == 0.75
+
+
+def test_an_arm_that_can_predict_every_class_says_nothing_of_classes_that_it_cannot():
+    assert not {"unmapped", "mapped"} & metrics.summary(LOGITS, LABELS, CLASSES).keys()

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from src import compare, plots
-from src.compare import Interval
+from src import plots
 
 CLASSES = ["cat", "dog", "frog"]
 
@@ -58,55 +57,6 @@ def test_confusion_of_many_classes_is_a_picture_without_names(classes, named):
     assert render(figure)
 
 
-ARMS = {"fine-tuned": Interval(0.9, 0.85, 0.93), "frozen": Interval(0.5, 0.4, 0.6)}
-
-
-def test_every_arm_has_a_bar_as_long_as_its_accuracy_with_its_interval_and_its_name():
-    figure = plots.accuracies(ARMS, "title", chance=0.1)
-    axes = figure.axes[0]
-    assert [bar.get_width() for bar in axes.patches] == [0.9, 0.5]
-    whiskers = [bars.lines[2][0].get_segments()[0][:, 0] for bars in axes.containers if hasattr(bars, "lines")]
-    np.testing.assert_allclose(whiskers, [[0.85, 0.93], [0.4, 0.6]])
-    assert names(figure) == list(ARMS)
-    assert texts(figure)[:2] == ["90.0%", "50.0%"]
-
-
-def test_the_first_arm_stands_on_top():
-    axes = plots.accuracies(ARMS, "title", chance=0.1).axes[0]
-    bottom, top = axes.get_ylim()
-    assert bottom > top
-    assert top < axes.patches[0].get_y() < axes.patches[1].get_y() < bottom
-
-
-def test_chance_has_a_line():
-    axes = plots.accuracies(ARMS, "title", chance=0.1).axes[0]
-    (line,) = [line for line in axes.lines if set(line.get_xdata()) == {0.1}]
-    assert line.get_linestyle() == ":"
-
-
-@pytest.mark.parametrize("right", [0, 1])
-def test_all_or_nothing_right_can_be_drawn(right):
-    """The interval's end is the value itself then, and a whisker may not have a negative length."""
-    for n in (2, 10, 359, 10_000):
-        logits = np.tile([right, 0.5], (n, 1))
-        found = compare.accuracies({"arm": logits}, np.zeros(n, np.int64), confidence=0.95)
-        assert found["arm"].value == right
-        assert render(plots.accuracies(found, "title", chance=0.5))
-
-
-def test_every_class_has_a_bar_of_each_arm_side_by_side():
-    recall = {"fine-tuned": np.array([0.1, 0.2, 0.3]), "frozen": np.array([0.4, 0.5, 0.6])}
-    figure = plots.per_class(recall, CLASSES, "title")
-    bars = figure.axes[0].patches
-    assert [bar.get_width() for bar in bars] == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
-    assert names(figure) == CLASSES
-    for label in range(3):
-        first, second = bars[label], bars[label + 3]
-        assert first.get_y() + first.get_height() == pytest.approx(second.get_y())
-        assert second.get_y() == pytest.approx(label)  # they touch at the class's tick
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == list(recall)
-
-
 HISTORY = [
     {"number": 1, "train_loss": 2.0, "train_accuracy": 0.3, "val_loss": 1.5, "val_accuracy": 0.5},
     {"number": 2, "train_loss": 1.0, "train_accuracy": 0.6, "val_loss": 1.2, "val_accuracy": 0.7},
@@ -134,16 +84,15 @@ def test_names_of_classes_are_never_taken_for_formulas():
     assert render(figure)
     assert names(figure)[0] == r"a\$b\$"
     assert names(figure)[-1] == "ß" * 23 + "…"
-    assert render(plots.per_class({"arm": np.full(len(ODD), 0.5)}, ODD, "title"))
 
 
 @pytest.mark.parametrize("title", ["Trained on 2 classes: $\\x$, dog", "resnet18 (/home/$\\user$/w.pth weights)"])
 def test_titles_are_never_taken_for_formulas(title):
-    assert render(plots.accuracies(ARMS, title, chance=0.5))
+    assert render(plots.curves(HISTORY, best=1, title=title))
 
 
 def test_nothing_is_saved(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     plots.curves(HISTORY, best=1, title="title")
-    plots.accuracies(ARMS, "title", chance=0.5)
+    plots.confusion(np.eye(3, dtype=int), CLASSES, "title")
     assert list(tmp_path.iterdir()) == []

@@ -7,19 +7,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src import files, metrics, results
+from src import calibration, files, metrics, results
 
 CLASSES = ["cat", "dog", "frog"]
 RANDOM = np.random.default_rng(0)
 LABELS = RANDOM.integers(3, size=50)
 LOGITS = (np.eye(3)[LABELS] + RANDOM.normal(size=(50, 3))).astype(np.float32)
+VAL_LABELS = RANDOM.integers(3, size=20)
+VAL_LOGITS = (np.eye(3)[VAL_LABELS] + RANDOM.normal(size=(20, 3))).astype(np.float32)
 INDEX = RANDOM.permutation(1000)[:50]
 
 
 @pytest.fixture
 def found(tmp_path) -> dict:
-    arm = {"logits": LOGITS, "labels": LABELS, "index": INDEX, "classes": CLASSES}
-    return results.write_arm(tmp_path / "arm.npz", tmp_path / "plots", "arm", "title", **arm)
+    answers = results.Answers(LOGITS, LABELS, INDEX, VAL_LOGITS, VAL_LABELS)
+    return results.write_arm(tmp_path, tmp_path / "plots", "arm", "title", answers, CLASSES)
 
 
 def table(path: Path) -> list[dict[str, str]]:
@@ -29,10 +31,12 @@ def table(path: Path) -> list[dict[str, str]]:
 
 def test_predictions_are_saved_as_they_are(tmp_path, found):
     saved = files.read_arrays(tmp_path / "arm.npz")
-    assert saved.keys() == {"logits", "labels", "index"}
+    assert saved.keys() == {"logits", "labels", "index", "val_logits", "val_labels"}
     np.testing.assert_array_equal(saved["logits"], LOGITS)
     np.testing.assert_array_equal(saved["labels"], LABELS)
     np.testing.assert_array_equal(saved["index"], INDEX)
+    np.testing.assert_array_equal(saved["val_logits"], VAL_LOGITS)
+    np.testing.assert_array_equal(saved["val_labels"], VAL_LABELS)
     assert metrics.accuracy(saved["logits"], saved["labels"]) == found["accuracy"]
 
 
@@ -50,8 +54,10 @@ def test_the_table_by_class_is_the_recall_of_the_metrics(tmp_path, found):
     ]
 
 
-def test_the_metrics_are_the_summary_of_the_logits(found):
-    assert found == metrics.summary(LOGITS, LABELS, CLASSES)
+def test_the_metrics_are_the_summary_of_the_logits_and_how_far_they_can_be_trusted(found):
+    calibrated = calibration.summary(LOGITS, LABELS, VAL_LOGITS, VAL_LABELS)
+    validated = {"val_accuracy": metrics.accuracy(VAL_LOGITS, VAL_LABELS)}
+    assert found == metrics.summary(LOGITS, LABELS, CLASSES) | validated | calibrated
 
 
 @pytest.mark.usefixtures("found")
