@@ -1,4 +1,4 @@
-"""What a stage's code says about its entry in dvc.yaml: the modules it reaches, the settings and files it touches."""
+"""What a stage's code says about its entry in dvc.yaml: the sources it reaches, the settings and files it touches."""
 
 import ast
 from pathlib import Path
@@ -10,7 +10,10 @@ from src.params import Settings
 
 
 def modules(path: Path) -> set[str]:
-    """The project's modules that a module reaches by its imports, itself included, wherever they are imported."""
+    """The sources that a module reaches, itself included: what it imports, wherever, and what lies beside its modules.
+
+    The latter are files and folders that a module names by `Path(__file__).with_name(...)`.
+    """
     found: set[str] = set()
     waiting = [path]
     while waiting:
@@ -18,8 +21,16 @@ def modules(path: Path) -> set[str]:
         if str(current) in found:
             continue
         found.add(str(current))
-        waiting += [Path(name.replace(".", "/") + ".py") for name in _imports(ast.parse(current.read_text()))]
+        tree = ast.parse(current.read_text())
+        waiting += [Path(name.replace(".", "/") + ".py") for name in _imports(tree)]
+        found |= {str(current.with_name(name)) for name in _beside(tree)}
     return found
+
+
+def _beside(tree: ast.AST) -> set[str]:
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    named = [call for call in calls if ast.unparse(call.func) == "Path(__file__).with_name"]
+    return {ast.literal_eval(call.args[0]) for call in named}
 
 
 def _imports(tree: ast.AST) -> set[str]:
@@ -38,7 +49,10 @@ def _imports(tree: ast.AST) -> set[str]:
 
 
 def settings(path: Path) -> set[str]:
-    """The settings that a stage reads: each `settings.a.b` as far as it names fields; a section used whole is whole."""
+    """The settings that a stage reads: each `settings.a.b` as far as it names fields; a section used whole is whole.
+
+    `settings.model_dump()` reads every one.
+    """
     found = set()
     tree = ast.parse(path.read_text())
     inner = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
@@ -47,6 +61,8 @@ def settings(path: Path) -> set[str]:
             continue
         root, *chain = ast.unparse(node).split(".")
         if root == "settings":
+            if chain == ["model_dump"]:
+                return set(Settings.model_fields)
             name = _fields(chain)
             if name:
                 found.add(name)

@@ -15,9 +15,9 @@ from safetensors.torch import load_file
 from src import models
 from src.downloads import sha256
 
-ONCE = ("download", "weights", "embed_convnext")  # paid once in a sweep over class counts
+ONCE = ("download", "weights", "embed_convnext", "embed_resnet")  # paid once in a sweep over class counts
 COLOURS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 200)}
-TIMES = ("seconds", "train_seconds", "images_per_second")
+TIMES = ("seconds", "train_seconds", "images_per_second", "train_images_per_second", "peak_memory")
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +32,8 @@ def clone(make_clone):
 def without_times(value):
     if isinstance(value, dict):
         return {key: without_times(item) for key, item in value.items() if key not in TIMES}
+    if isinstance(value, list):
+        return [without_times(item) for item in value if not isinstance(item, str)]  # the verdict tells of seconds
     return value
 
 
@@ -40,20 +42,61 @@ def test_repro_makes_every_output_and_prints_the_comparison(clone):
         for out in [*stage["outs"], *stage.get("metrics", [])]:
             path = next(iter(out)) if isinstance(out, dict) else out
             assert (clone.folder / path).exists(), path
-    assert "efficientnet_lite0, frozen, random head" in clone.output
-    assert "first arm ahead by, points" in clone.output
+    assert "efficientnet_lite0 (convnext), frozen, random head" in clone.output
+    assert "resnet.full less convnext.linear: " in clone.output
     assert clone.git("status", "--short") == ""
 
 
-def test_metrics_hold_what_was_asked_under_names_that_never_collide(clone):
-    resnet = clone.json("metrics/resnet.json")["resnet"]
-    convnext = clone.json("metrics/convnext.json")["convnext"]
-    assert set(convnext) == {"random_head", "linear"}
-    for arm in (resnet, *convnext.values()):
+READOUTS = {"linear", "knn", "centroid", "random_head"}  # digits have no zero-shot
+CELLS = {
+    "resnet": ("resnet", {"full"}),
+    "convnext": ("convnext", READOUTS),
+    "resnet_frozen": ("resnet", READOUTS),
+    "convnext_finetuned": ("convnext", {"full"}),
+}
+QUALITY = {"macro_f1", "nll", "brier", "ece", "calibrated", "top2_accuracy", "val_accuracy"}
+COST = {
+    *("parameters", "trained_parameters", "macs", "train_macs"),
+    *("train_seconds", "seconds", "images_per_second", "peak_memory"),
+}
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_metrics_hold_what_was_asked(clone, cell):
+    role, adaptations = CELLS[cell]
+    arms = clone.json(f"metrics/{cell}.json")[role]
+    (unavailable,) = arms.pop("unavailable", [{"readout": "zero_shot", "why": "class '0' has no entry"}])
+    assert unavailable["readout"] == "zero_shot"
+    assert "class '0' has no entry" in unavailable["why"]
+    assert set(arms) == adaptations
+    for arm in arms.values():
         assert 0 <= arm["accuracy"] <= 1
         assert arm["n"] == sum(row["n"] for row in arm["per_class"])
-        assert {"macro_f1", "nll", "top2_accuracy", "parameters", "macs", "seconds", "images_per_second"} <= set(arm)
+        assert set(arm) >= QUALITY | COST
         assert {"device", "torch", "threads"} <= set(arm["environment"][0])
+
+
+def test_every_arm_was_asked_about_the_same_images_of_the_same_split(clone):
+    found = [
+        np.load(clone.folder / f"data/predictions/{cell}/{name}.npz")
+        for cell, (_, adaptations) in CELLS.items()
+        for name in adaptations
+    ]
+    for part in ("index", "labels", "val_labels"):
+        assert all(np.array_equal(arm[part], found[0][part]) for arm in found)
+
+
+def test_what_an_arm_costs_counts_every_image_that_it_needed(clone):
+    """24 training and 6 validation images of each of four classes; two epochs of six batches of sixteen."""
+    full, frozen = clone.json("metrics/resnet.json")["resnet"]["full"], clone.json("metrics/convnext.json")["convnext"]
+    assert full["train_macs"] == 2 * 96 * 3 * full["macs"]
+    assert frozen["linear"]["train_macs"] == (96 + 24) * frozen["linear"]["macs"]
+    assert frozen["centroid"]["train_macs"] == 96 * frozen["centroid"]["macs"]
+    assert frozen["random_head"]["train_macs"] == 0
+    assert full["trained_parameters"] == full["parameters"] > frozen["linear"]["trained_parameters"] == 4 * (1280 + 1)
+
+
+def test_names_of_metrics_never_collide(clone):
     shown = clone.dvc("metrics", "show", "--json")
     names = [name for file in json.loads(shown)[""]["data"].values() for name in file["data"]]
     assert len(names) == len(set(names))
@@ -78,7 +121,7 @@ def test_a_second_repro_runs_the_check_of_the_inputs_alone_and_costs_little_more
 def test_forcing_every_stage_gives_the_same_bytes(clone):
     before = clone.hashes(), {p.name: without_times(json.loads(p.read_text())) for p in clone.folder.glob("metrics/*")}
     output = clone.dvc("repro", "-f")
-    assert output.count("Running stage") == 9
+    assert output.count("Running stage") == 14
     assert clone.hashes() == before[0]
     assert {p.name: without_times(json.loads(p.read_text())) for p in clone.folder.glob("metrics/*")} == before[1]
     clone.git("checkout", "-q", ".")
@@ -88,7 +131,7 @@ def test_forcing_every_stage_gives_the_same_bytes(clone):
 def five(clone):
     """What `dvc exp run` printed of an experiment named five, with five classes and a small rate."""
     output = clone.dvc("exp", "run", "-n", "five", "-S", "classes=5", "-S", "finetune.lr=0.00001")
-    per_class = clone.json("metrics/resnet.json")["resnet"]["per_class"]
+    per_class = clone.json("metrics/resnet.json")["resnet"]["full"]["per_class"]
     clone.git("checkout", "-q", ".")
     assert len(per_class) == 5
     return output
@@ -108,7 +151,7 @@ def test_a_small_rate_arrives_as_a_number(clone):
 @pytest.mark.usefixtures("five")
 def test_metrics_diff_names_what_changed(clone):
     differences = clone.dvc("metrics", "diff", "HEAD", "five")
-    assert "resnet.accuracy" in differences
+    assert "resnet.full.accuracy" in differences
     assert "convnext.linear.accuracy" in differences
 
 
@@ -119,7 +162,12 @@ def test_plots_diff_draws_curves_confusions_classes_and_arms_of_both(clone):
     text = page.read_text()
     for part in ("fine-tuning, loss", "fine-tuning, accuracy", "Accuracy of every arm", "on the base classes"):
         assert part in text
-    for path in ("resnet/confusion/resnet.csv", "convnext/confusion/linear.csv", "convnext/per_class/random_head.csv"):
+    for path in (
+        "resnet/confusion/full.csv",
+        "resnet_frozen/per_class/knn.csv",
+        "convnext/confusion/linear.csv",
+        "convnext/per_class/random_head.csv",
+    ):
         assert path in text
     assert '"rev": "five"' in text
     assert '"rev": "HEAD"' in text
@@ -142,7 +190,7 @@ def test_a_queued_sweep_over_class_counts_brings_every_experiment_back(clone):
     for experiment in baseline["experiments"]:
         data = experiment["revs"][0]["data"]
         classes = data["params"]["params.yaml"]["data"]["classes"]
-        found[classes] = data["metrics"]["metrics/resnet.json"]["data"]["resnet"]["n"]
+        found[classes] = data["metrics"]["metrics/resnet.json"]["data"]["resnet"]["full"]["n"]
     assert {2, 3} <= set(found)
     assert found[2] < found[3]
 
@@ -224,13 +272,13 @@ BAD = {
     "classes: 1": "classes = 1: allowed is a whole number >= 2",
     "classes: [3, dog]": "classes: 'dog' is not a class of the dataset; allowed are 0, 1, 2",
     "finetune: {lr: -1}": "finetune.lr = -1: allowed is greater than 0",
-    "finetune: {arch: resnet19}": "finetune.arch = 'resnet19': did you mean resnet18? allowed: ",
+    "resnet: {arch: resnet19}": "resnet.arch = 'resnet19': did you mean resnet18? allowed: ",
     "fintune: {lr: 1}": "fintune: no such setting; did you mean finetune? allowed: ",
     "finetune: {epoch: 3}": "finetune.epoch: no such setting; did you mean epochs? allowed: ",
     "dataset: mnist": "dataset = 'mnist': allowed is 'cifar10', 'cifar100', 'digits' or 'folder'",
     "dataset: folder": "folder = null: dataset is folder",
     "{dataset: folder, folder: nowhere}": "there is no train/ in it; allowed is a root of train/<class>/*",
-    "finetune: {weights: nowhere.pth}": "nowhere.pth",
+    "resnet: {weights: nowhere.pth}": "nowhere.pth",
     "compare: {base_classes: 5}": "compare.base_classes = 5: the subset has 4 classes; allowed are 2 to 4",
 }
 
@@ -266,14 +314,14 @@ def test_published_weights_are_fetched_checked_and_pinned_and_a_wrong_hash_is_re
     for path in (right, wrong):
         path.write_bytes(published.read_bytes())
 
-    clone.configure(finetune={"arch": "resnet18", "weights": wrong.as_uri()})
+    clone.configure(resnet={"arch": "resnet18", "weights": wrong.as_uri()})
     clone.stage("inputs")
     refused = clone.stage("weights", fails=True)
-    assert refused.splitlines()[-1].startswith(f"error: finetune.weights = {wrong.as_uri()}")
+    assert refused.splitlines()[-1].startswith(f"error: resnet.weights = {wrong.as_uri()}")
     assert "invalid hash value" in refused
     assert list((clone.folder / "data/downloads").iterdir()) == []
 
-    clone.configure(finetune={"weights": right.as_uri()})
+    clone.configure(resnet={"weights": right.as_uri()})
     clone.stage("weights")
     pinned = load_file(clone.folder / "data/weights/resnet.safetensors")
     assert all(torch.equal(pinned[name], state[name]) for name in state)

@@ -1,5 +1,7 @@
 """dvc.yaml says exactly what the code does."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,9 @@ PIPELINE = {
 }
 
 
+CONTROLS = ("embed_resnet", "finetune_convnext", "eval_resnet_frozen", "eval_convnext_finetuned")
+
+
 def entry(stage: str, section: str) -> set[str]:
     items = PIPELINE[stage].get(section, [])
     return {next(iter(item)) if isinstance(item, dict) else item for item in items}
@@ -25,8 +30,8 @@ def source(stage: str) -> Path:
 
 def test_every_stage_of_the_issue_is_there():
     assert set(PIPELINE) == {
-        *("inputs", "download", "weights", "prepare", "finetune_resnet"),
-        *("embed_convnext", "eval_resnet", "eval_convnext", "compare"),
+        *("inputs", "download", "weights", "prepare", "finetune_resnet", "embed_convnext"),
+        *("eval_resnet", "eval_convnext", *CONTROLS, "compare", "report"),
     }
 
 
@@ -70,7 +75,7 @@ def test_an_import_inside_a_function_counts_and_one_for_types_alone_does_not(tmp
 
 @pytest.mark.parametrize("setting", ["classes", "finetune.lr", "compare.resamples"])
 def test_what_a_sweep_over_classes_pays_once_does_not_read_the_settings_that_it_changes(setting):
-    for stage in ("download", "weights", "embed_convnext"):
+    for stage in ("download", "weights", "embed_convnext", "embed_resnet"):
         assert setting not in entry(stage, "params")
         assert setting.split(".")[0] not in entry(stage, "params") - {"download"}
 
@@ -81,6 +86,18 @@ def test_everything_that_dvc_draws_is_an_output_of_a_stage():
     for plot in yaml.safe_load(Path("dvc.yaml").read_text())["plots"]:
         for name, settings in plot.items():
             drawn |= set(settings["y"]) if isinstance(settings["y"], dict) else {name}
-    assert len(drawn) == 10
+    assert len(drawn) == 18
     for path in drawn:
         assert any(path == out or path.startswith(out + "/") for out in outs), path
+
+
+def test_the_controls_are_the_stages_that_can_be_switched_off():
+    assert {stage for stage in PIPELINE if "controls" in entry(stage, "params")} == {*CONTROLS, "compare", "report"}
+
+
+@pytest.mark.parametrize("stage", PIPELINE)
+def test_torch_is_imported_where_something_is_computed_with_it_alone(stage):
+    """It takes seconds to import; a control that is switched off, and what only looks at logits, need none of it."""
+    code = f"import sys, stages.{stage}; sys.exit('torch' in sys.modules)"
+    needs = subprocess.run([sys.executable, "-c", code], check=False).returncode
+    assert needs == (stage in {"weights", "finetune_resnet", "embed_convnext", "eval_resnet"})

@@ -1,0 +1,87 @@
+"""The report page: one self-contained HTML file from the metrics and predictions. For the stage `report`."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from src import arms, report_format, report_mistakes, report_settings, report_tables
+
+TEMPLATES = Path(__file__).with_name("templates")  # the page and its styles
+
+Predictions = dict[str, np.ndarray]
+
+
+def question(compared: dict[str, Any]) -> tuple[str, str]:
+    """The adaptations that stand for the fine-tuned legacy and the frozen modern backbone: `full`, `linear`."""
+    (cells,) = compared["cells"]
+    first, second = (arms.split(cells[name])[1] for name in report_tables.QUESTION)
+    return first, second
+
+
+def context(
+    settings: dict[str, Any],
+    compared: dict[str, Any],
+    cells: list[dict[str, Any]],
+    classes: list[str],
+    predictions: tuple[Predictions, Predictions],
+    raw: np.ndarray,
+    reliability: bytes,
+) -> dict[str, Any]:
+    """Everything that the template shows.
+
+    Args:
+        settings: `Settings.model_dump()`.
+        compared: what the stage `compare` found.
+        cells: the metrics of the four cells of the 2 x 2 table; those of a cell that was not run are empty.
+        classes: the names of the K classes.
+        predictions: logits (N, K), labels (N,) and index (N,) of the two arms that the question is about.
+        raw: the test images (M, H, W, 3) uint8 that `index` points into.
+        reliability: a PNG file.
+    """
+    measured = report_tables.by_arm(cells)
+    square = report_tables.cells(compared, measured)
+    first, second = predictions
+    return {
+        "settings": settings,
+        "compared": compared,
+        "classes": classes,
+        "names": _names(settings),
+        "cells": square,
+        "complete": len(square) == len(report_tables.CELLS),
+        "effects": report_tables.effects(compared, square),
+        "arms": report_tables.all_arms(compared, measured),
+        "pairs": report_tables.pairs(compared),
+        "per_class": report_tables.per_class(square),
+        "confusions": {
+            name: report_tables.confusion(cell["measured"]["confusion"], classes) for name, cell in square.items()
+        },
+        "mistakes": report_mistakes.groups(first["logits"], second["logits"], first["labels"], first["index"], raw),
+        "reliability": report_mistakes.data_uri(reliability),
+        "rows": report_settings.rows(settings),
+        "command": report_settings.command(settings),
+        "environments": report_tables.environments(compared, measured),
+    }
+
+
+def render(found: dict[str, Any]) -> str:
+    """The page, from what `context` gives; every text in it is escaped."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= report_format.FILTERS
+    return environment.get_template("report.html").render(found)
+
+
+def _names(settings: dict[str, Any]) -> dict[str, str]:
+    """What the page calls each backbone: its architecture, with the role where both have the same."""
+    found = {role: settings[role]["arch"] for role in arms.ROLES}
+    if len(set(found.values())) == 1:
+        return {role: f"{arch} ({role})" for role, arch in found.items()}
+    return found

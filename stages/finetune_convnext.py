@@ -1,0 +1,32 @@
+"""A control: the modern backbone trained as the legacy one is, so that the 2 x 2 table is whole."""
+
+from src import files
+from src.params import Settings
+from stages import run
+
+
+def main(settings: Settings) -> None:
+    if not settings.controls:
+        files.write_nothing(files.CONVNEXT_CHECKPOINTS, files.CONVNEXT_CURVES, files.FINETUNE_CONVNEXT_METRICS)
+        return
+    from src import runtime  # PyTorch takes seconds to import
+    from src.finetuning import write_finetuned
+
+    report = write_finetuned(
+        files.CONVNEXT_CHECKPOINTS,
+        files.CONVNEXT_CURVES,
+        weights=files.read_tensors(files.CONVNEXT_WEIGHTS),
+        classes=files.read_json(files.SUBSET / "classes.json"),
+        raw=files.read_array(files.RAW / "train_images.npy"),
+        subset=files.read_arrays(files.SUBSET / "subset.npz"),
+        image_size=settings.image_size,
+        seed=settings.seed,
+        device=runtime.choose_device(settings.device),
+        methods=settings.finetune.methods,
+        recipe=settings.finetune.recipe(),
+    )
+    files.write_json(files.FINETUNE_CONVNEXT_METRICS, {"finetune_convnext": report})
+
+
+if __name__ == "__main__":
+    run(main)
