@@ -32,13 +32,11 @@ def context(
     """Everything that the template shows.
 
     Args:
-        settings: `Settings.model_dump()`.
-        compared: what the stage `compare` found.
+        settings, compared: `Settings.model_dump()`, and what the stage `compare` found.
         cells: the metrics of the four cells of the 2 x 2 table; those of a cell that was not run are empty.
         classes: the names of the K classes.
         predictions: logits (N, K), labels (N,) and index (N,) of the two arms that the question is about.
-        raw: the test images (M, H, W, 3) uint8 that `index` points into.
-        reliability: a PNG file.
+        raw, reliability: the test images (M, H, W, 3) uint8 that `index` points into, and a PNG file's bytes.
     """
     measured = report_tables.by_arm(cells)
     square = report_tables.cells(compared, measured)
@@ -54,9 +52,7 @@ def context(
         "arms": report_tables.all_arms(compared, measured),
         "pairs": report_tables.pairs(compared),
         "per_class": report_tables.per_class(square),
-        "confusions": {
-            name: report_tables.confusion(cell["measured"]["confusion"], classes) for name, cell in square.items()
-        },
+        "confusions": report_tables.confusions(square, classes),
         "mistakes": report_mistakes.groups(first["logits"], second["logits"], first["labels"], first["index"], raw),
         "reliability": report_mistakes.data_uri(reliability),
         "rows": report_settings.rows(settings),

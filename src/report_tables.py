@@ -89,6 +89,11 @@ def per_class(cells: dict[str, dict[str, Any]]) -> Table:
     return [{"class": row[0]["class"], "n": row[0]["n"], "cells": row} for row in zip(*columns, strict=True)]
 
 
+def confusions(cells: dict[str, dict[str, Any]], classes: list[str]) -> dict[str, dict[str, Any]]:
+    """The confusion of each cell, by its name."""
+    return {name: confusion(cell["measured"]["confusion"], classes) for name, cell in cells.items()}
+
+
 def confusion(counts: list[list[int]], classes: list[str]) -> dict[str, Any]:
     """A confusion matrix (K, K), actual class by row, ready to be drawn.
 
