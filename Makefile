@@ -1,9 +1,14 @@
-# make demo | make repro | make table | make test: each makes .venv first where it is missing or its requirements changed.
+# make demo | make repro | make sweep | make scaling | make table | make test: each makes .venv first where it is missing or its requirements changed.
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
 ACTIVE := PATH="$(BIN):$$PATH"
 
-.PHONY: demo repro table test lint clean
+# Of a sweep; SWEEP="-S finetune.epochs=3 --subset-seeds 0 1 2" is passed on, and a list of classes is '[cat,dog]'.
+CLASSES ?= 2 3 5 8 10
+SEEDS ?= 0 1 2
+JOBS ?= 1
+
+.PHONY: demo repro sweep scaling table test lint clean
 
 demo: .venv/ready
 	$(ACTIVE) python -m stages.demo
@@ -11,9 +16,16 @@ demo: .venv/ready
 repro: .venv/ready
 	$(ACTIVE) dvc repro
 
+sweep: .venv/ready
+	$(ACTIVE) python -m stages.sweep --classes $(CLASSES) --seeds $(SEEDS) --jobs $(JOBS) $(SWEEP)
+
+# Of all experiments of the present commit, or of EXPERIMENTS="name name ..." alone.
+scaling: .venv/ready
+	$(ACTIVE) python -m stages.scaling $(EXPERIMENTS)
+
 # Every experiment with its accuracies; dvc exp show without the options has some sixty columns.
 table: .venv/ready
-	$(ACTIVE) dvc exp show --drop '.*' --keep 'Experiment|dataset|classes|seed|finetune.(arch|weights|lr)$$|.*[.]accuracy|.*lead.*value'
+	$(ACTIVE) dvc exp show --drop '.*' --keep 'Experiment|dataset|classes|seed|(resnet|convnext).(arch|weights)$$|finetune.lr$$|.*[.]accuracy|.*lead.*value'
 
 # One thread each: two processes whose OpenMP threads spin for the same cores are many times slower.
 test: lint

@@ -1,0 +1,147 @@
+"""DVC's queue of experiments, by its own commands. For `python -m stages.sweep`.
+
+What was tried on DVC 3.67.1 and is built on here: a queue worker starts the `dvc` that is first in PATH, and its stages
+the `python`; it stops by itself ten seconds after the queue is empty; `dvc queue kill` interrupts the worker together
+with the task, and what is queued then waits for `dvc queue start`; a task whose worker was killed stays `Running` until
+it is killed too, once for its process and once for its record.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from src.errors import UserError
+
+_TASK = re.compile(r"^[0-9a-f]{7}\s+(?P<name>\S+)\s.*\s(?P<state>Running|Queued|Failed|Success)\s*$")
+_WORKERS = re.compile(r"^Worker status: (\d+) active, (\d+) idle")
+_BUSY = ("Unable to acquire lock", "is busy", "rwlock")  # another DVC process is at work in this repository
+# The later a state stands here the more it says, where a name has several tasks: an old one failed, a new one runs.
+_STATES = ("Failed", "Success", "Queued", "Running")
+
+
+@dataclass(frozen=True)
+class Status:
+    """The state of every task by its name, and how many workers answered."""
+
+    tasks: dict[str, str]
+    workers: int
+
+
+def environment(threads: int | None = None) -> dict[str, str]:
+    """The variables under which commands and workers run: this environment's `dvc` and `python` come first in PATH.
+
+    Args:
+        threads: of OpenMP in every worker, where the user has not said how many.
+    """
+    found = {name: value for name, value in os.environ.items() if name != "DVC_ROOT"}
+    found["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{found.get('PATH', '')}"
+    if threads is not None:
+        found.setdefault("OMP_NUM_THREADS", str(threads))
+    return found
+
+
+def run(*command: str, threads: int | None = None) -> str:
+    """What a command printed, after some more attempts where another DVC process holds a lock.
+
+    Raises:
+        UserError: it failed, with the last line of what it said.
+    """
+    for pause in (1, 2, 4, 8, None):
+        done = subprocess.run(
+            command, env=environment(threads), stdin=subprocess.DEVNULL, capture_output=True, text=True
+        )
+        said = (done.stderr + done.stdout).strip()
+        if done.returncode == 0:
+            return done.stdout
+        if pause is None or not any(word in said for word in _BUSY):
+            break
+        time.sleep(pause)
+    lines = [line for line in (done.stderr.strip() or said).splitlines() if line.strip()]
+    wrong = [line for line in lines if line.startswith(("ERROR", "fatal"))] or lines or ["no reason given"]
+    raise UserError(f"{' '.join(command)} ended with status {done.returncode}: {wrong[0]}")
+
+
+def head() -> str:
+    """The current commit.
+
+    Raises:
+        UserError: there is none.
+    """
+    return run("git", "rev-parse", "--verify", "HEAD").strip()
+
+
+def require_committed(paths: tuple[str, ...]) -> None:
+    """Refuse code that the commit in the experiments' names does not hold.
+
+    Raises:
+        UserError: naming the first changed or untracked file.
+    """
+    changed = run("git", "status", "--porcelain", "--", *paths).splitlines()
+    if changed:
+        more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+        raise UserError(
+            f"{changed[0][3:]}{more} differs from the commit; commit first: an experiment bears its commit's name"
+            " (params.yaml may differ: its settings are in the name)"
+        )
+
+
+def finished(commit: str) -> set[str]:
+    """The names of the experiments of this commit that have results: DVC keeps a Git reference to each."""
+    prefix = f"refs/exps/{commit[:2]}/{commit[2:]}/"
+    return set(run("git", "for-each-ref", "--format=%(refname:lstrip=4)", prefix).split())
+
+
+def status() -> Status:
+    """The queue as it is now."""
+    return read_status(run("dvc", "queue", "status"))
+
+
+def read_status(text: str) -> Status:
+    """What `dvc queue status` printed, as a table of task, name, time and state, then a line about the workers."""
+    tasks: dict[str, str] = {}
+    workers = 0
+    for line in text.splitlines():
+        if found := _TASK.match(line):
+            name, state = found["name"], found["state"]
+            if _STATES.index(state) >= _STATES.index(tasks.get(name, _STATES[0])):
+                tasks[name] = state
+        elif found := _WORKERS.match(line):
+            workers = int(found[1]) + int(found[2])
+    return Status(tasks, workers)
+
+
+def put(name: str, overrides: tuple[str, ...]) -> None:
+    """Queue one experiment."""
+    run("dvc", "exp", "run", "--queue", "-n", name, *(word for setting in overrides for word in ("-S", setting)))
+
+
+def remove(name: str) -> None:
+    """Take a task that ended, and only it, off the queue's list; its experiment stays, if it has one."""
+    run("dvc", "queue", "remove", name)
+
+
+def start(workers: int, threads: int | None) -> None:
+    """See to it that so many workers run; those that do are left alone."""
+    run("dvc", "queue", "start", "-j", str(workers), threads=threads)
+
+
+def bury(name: str) -> None:
+    """End a running task that no worker looks after any more: its process, should it still run, and its record."""
+    for _ in range(10):
+        if status().tasks.get(name) != "Running":
+            return
+        run("dvc", "queue", "kill", name)
+        time.sleep(1)
+
+
+def why(name: str, lines: int = 6) -> list[str]:
+    """The last lines that a failed task printed."""
+    try:
+        said = run("dvc", "queue", "logs", name)
+    except UserError as error:
+        return [str(error)]
+    return [line for line in said.splitlines() if line.strip()][-lines:]

@@ -1,0 +1,144 @@
+"""The runs of a sweep, read from DVC's experiments by its API. For `python -m stages.scaling`."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import dvc.api  # type: ignore[import-untyped]
+import numpy as np
+from dvc.exceptions import DvcException  # type: ignore[import-untyped]
+
+from src import arms, compare, files, outcome
+from src.errors import UserError
+from src.scaling import Run
+
+SWEPT = ("classes", "seed", "subset_seed")  # what a sweep is for
+HARDWARE = ("device",)  # may differ: it changes times, and accuracies by rounding alone
+FOLDERS = {
+    "resnet.finetuned": files.RESNET_PREDICTIONS,
+    "resnet.frozen": files.RESNET_FROZEN_PREDICTIONS,
+    "convnext.finetuned": files.CONVNEXT_FINETUNED_PREDICTIONS,
+    "convnext.frozen": files.CONVNEXT_PREDICTIONS,
+}
+
+
+def names_of_head() -> list[str]:
+    """The experiments that were derived from the current commit and have results, by name."""
+    rows = dvc.api.exp_show()
+    return sorted(row["Experiment"] for row in rows if row["Experiment"] and row["State"] in (None, "Success"))
+
+
+def settings(name: str) -> dict[str, Any]:
+    """An experiment's settings: `finetune.lr` and so on."""
+    return flat(dvc.api.params_show("params.yaml", rev=name))
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as one level, names joined by dots."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return found
+
+
+def compared(name: str) -> dict[str, Any] | None:
+    """What an experiment's metrics/compare.json says, or None if it has none, or one of another making.
+
+    Not by `dvc.api.metrics_show`, which also reads the workspace's metrics and fails where those are missing.
+
+    Raises:
+        UserError: there is no such experiment.
+    """
+    try:
+        text = dvc.api.DVCFileSystem(rev=name).read_text(files.COMPARE_METRICS.as_posix())
+    except FileNotFoundError:
+        return None
+    except DvcException as error:
+        why = " ".join(str(error).split())
+        raise UserError(f"{name}: {why}; `dvc exp list` names the experiments of this commit") from None
+    report = json.loads(text).get("compare", {})
+    return report if {"arms", "cells", "base_classes", "classes", "lead"} <= set(report) else None
+
+
+def mixed(found: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """Why runs of these settings, by name, do not belong into one picture, or None: the first setting that differs."""
+    keys = dict.fromkeys(key for settings in found.values() for key in settings)
+    for key in keys:
+        if key in SWEPT + HARDWARE:
+            continue
+        values: dict[str, list[str]] = {}
+        for name, settings in found.items():
+            values.setdefault(repr(settings.get(key)), []).append(name)
+        if len(values) > 1:
+            parts = [f"{value} in {listed(holders)}" for value, holders in values.items()]
+            return f"{key} differs: {', '.join(parts)}"
+    return None
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """Names in a line, of many only the first."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def distinct(found: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[tuple[str, str]]]:
+    """The names without those that repeat another's classes and seed, and each of these with the one that is kept."""
+    kept: dict[str, str] = {}
+    repeated = []
+    for name, settings in found.items():
+        key = repr([settings.get(swept) for swept in SWEPT])
+        if key in kept:
+            repeated.append((name, kept[key]))
+        else:
+            kept[key] = name
+    return list(kept.values()), repeated
+
+
+def subset_of(settings: Mapping[str, Any]) -> tuple[str, str]:
+    """The series that an experiment belongs to, and its subset of classes within it."""
+    if settings.get("subset_seed") is not None:
+        return "random", f"subset_seed {settings['subset_seed']}"
+    if isinstance(settings["classes"], int):
+        return "first", "first"
+    return "named", ", ".join(map(str, settings["classes"]))
+
+
+def run_of(name: str, settings: Mapping[str, Any], report: Mapping[str, Any]) -> Run:
+    """One experiment's answers, costs and titles.
+
+    Raises:
+        UserError: its predictions are not in DVC's cache.
+    """
+    series, subset = subset_of(settings)
+    rows = {row["arm"]: row for row in report["arms"]}
+    answers = predictions(name, rows)
+    first = next(iter(answers.values()))
+    return Run(
+        name=name,
+        series=series,
+        subset=subset,
+        classes=len(report["classes"]),
+        seed=settings["seed"],
+        base_classes=report["base_classes"]["count"],
+        labels=first["labels"],
+        index=first["index"],
+        right={arm: compare.correct(found["logits"], found["labels"]) for arm, found in answers.items()},
+        titles={arm: row["title"] for arm, row in rows.items()},
+        costs={arm: row["cost"] for arm, row in rows.items()},
+        val_accuracy={arm: row["val_accuracy"] for arm, row in rows.items()},
+        cells=report["cells"][0],
+    )
+
+
+def predictions(name: str, wanted: Iterable[str]) -> dict[str, dict[str, np.ndarray]]:
+    """The arrays of each arm's predictions file."""
+    system = dvc.api.DVCFileSystem(rev=name)
+    found = {}
+    for arm in wanted:
+        path = (FOLDERS[outcome.cell(arm)] / f"{arms.split(arm)[1]}.npz").as_posix()
+        try:
+            with system.open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+                found[arm] = {key: archive[key] for key in ("logits", "labels", "index")}
+        except OSError:
+            raise UserError(f"{name}: {path} is not in DVC's cache; `dvc exp pull` it from where it was run") from None
+    return found

@@ -1,0 +1,48 @@
+"""Which experiments belong into one picture."""
+
+import pytest
+
+from src import experiments
+
+PLAIN = {"classes": 2, "seed": 0, "subset_seed": None, "device": "cpu", "finetune.lr": 0.001, "frozen.shots": None}
+
+
+def test_nested_settings_get_dotted_names():
+    assert experiments.flat({"a": 1, "b": {"c": [1], "d": {"e": None}}}) == {"a": 1, "b.c": [1], "b.d.e": None}
+
+
+def test_runs_that_differ_in_what_a_sweep_varies_or_in_the_device_are_mixed():
+    other = {"classes": 5, "seed": 3, "subset_seed": 7, "device": "cuda"}
+    assert experiments.mixed({"one": PLAIN, "two": PLAIN | other}) is None
+
+
+def test_another_setting_is_refused_with_its_values_and_experiments():
+    found = {"one": PLAIN, "two": PLAIN | {"finetune.lr": 0.01}, "three": PLAIN}
+    assert experiments.mixed(found) == "finetune.lr differs: 0.001 in one, three, 0.01 in two"
+
+
+def test_a_setting_that_an_older_run_does_not_have_differs_too():
+    older = {key: value for key, value in PLAIN.items() if key != "finetune.lr"}
+    assert experiments.mixed({"new": PLAIN, "old": older}) == "finetune.lr differs: 0.001 in new, None in old"
+
+
+def test_of_many_names_the_first_are_listed():
+    assert experiments.listed(list("abc")) == "a, b, c"
+    assert experiments.listed(list("abcde")) == "a, b, c and 2 more"
+
+
+def test_of_runs_with_the_same_classes_and_seed_one_is_kept():
+    found = {"one": PLAIN, "seed": PLAIN | {"seed": 1}, "again": PLAIN | {"device": "cuda"}}
+    assert experiments.distinct(found) == (["one", "seed"], [("again", "one")])
+
+
+@pytest.mark.parametrize(
+    ("settings", "series", "subset"),
+    [
+        ({"classes": 5, "subset_seed": None}, "first", "first"),
+        ({"classes": 5, "subset_seed": 0}, "random", "subset_seed 0"),
+        ({"classes": ["cat", "dog"], "subset_seed": None}, "named", "cat, dog"),
+    ],
+)
+def test_the_way_that_classes_were_chosen_is_the_series(settings, series, subset):
+    assert experiments.subset_of(settings) == (series, subset)
