@@ -58,9 +58,8 @@ def write_frozen_cell(
         start = time.perf_counter()
         logits = fitted.logits(features["test"][subset["test_index"]])
         read_seconds = time.perf_counter() - start
-        answers = results.Answers(
-            logits, subset["test_labels"], subset["test_index"], fitted.logits(parts.val), parts.val_labels
-        )
+        val_logits = fitted.logits(parts.val) if fitted.val_logits is None else fitted.val_logits
+        answers = results.Answers(logits, subset["test_labels"], subset["test_index"], val_logits, parts.val_labels)
         found = results.write_arm(predictions, drawings, name, arms.title(f"{role}.{name}", arch), answers, classes)
         # The backbone's share is the time that embedding took for as many images.
         seconds = read_seconds + len(logits) / embedding["images_per_second"]

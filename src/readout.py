@@ -21,8 +21,13 @@ Logits = Callable[[np.ndarray], np.ndarray]
 C_GRID = np.logspace(-6, 5, 45)
 # Of `knn`: the temperature of Wu et al. 2018, the numbers of neighbours that DINO (Caron et al. 2021) tries.
 NEIGHBOURS, TEMPERATURE = (10, 20, 100, 200), 0.07
+BLOCK = 512  # images whose similarities to all training images are held at once: 100 MB at 50,000 of these
 # The search of `linear` ranks strengths by fits that stop early; only the chosen one is worth the way to the optimum.
-SEARCH, REFIT = (50, 1e-3), (1000, 1e-4)  # at most so many iterations, and the gradient that is small enough
+SEARCHED = 10_000  # images, at most, for the coarse search
+# At most so many iterations, and the gradient that is small enough.
+SEARCH, RANK, REFIT = (100, 1e-3), (100, 3e-4), (1000, 1e-4)
+
+Fit = tuple[float, float, Any]  # accuracy and negative log-likelihood on validation, classifier
 
 
 @dataclass(frozen=True)
@@ -30,12 +35,14 @@ class Readout:
     """`logits` maps (n, D) -> (n, K) float32; `chosen` is what was selected on validation images.
 
     `images` is how many images it needed the features of before it could be used: training and validation;
-    `parameters` how many numbers were trained.
+    `parameters` how many numbers were trained; `val_logits` (n, K) are those of the validation images where fitting
+    computed them.
     """
 
     logits: Logits
     images: int = 0
     parameters: int = 0
+    val_logits: np.ndarray | None = None
     chosen: dict[str, Any] = field(default_factory=dict)
 
 
@@ -86,36 +93,38 @@ def knn(features: Features) -> Readout:
     them where there are fewer than 10); ties go to the smaller. A logit is the logarithm of a class's votes; a class
     without any has those of one neighbour in the opposite direction, the fewest there can be, so that it is finite.
     """
-    from sklearn.neighbors import NearestNeighbors
+    train, labels, classes = _unit(features.train), features.train_labels, features.classes
 
-    # Among vectors of length 1 the nearest are the most similar. Brute force works chunk by chunk in bounded memory.
-    index = NearestNeighbors(algorithm="brute", metric="euclidean").fit(_unit(features.train))
-    labels, classes = features.train_labels, features.classes
+    def votes(similar: np.ndarray, voters: np.ndarray) -> np.ndarray:
+        cells = np.arange(len(voters))[:, None] * classes + voters  # (n, k), into (n, K)
+        total = np.bincount(cells.ravel(), np.exp(similar / TEMPERATURE).ravel(), len(voters) * classes)
+        return np.log(np.maximum(total, np.exp(-1 / TEMPERATURE))).reshape(-1, classes).astype(np.float32)
 
     def search(x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        distance, found = index.kneighbors(_unit(x), k)  # (n, k) each, the nearest first
-        return np.exp((1 - distance**2 / 2) / TEMPERATURE), labels[found]
-
-    def votes(weights: np.ndarray, voters: np.ndarray) -> np.ndarray:
-        cells = np.arange(len(voters))[:, None] * classes + voters  # (n, k), into (n, K)
-        total = np.bincount(cells.ravel(), weights.ravel(), len(voters) * classes).reshape(-1, classes)
-        return np.log(np.maximum(total, np.exp(-1 / TEMPERATURE))).astype(np.float32)
+        similar, nearest = _most_similar(_unit(x), train, k)
+        return similar, labels[nearest]
 
     tried = [k for k in NEIGHBOURS if k <= len(labels)] or [len(labels)]
-    weights, voters = search(features.val, tried[-1])
-    score = {k: accuracy(votes(weights[:, :k], voters[:, :k]), features.val_labels) for k in tried}
-    best = max(tried, key=lambda k: score[k])  # of equals, the first
-    return Readout(lambda x: votes(*search(x, best)), len(labels) + len(features.val), chosen={"k": best})
+    similar, voters = search(features.val, tried[-1])
+    val_logits = {k: votes(similar[:, :k], voters[:, :k]) for k in tried}
+    best = max(tried, key=lambda k: accuracy(val_logits[k], features.val_labels))  # of equals, the first
+    return Readout(
+        lambda x: votes(*search(x, best)),
+        len(labels) + len(features.val),
+        val_logits=val_logits[best],
+        chosen={"k": best},
+    )
 
 
 def linear(features: Features) -> Readout:
     """L2-regularised multinomial logistic regression on standardised features, C chosen on validation accuracy.
 
-    The grid is searched coarsely from the strongest regularisation on, until the validation likelihood has got worse
-    three times in a row (weaker ones overfit more, and take longest), then around the best; ties go to the stronger.
-    Each fit starts from that of the next stronger C and stops early; the chosen C is refitted to convergence. That is
-    on the training images alone, so that every arm learns from the same images and the validation images remain
-    unseen for whoever calibrates.
+    The grid is searched coarsely from the strongest regularisation on, on at most 10,000 of the training images (C
+    weighs the sum of their losses against a prior, which does not change with their number), until the validation
+    likelihood has not got better three times in a row (weaker ones overfit more, and take longest); then around the
+    best, on all of them; ties go to the stronger. Each fit starts from that of the next stronger C and stops early; the
+    chosen C is refitted to convergence. That is on the training images alone, so that every arm learns from the same
+    images and the validation images remain unseen for whoever calibrates.
     """
     mean, std = features.train.mean(0), features.train.std(0)
     std[std < 1e-6] = 1  # a feature that never varies says nothing; dividing by its noise would
@@ -124,14 +133,13 @@ def linear(features: Features) -> Readout:
         return ((x - mean) / std).astype(np.float32)
 
     train, val = scale(features.train), scale(features.val)
-    fits = _search(train, features.train_labels, val, features.val_labels)
-    found = max(sorted(fits), key=lambda position: fits[position][0])
-    model = _fit(train, features.train_labels, C_GRID[found], start=fits[found][2], budget=REFIT)
+    c, near = _search(train, features.train_labels, val, features.val_labels)
+    model = _fit(train, features.train_labels, c, start=near, budget=REFIT)
     return Readout(
         lambda x: _two_sided(model.decision_function(scale(x))),
         images=len(train) + len(val),
         parameters=(train.shape[1] + 1) * features.classes,
-        chosen={"c": float(C_GRID[found])},
+        chosen={"c": c},
     )
 
 
@@ -171,42 +179,65 @@ def _unit(x: np.ndarray) -> np.ndarray:
     return x / np.where(length > 0, length, 1)
 
 
-def _search(
-    train: np.ndarray, labels: np.ndarray, val: np.ndarray, val_labels: np.ndarray
-) -> dict[int, tuple[float, float, Any]]:
-    """Positions in C_GRID that were tried -> accuracy and negative log-likelihood on validation, classifier."""
-    fits: dict[int, tuple[float, float, Any]] = {}
+def _most_similar(x: np.ndarray, train: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cosines (n, k) of the k most similar rows of `train` to each of `x`, the most similar first, and which they are.
 
-    def attempt(position: int) -> None:
-        if position not in fits:
-            stronger = max((other for other in fits if other < position), default=None)
-            start = None if stronger is None else fits[stronger][2]
-            model = _fit(train, labels, C_GRID[position], start=start, budget=SEARCH)
-            logits = _two_sided(model.decision_function(val))
-            fits[position] = accuracy(logits, val_labels), nll(logits, val_labels), model
+    Rows are of length 1. In blocks, so that memory stays bounded, and in float32: scikit-learn's brute force multiplies
+    in float64, which takes half as long again.
+    """
+    cosines, indices = np.empty((len(x), k), np.float32), np.empty((len(x), k), np.int64)
+    for start in range(0, len(x), BLOCK):
+        rows = slice(start, start + BLOCK)
+        cosine = x[rows] @ train.T  # (b, N)
+        found = np.argpartition(cosine, -k, axis=1)[:, -k:]
+        order = np.argsort(-np.take_along_axis(cosine, found, 1), axis=1, kind="stable")
+        indices[rows] = np.take_along_axis(found, order, 1)
+        cosines[rows] = np.take_along_axis(cosine, indices[rows], 1)
+    return cosines, indices
 
-    worse = 0
+
+def _search(train: np.ndarray, labels: np.ndarray, val: np.ndarray, val_labels: np.ndarray) -> tuple[float, Any]:
+    """The strength of C_GRID that is most accurate on validation, and a classifier near its optimum."""
+
+    def attempt(position: int, x: np.ndarray, y: np.ndarray, start: Any, budget: tuple[int, float]) -> Fit:
+        model = _fit(x, y, C_GRID[position], start=start, budget=budget)
+        logits = _two_sided(model.decision_function(val))
+        return accuracy(logits, val_labels), nll(logits, val_labels), model
+
+    step = -(-len(labels) // SEARCHED)
+    some = np.concatenate([np.flatnonzero(labels == label)[::step] for label in range(int(labels.max()) + 1)])
+    coarse: dict[int, Fit] = {}
+    worse, model = 0, None
     for position in range(0, len(C_GRID), 4):
-        attempt(position)
-        worse = worse + 1 if position and fits[position][1] > fits[position - 4][1] else 0
+        coarse[position] = attempt(position, train[some], labels[some], model, SEARCH)
+        model = coarse[position][2]
+        worse = worse + 1 if position and coarse[position][1] >= coarse[position - 4][1] else 0
         if worse == 3:
             break
-    coarse = max(sorted(fits), key=lambda position: fits[position][0])
-    for position in range(max(0, coarse - 3), min(len(C_GRID), coarse + 4)):
-        attempt(position)
-    return fits
+    middle = max(coarse, key=lambda position: coarse[position][0])  # of equals, the first
+
+    fine: dict[int, Fit] = {}
+    model = coarse[max(0, middle - 4)][2]
+    for position in range(max(0, middle - 3), min(len(C_GRID), middle + 4)):
+        fine[position] = attempt(position, train, labels, model, RANK)
+        model = fine[position][2]
+    best = max(fine, key=lambda position: fine[position][0])
+    return float(C_GRID[best]), fine[best][2]
 
 
 def _fit(x: np.ndarray, labels: np.ndarray, c: float, *, start: Any, budget: tuple[int, float]) -> Any:
     """A classifier whose iterations begin at another one's weights, or at zero."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     max_iter, tol = budget
     model = LogisticRegression(C=c, max_iter=max_iter, tol=tol, warm_start=True)
     if start is not None:
         model.coef_, model.intercept_ = start.coef_.copy(), start.intercept_.copy()
-    with warnings.catch_warnings():
+    # Its products are K columns thin and wait for memory: a second BLAS thread gains nothing, and where other processes
+    # want the core too it costs several times the time.
+    with threadpool_limits(1, user_api="blas"), warnings.catch_warnings():
         # The search stops early on purpose, and nearly unregularised fits of separable data never converge.
         warnings.simplefilter("ignore", ConvergenceWarning)
         return model.fit(x, labels)
