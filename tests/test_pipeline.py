@@ -1,5 +1,6 @@
 """The pipeline as a user runs it: dvc repro, experiments, queues, plots, and what goes wrong."""
 
+import html
 import itertools
 import json
 import statistics
@@ -16,6 +17,7 @@ from src import models
 from src.downloads import sha256
 
 ONCE = ("download", "weights", "embed_convnext", "embed_resnet")  # paid once in a sweep over class counts
+CONTROL_OUTS = ("data/checkpoints/convnext", "data/features/resnet", "data/predictions/resnet_frozen")
 COLOURS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 200)}
 TIMES = ("seconds", "train_seconds", "images_per_second", "train_images_per_second", "peak_memory")
 
@@ -96,6 +98,31 @@ def test_what_an_arm_costs_counts_every_image_that_it_needed(clone):
     assert full["trained_parameters"] == full["parameters"] > frozen["linear"]["trained_parameters"] == 4 * (1280 + 1)
 
 
+def test_arms_that_are_the_same_are_shown_to_be_no_different(clone):
+    """Both backbones are EfficientNet-Lite0 here, so whatever is done to them alike gives the same predictions."""
+    compared = clone.json("metrics/compare.json")["compare"]
+    pairs = {(pair["first"], pair["second"]): pair for pair in compared["pairs"]}
+    assert len(pairs) == 10 * 9 / 2
+    for adaptation in ("full", "linear", "random_head"):
+        pair = pairs[f"resnet.{adaptation}", f"convnext.{adaptation}"]
+        assert pair["difference"] == {"value": 0, "low": 0, "high": 0}
+        assert pair["p"] == pair["p_holm"] == 1
+    assert (
+        compared["effects"]["architecture"] == compared["effects"]["interaction"] == {"value": 0, "low": 0, "high": 0}
+    )
+    assert len(compared["verdict"]) == 3
+    assert "no difference shown" in compared["verdict"][0]
+
+
+def test_the_page_holds_the_verdict_and_every_arm(clone):
+    page = html.unescape((clone.folder / "plots/report.html").read_text(encoding="utf-8"))
+    compared = clone.json("metrics/compare.json")["compare"]
+    for sentence in compared["verdict"]:
+        assert sentence in page
+    for arm in compared["arms"]:
+        assert arm["title"] in page
+
+
 def test_names_of_metrics_never_collide(clone):
     shown = clone.dvc("metrics", "show", "--json")
     names = [name for file in json.loads(shown)[""]["data"].values() for name in file["data"]]
@@ -171,6 +198,18 @@ def test_plots_diff_draws_curves_confusions_classes_and_arms_of_both(clone):
         assert path in text
     assert '"rev": "five"' in text
     assert '"rev": "HEAD"' in text
+
+
+def test_without_the_controls_two_arms_are_left_and_nothing_else_is_computed(clone):
+    output = clone.dvc("exp", "run", "-n", "two", "-S", "controls=false", "-S", "frozen.readouts=[random_head]")
+    compared = clone.json("metrics/compare.json")["compare"]
+    files = [path for folder in CONTROL_OUTS for path in (clone.folder / folder).rglob("*")]
+    clone.git("checkout", "-q", ".")
+    for stage in (*ONCE[:3], "finetune_resnet", "eval_resnet"):
+        assert f"Stage '{stage}' didn't change, skipping" in output or f"Stage '{stage}' is cached" in output
+    assert [arm["arm"] for arm in compared["arms"]] == ["resnet.full", "convnext.random_head"]
+    assert "effects" not in compared
+    assert files == []
 
 
 def wait_for_queue(clone, seconds=240):
