@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from src import files, images, inference, models, runtime
 
@@ -22,8 +22,7 @@ def write_features(
     """Embed every image once.
 
     Args:
-        folder: gets <split>.npy of features (N, D) float32, and head.npz: the pretrained head's weight (1000, D) and
-            bias (1000,), or nothing where the weights came from chance or know other categories than ImageNet's.
+        folder: gets <split>.npy of features (N, D) float32, and head.npz, see `pretrained_head`.
         weights: a state_dict and its origin, as `files.read_tensors` gives them.
         raw: by split, the images (N, H, W, 3) uint8.
 
@@ -32,18 +31,15 @@ def write_features(
     """
     state, origin = weights
     model = models.restore(origin["arch"], state)
-    weight, bias = (part.numpy() for part in models.head(model))
-    known = origin["weights"] != "random" and len(weight) == 1000
-    files.write_arrays(folder / "head.npz", **({"weight": weight, "bias": bias} if known else {}))
+    files.write_arrays(folder / "head.npz", **pretrained_head(model, origin))
     width = models.feature_width(model)
     model = runtime.place(models.without_head(model), device)
     view = images.view(origin["arch"], image_size)
-    start, count = time.perf_counter(), 0
+    start = time.perf_counter()
     for split, part in raw.items():
         blocks = inference.outputs(model, part, np.arange(len(part)), view=view, label=f"embed {split}")
         files.write_array(folder / f"{split}.npy", blocks, (len(part), width), "float32")
-        count += len(part)
-    seconds = time.perf_counter() - start
+    seconds, count = time.perf_counter() - start, sum(len(part) for part in raw.values())
     print(f"{count:,} images -> {width} features each, {count / seconds:,.0f} images/s")
     return {
         "images": count,
@@ -54,3 +50,9 @@ def write_features(
         "peak_memory": runtime.peak_memory(device),
         "environment": runtime.environment(device),
     }
+
+
+def pretrained_head(model: nn.Module, origin: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Weight (1000, D) and bias (1000,) of a head that knows ImageNet's categories; nothing where it does not."""
+    weight, bias = (part.numpy() for part in models.head(model))
+    return {"weight": weight, "bias": bias} if origin["weights"] != "random" and len(weight) == 1000 else {}

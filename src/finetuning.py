@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from src import files, images, models, runtime, seeds, training
 from src.training import Epoch
 
+Weights = tuple[dict[str, Tensor], dict[str, Any]]  # a state_dict and its origin, as `files.read_tensors` gives them
+
 
 def follow(epochs: Iterable[Epoch], model: nn.Module, folder: Path) -> tuple[list[Epoch], Epoch, dict[str, Tensor]]:
     """Log every epoch as it ends; all of them, the best by validation, and the weights that it had."""
@@ -34,7 +36,7 @@ def write_finetuned(
     checkpoints: Path,
     curves: Path,
     *,
-    weights: tuple[dict[str, Tensor], dict[str, Any]],
+    weights: Weights,
     classes: Sequence[str],
     raw: np.ndarray,
     subset: dict[str, np.ndarray],
@@ -49,32 +51,40 @@ def write_finetuned(
     Args:
         checkpoints: the folder that gets <method>.safetensors, with the settings that made it in its header.
         curves: the folder that gets <method>/plots/metrics/{train,val}/{loss,accuracy}.tsv.
-        weights: a state_dict and its origin, as `files.read_tensors` gives them.
         raw: the training images (N, H, W, 3) uint8, of which `subset` holds the indices and labels.
         recipe: the settings of `training.train`.
 
     Returns:
         By method, what was trained, what it reached on validation images and what it took.
     """
-    state, origin = weights
-    view = images.view(origin["arch"], image_size)
+    view = images.view(weights[1]["arch"], image_size)
     data = training.Data(raw, *(subset[part] for part in ("train_index", "train_labels", "val_index", "val_labels")))
     files.write_folder(curves)
     report = {}
     for method in methods:
-        head_seed = seeds.derive(seed, "head")
-        model = models.with_new_head(models.restore(origin["arch"], state), len(classes), head_seed)
-        epochs = training.finetune(runtime.place(model, device), data, method=method, view=view, seed=seed, **recipe)
+        model = new_model(weights, len(classes), seed, device)
+        epochs = training.finetune(model, data, method=method, view=view, seed=seed, **recipe)
         history, best, kept = follow(epochs, model, curves / method)
-        about = {**origin, "method": method, "image_size": image_size, "classes": classes, "seed": seed}
+        about = {**weights[1], "method": method, "image_size": image_size, "classes": classes, "seed": seed}
         about |= {"recipe": recipe, "epoch": best.number, "history": [epoch.results() for epoch in history]}
         files.write_tensors(checkpoints / f"{method}.safetensors", kept, about)
-        report[method] = {
-            "best_epoch": best.number,
-            "val_accuracy": best.val_accuracy,
-            "trained_parameters": models.parameters(model, trained=True),
-            **training.cost(history, models.macs(model, image_size)),
-            "peak_memory": runtime.peak_memory(device),
-            "environment": runtime.environment(device),
-        }
+        report[method] = {"best_epoch": best.number, "val_accuracy": best.val_accuracy} | cost(model, history, view)
     return report
+
+
+def cost(model: nn.Module, history: Sequence[Epoch], view: images.View) -> dict[str, Any]:
+    """What a method took, on the device of its model."""
+    device = next(model.parameters()).device
+    return {
+        "trained_parameters": models.parameters(model, trained=True),
+        **training.cost(history, models.macs(model, view.size)),
+        "peak_memory": runtime.peak_memory(device),
+        "environment": runtime.environment(device),
+    }
+
+
+def new_model(weights: Weights, classes: int, seed: int, device: torch.device) -> nn.Module:
+    """The backbone as it was pretrained, under a new head that is the same for every method, on the device."""
+    state, origin = weights
+    model = models.with_new_head(models.restore(origin["arch"], state), classes, seeds.derive(seed, "head"))
+    return runtime.place(model, device)

@@ -1,7 +1,8 @@
 """One frozen backbone's read-outs on the test images. For the stages `eval_*` of frozen cells."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +12,28 @@ from src import arms, readout, results, seeds, subsets, zero_shot
 from src.errors import UserError
 
 
+@dataclass(frozen=True)
+class Backbone:
+    """A frozen backbone as its stage `embed_*` left it.
+
+    `features` are those of all images by split, (N, D); `head` is the pretrained head's weight (1000, D) and bias
+    (1000,), or nothing; `embedding` is what `embedding.write_features` reported.
+    """
+
+    role: str
+    arch: str
+    features: Mapping[str, np.ndarray]
+    head: Mapping[str, np.ndarray]
+    embedding: Mapping[str, Any]
+
+
 def write_frozen_cell(
     predictions: Path,
     drawings: Path,
     *,
-    role: str,
-    features: dict[str, np.ndarray],
-    head: dict[str, np.ndarray],
-    embedding: dict[str, Any],
-    subset: dict[str, np.ndarray],
+    backbone: Backbone,
+    subset: Mapping[str, np.ndarray],
     classes: list[str],
-    arch: str,
     readouts: Sequence[str],
     shots: int | None,
     seed: int,
@@ -29,57 +41,76 @@ def write_frozen_cell(
     """Each read-out fitted on the subset's training images, its logits of the test images, and what they cost.
 
     Args:
-        predictions: the folder that gets <readout>.npz.
-        drawings: the folder that gets tables and pictures.
-        features: by split, the features (N, D) of all images, of which `subset` holds the indices and labels.
-        head: the pretrained head's weight (1000, D) and bias (1000,), or nothing.
-        embedding: what `embedding.write_features` reported.
+        predictions, drawings: the folders that get <readout>.npz, and tables and pictures.
         shots: so many training images of each class at most, and as many for validation: who has few images of a
             class has few to choose settings on, too. None for all.
 
     Returns:
         The arms' metrics by read-out, and under `unavailable` the read-outs that these classes or weights do not allow.
-
-    Raises:
-        UserError: none of the read-outs is to be had.
     """
-    known = zero_shot.Head(head["weight"], head["bias"]) if head else None
-    why = zero_shot.unavailable(classes, known) if "zero_shot" in readouts else None
-    wanted = [name for name in readouts if not (name == "zero_shot" and why)]
-    if not wanted:
-        raise UserError(f"frozen.readouts = [zero_shot]: {why}; allowed here are the others, e.g. linear")
-    parts = few_shot(features["train"], subset, shots, seed)
+    head = zero_shot.Head(backbone.head["weight"], backbone.head["bias"]) if backbone.head else None
+    wanted, why = available(readouts, classes, head)
+    parts = few_shot(backbone.features["train"], subset, shots, seed)
     report: dict[str, Any] = {}
     for name in wanted:
         start = time.perf_counter()
-        rng = seeds.generator(seed, name)
-        fitted = readout.fit(name, parts, rng=rng, head=known, classes=classes)
+        fitted = readout.fit(name, parts, rng=seeds.generator(seed, name), head=head, classes=classes)
         fit_seconds = time.perf_counter() - start
-        start = time.perf_counter()
-        logits = fitted.logits(features["test"][subset["test_index"]])
-        read_seconds = time.perf_counter() - start
-        val_logits = fitted.logits(parts.val) if fitted.val_logits is None else fitted.val_logits
-        answers = results.Answers(logits, subset["test_labels"], subset["test_index"], val_logits, parts.val_labels)
-        found = results.write_arm(predictions, drawings, name, arms.title(f"{role}.{name}", arch), answers, classes)
-        # The backbone's share is the time that embedding took for as many images.
-        seconds = read_seconds + len(logits) / embedding["images_per_second"]
-        report[name] = found | fitted.chosen | {key: embedding[key] for key in ("parameters", "macs", "peak_memory")}
-        report[name] |= {
-            "trained_parameters": fitted.parameters,
-            "train_macs": fitted.images * embedding["macs"],
-            "train_seconds": fit_seconds + fitted.images / embedding["images_per_second"],
-            "seconds": seconds,
-            "images_per_second": len(logits) / seconds,
-            "environment": embedding["environment"],
-        }
-        print(f"{role}.{name}: accuracy {found['accuracy']:.4f} on {found['n']:,} test images")
+        answers, read_seconds = ask(fitted, backbone, subset, parts)
+        title = arms.title(f"{backbone.role}.{name}", backbone.arch)
+        found = results.write_arm(predictions, drawings, name, title, answers, classes)
+        report[name] = (
+            found | fitted.chosen | cost(fitted, backbone.embedding, len(answers.labels), fit_seconds, read_seconds)
+        )
+        print(f"{backbone.role}.{name}: accuracy {found['accuracy']:.4f} on {found['n']:,} test images")
     if why:
-        print(f"{role}.zero_shot is left out: {why}")
+        print(f"{backbone.role}.zero_shot is left out: {why}")
         report["unavailable"] = [{"readout": "zero_shot", "why": why}]
     return report
 
 
-def few_shot(train: np.ndarray, subset: dict[str, np.ndarray], shots: int | None, seed: int) -> readout.Features:
+def available(readouts: Sequence[str], classes: list[str], head: zero_shot.Head | None) -> tuple[list[str], str | None]:
+    """The read-outs that these classes and weights allow, and why zero_shot is not among them where it was asked for.
+
+    Raises:
+        UserError: none is left.
+    """
+    why = zero_shot.unavailable(classes, head) if "zero_shot" in readouts else None
+    wanted = [name for name in readouts if not (name == "zero_shot" and why)]
+    if not wanted:
+        raise UserError(f"frozen.readouts = [zero_shot]: {why}; allowed here are the others, e.g. linear")
+    return wanted, why
+
+
+def ask(
+    fitted: readout.Readout, backbone: Backbone, subset: Mapping[str, np.ndarray], parts: readout.Features
+) -> tuple[results.Answers, float]:
+    """A read-out's answers to the test and validation images, and the seconds that the former took."""
+    start = time.perf_counter()
+    logits = fitted.logits(backbone.features["test"][subset["test_index"]])
+    seconds = time.perf_counter() - start
+    val_logits = fitted.logits(parts.val) if fitted.val_logits is None else fitted.val_logits
+    answers = results.Answers(logits, subset["test_labels"], subset["test_index"], val_logits, parts.val_labels)
+    return answers, seconds
+
+
+def cost(
+    fitted: readout.Readout, embedding: Mapping[str, Any], n: int, fit_seconds: float, read_seconds: float
+) -> dict[str, Any]:
+    """What a read-out took; the backbone's share is the time that embedding took for as many images."""
+    rate = embedding["images_per_second"]
+    seconds = read_seconds + n / rate
+    return {
+        **{key: embedding[key] for key in ("parameters", "macs", "peak_memory", "environment")},
+        "trained_parameters": fitted.parameters,
+        "train_macs": fitted.images * embedding["macs"],
+        "train_seconds": fit_seconds + fitted.images / rate,
+        "seconds": seconds,
+        "images_per_second": n / seconds,
+    }
+
+
+def few_shot(train: np.ndarray, subset: Mapping[str, np.ndarray], shots: int | None, seed: int) -> readout.Features:
     """The features and labels that read-outs may learn from, and choose by."""
     found = []
     for part in ("train", "val"):

@@ -122,9 +122,8 @@ def train(
 ) -> Iterator[Epoch]:
     """Train in place with cross-entropy, and yield after each epoch, when `model` holds that epoch's weights.
 
-    Every batch has the same size; the images that do not fill the last one are left out of that epoch, and each
-    epoch's order is another. Epochs are numbered from `first` on. A network of which a part is frozen runs as it will
-    when it is evaluated, so that neither its running statistics nor its dropout change.
+    Epochs are numbered from `first` on. A network of which a part is frozen runs as it will when it is evaluated, so
+    that neither its running statistics nor its dropout change.
 
     Raises:
         UserError: the loss is no longer a number.
@@ -137,24 +136,27 @@ def train(
     for number in range(first, first + epochs):
         start = time.perf_counter()
         torch.manual_seed(seeds.derive(seed, "dropout", number))
-        order = seeds.generator(seed, "order", number).permutation(len(data.train_index))
-        crops = torch.Generator().manual_seed(seeds.derive(seed, "augment", number)) if augment else None
-        fed = feed(data, order, batch_size, crops, view, next(model.parameters()).device)
-        bar = tqdm(
-            fed,
-            f"epoch {number}/{first + epochs - 1}",
-            len(order) // batch_size,
-            unit="batch",
-            leave=False,
-            disable=None,
-        )
+        fed = shuffled(data, number, batch_size, augment, view, seed, next(model.parameters()).device)
+        bar = tqdm(fed, f"epoch {number}", steps // epochs, unit="batch", leave=False, disable=None)
         train_loss, train_accuracy = one_pass(model.train(whole), bar, opt, plan)
         seconds = time.perf_counter() - start
         val_loss, val_accuracy = evaluate(model, data, view)
         if not math.isfinite(train_loss + val_loss):
             raise UserError(f"finetune.lr = {lr}: the loss is no longer a number in epoch {number}; try a smaller rate")
-        images = len(order) // batch_size * batch_size
+        images = steps // epochs * batch_size
         yield Epoch(number, train_loss, train_accuracy, val_loss, val_accuracy, whole, images, seconds)
+
+
+def shuffled(
+    data: Data, epoch: int, batch_size: int, augment: bool, view: View, seed: int, device: torch.device
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The batches of one epoch, which (seed, epoch) alone decide; see `feed`.
+
+    Every batch has the same size; the images that do not fill the last one are left out of that epoch.
+    """
+    order = seeds.generator(seed, "order", epoch).permutation(len(data.train_index))
+    crops = torch.Generator().manual_seed(seeds.derive(seed, "augment", epoch)) if augment else None
+    return feed(data, order, batch_size, crops, view, device)
 
 
 def feed(

@@ -2,7 +2,7 @@
 
 from src import files
 from src.params import Settings
-from src.probing import write_frozen_cell
+from src.probing import Backbone, write_frozen_cell
 from stages import run
 
 
@@ -10,13 +10,15 @@ def main(settings: Settings) -> None:
     report = write_frozen_cell(
         files.CONVNEXT_PREDICTIONS,
         files.CONVNEXT_PLOTS,
-        role="convnext",
-        features={split: files.read_array(files.CONVNEXT_FEATURES / f"{split}.npy") for split in ("train", "test")},
-        head=files.read_arrays(files.CONVNEXT_FEATURES / "head.npz"),
-        embedding=files.read_json(files.EMBED_CONVNEXT_METRICS)["embed_convnext"],
+        backbone=Backbone(
+            role="convnext",
+            arch=settings.convnext.arch,
+            features={split: files.read_array(files.CONVNEXT_FEATURES / f"{split}.npy") for split in ("train", "test")},
+            head=files.read_arrays(files.CONVNEXT_FEATURES / "head.npz"),
+            embedding=files.read_json(files.EMBED_CONVNEXT_METRICS)["embed_convnext"],
+        ),
         subset=files.read_arrays(files.SUBSET / "subset.npz"),
         classes=files.read_json(files.SUBSET / "classes.json"),
-        arch=settings.convnext.arch,
         readouts=settings.frozen.readouts,
         shots=settings.frozen.shots,
         seed=settings.seed,

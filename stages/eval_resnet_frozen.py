@@ -9,18 +9,20 @@ def main(settings: Settings) -> None:
     if not settings.controls:
         files.write_nothing(files.RESNET_FROZEN_PREDICTIONS, files.RESNET_FROZEN_PLOTS, files.RESNET_FROZEN_METRICS)
         return
-    from src.probing import write_frozen_cell  # scikit-learn takes a second to import
+    from src.probing import Backbone, write_frozen_cell  # scikit-learn takes a second to import
 
     report = write_frozen_cell(
         files.RESNET_FROZEN_PREDICTIONS,
         files.RESNET_FROZEN_PLOTS,
-        role="resnet",
-        features={split: files.read_array(files.RESNET_FEATURES / f"{split}.npy") for split in ("train", "test")},
-        head=files.read_arrays(files.RESNET_FEATURES / "head.npz"),
-        embedding=files.read_json(files.EMBED_RESNET_METRICS)["embed_resnet"],
+        backbone=Backbone(
+            role="resnet",
+            arch=settings.resnet.arch,
+            features={split: files.read_array(files.RESNET_FEATURES / f"{split}.npy") for split in ("train", "test")},
+            head=files.read_arrays(files.RESNET_FEATURES / "head.npz"),
+            embedding=files.read_json(files.EMBED_RESNET_METRICS)["embed_resnet"],
+        ),
         subset=files.read_arrays(files.SUBSET / "subset.npz"),
         classes=files.read_json(files.SUBSET / "classes.json"),
-        arch=settings.resnet.arch,
         readouts=settings.frozen.readouts,
         shots=settings.frozen.shots,
         seed=settings.seed,

@@ -217,8 +217,9 @@ def test_sixteen_arms_at_five_class_counts_in_two_series_have_panels_and_names()
 
 def test_one_run_without_controls_is_drawn_too():
     answers = {"resnet.full": "10", "convnext.linear": "11"}
-    for figure in draw([run(answers, cells=DIAGONAL)]).values():
+    for name, figure in draw([run(answers, cells=DIAGONAL)]).items():
         figure.savefig(io.BytesIO())
+        assert any(line.startswith("ResNet") or "resnet" in line for line in texts(figure)), name
 
 
 @pytest.mark.parametrize(
