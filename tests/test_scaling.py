@@ -219,7 +219,7 @@ def test_one_run_without_controls_is_drawn_too():
     answers = {"resnet.full": "10", "convnext.linear": "11"}
     for name, figure in draw([run(answers, cells=DIAGONAL)]).items():
         figure.savefig(io.BytesIO())
-        assert any(line.startswith("ResNet") or "resnet" in line for line in texts(figure)), name
+        assert any(axes.has_data() for axes in figure.axes), name
 
 
 @pytest.mark.parametrize(
