@@ -24,6 +24,12 @@ def test_a_batch_is_no_larger_than_what_there_is():
     assert [(part.tolist(), count) for part, count in inference.batches(np.array([4, 2]), 256)] == [([4, 2], 2)]
 
 
+@pytest.mark.parametrize(("image_size", "images"), [(4, 256), (32, 128), (64, 32), (128, 8), (2048, 8)])
+def test_on_the_cpu_larger_images_go_in_smaller_batches(image_size, images):
+    assert inference.batch_size(image_size, torch.device("cpu")) == images
+    assert inference.batch_size(image_size, torch.device("mps")) == 256
+
+
 @pytest.mark.parametrize("count", [1, 255, 256, 257, 512, 600])
 def test_every_image_gives_its_own_output_in_the_order_asked_for(count):
     index = np.random.default_rng(1).permutation(600)[:count]
