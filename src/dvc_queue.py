@@ -10,7 +10,9 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,18 +53,16 @@ def run(*command: str, threads: int | None = None) -> str:
         UserError: it failed, with the last line of what it said.
     """
     for pause in (1, 2, 4, 8, None):
-        done = subprocess.run(
-            command, env=environment(threads), stdin=subprocess.DEVNULL, capture_output=True, text=True
-        )
-        said = (done.stderr + done.stdout).strip()
-        if done.returncode == 0:
-            return done.stdout
+        status, out, err = _finish(command, environment(threads))
+        said = (err + out).strip()
+        if status == 0:
+            return out
         if pause is None or not any(word in said for word in _BUSY):
             break
         time.sleep(pause)
-    lines = [line for line in (done.stderr.strip() or said).splitlines() if line.strip()]
+    lines = [line for line in (err.strip() or said).splitlines() if line.strip()]
     wrong = [line for line in lines if line.startswith(("ERROR", "fatal"))] or lines or ["no reason given"]
-    raise UserError(f"{' '.join(command)} ended with status {done.returncode}: {wrong[0]}")
+    raise UserError(f"{' '.join(command)} ended with status {status}: {wrong[0]}")
 
 
 def head() -> str:
@@ -122,6 +122,19 @@ def put(name: str, overrides: tuple[str, ...]) -> None:
 def remove(name: str) -> None:
     """Take a task that ended, and only it, off the queue's list; its experiment stays, if it has one."""
     run("dvc", "queue", "remove", name)
+
+
+def _finish(command: Sequence[str], env: Mapping[str, str]) -> tuple[int, str, str]:
+    """Status, output and errors of a command, as soon as it ends.
+
+    Through files: a pipe stays open in the workers that `dvc queue start` leaves behind, and would be read until they
+    end.
+    """
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        status = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=err).returncode
+        out.seek(0)
+        err.seek(0)
+        return status, out.read(), err.read()
 
 
 def start(workers: int, threads: int | None) -> None:

@@ -279,3 +279,10 @@ def test_scaling_takes_branches_by_name_too_and_names_the_setting_that_keeps_run
     output = scale(swept, name, "other", fails=True)
     assert f"error: finetune.lr differs: 0.001 in {name}, 0.002 in other; choose runs that agree" in output
     assert "all runs have 3" in scale(swept, "other")
+
+
+def test_a_command_has_ended_when_it_ends_and_not_when_what_it_left_behind_does():
+    """As `dvc queue start` leaves workers, which hold on to its output."""
+    begun = time.monotonic()
+    assert dvc_queue.run("sh", "-c", "echo started; sleep 20 & exit 0") == "started\n"
+    assert time.monotonic() - begun < 10
