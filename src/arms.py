@@ -4,9 +4,15 @@ An arm is one backbone, adapted in one way: `resnet.full`, `convnext.linear`. Th
 stages, files and metrics whatever architecture plays them: `resnet` is the legacy one, `convnext` the modern one.
 """
 
+from collections.abc import Mapping
+
 ROLES = ("resnet", "convnext")
 FINETUNED = ("full", "head", "lp_ft")
 READOUTS = ("linear", "knn", "centroid", "zero_shot", "random_head")
+
+# The cells of the 2 x 2 table, and the two of them that the report compared.
+CELLS = ("resnet.finetuned", "resnet.frozen", "convnext.finetuned", "convnext.frozen")
+QUESTION = ("resnet.finetuned", "convnext.frozen")
 
 _WORDS = {"full": "fine-tuned", "head": "head trained", "lp_ft": "probed, then fine-tuned", "knn": "frozen, k-NN"}
 
@@ -22,8 +28,20 @@ def is_finetuned(name: str) -> bool:
     return split(name)[1] in FINETUNED
 
 
-def title(name: str, arch: str, *, named_by_role: bool = False) -> str:
-    """An arm for people: `resnet18, fine-tuned`; with `named_by_role` also where both roles have one architecture."""
-    role, adaptation = split(name)
+def cell(name: str) -> str:
+    """The cell of the 2 x 2 table that an arm belongs to: `convnext.linear` -> `convnext.frozen`."""
+    return f"{split(name)[0]}.{'finetuned' if is_finetuned(name) else 'frozen'}"
+
+
+def called(archs: Mapping[str, str]) -> dict[str, str]:
+    """What people call each role's backbone: its architecture, with the role where both have the same."""
+    if len(set(archs.values())) < len(archs):
+        return {role: f"{arch} ({role})" for role, arch in archs.items()}
+    return dict(archs)
+
+
+def title(name: str, backbone: str) -> str:
+    """An arm for people, its backbone by the name it is `called`: `resnet18, fine-tuned`."""
+    adaptation = split(name)[1]
     words = _WORDS.get(adaptation, f"frozen, {adaptation.replace('_', ' ')}")
-    return f"{arch} ({role}), {words}" if named_by_role else f"{arch}, {words}"
+    return f"{backbone}, {words}"

@@ -12,7 +12,7 @@ from matplotlib.ticker import PercentFormatter
 from src import arms, calibration, compare
 from src.calibration import Reliability
 from src.compare import Interval
-from src.outcome import Arm, cell
+from src.outcome import Arm
 from src.plots import COLOURS, plain, short
 
 # A backbone has a hue, in which the frozen cell is the lighter one; all are Okabe and Ito's.
@@ -35,7 +35,7 @@ def pictures(found: Mapping[str, Arm], result: Mapping[str, Any]) -> dict[str, F
     classes, base = result["classes"], result["base_classes"]
     title = f"{len(classes)} classes, {result['n']:,} test images"
     intervals = f"{title}, {100 * result['confidence']:g}% intervals"
-    colours = [CELL_COLOURS[cell(name)] for name in found]
+    colours = [CELL_COLOURS[arms.cell(name)] for name in found]
     accuracy = {row["arm"]: Interval(**row["accuracy"]) for row in result["arms"]}
     full, only = ({r["title"]: Interval(**r[k]) for r in base["arms"]} for k in ("full_head", "restricted"))
     base_title = f"trained on {len(classes)} classes, tested on the first {base['count']}"

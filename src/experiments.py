@@ -8,11 +8,12 @@ import dvc.api  # type: ignore[import-untyped]
 import numpy as np
 from dvc.exceptions import DvcException  # type: ignore[import-untyped]
 
-from src import arms, compare, files, outcome
+from src import arms, compare, files
 from src.errors import UserError
+from src.params import flat
 from src.scaling import Run
+from src.sweep import SWEPT
 
-SWEPT = ("classes", "seed", "subset_seed")  # what a sweep is for
 HARDWARE = ("device",)  # may differ: it changes times, and accuracies by rounding alone
 FOLDERS = {
     "resnet.finetuned": files.RESNET_PREDICTIONS,
@@ -31,14 +32,6 @@ def names_of_head() -> list[str]:
 def settings(name: str) -> dict[str, Any]:
     """An experiment's settings: `finetune.lr` and so on."""
     return flat(dvc.api.params_show("params.yaml", rev=name))
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as one level, names joined by dots."""
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return found
 
 
 def compared(name: str) -> dict[str, Any] | None:
@@ -135,7 +128,7 @@ def predictions(name: str, wanted: Iterable[str]) -> dict[str, dict[str, np.ndar
     system = dvc.api.DVCFileSystem(rev=name)
     found = {}
     for arm in wanted:
-        path = (FOLDERS[outcome.cell(arm)] / f"{arms.split(arm)[1]}.npz").as_posix()
+        path = (FOLDERS[arms.cell(arm)] / f"{arms.split(arm)[1]}.npz").as_posix()
         try:
             with system.open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
                 found[arm] = {key: archive[key] for key in ("logits", "labels", "index")}

@@ -11,7 +11,6 @@ from src.compare import Interval
 from src.errors import UserError
 
 COST = ("parameters", "trained_parameters", "macs", "train_macs", "train_seconds", "images_per_second", "peak_memory")
-LEAD = ("resnet.finetuned", "convnext.frozen")  # the report's own pair
 
 
 @dataclass(frozen=True)
@@ -23,11 +22,6 @@ class Arm:
     labels: np.ndarray
     index: np.ndarray
     metrics: Mapping[str, Any]
-
-
-def cell(name: str) -> str:
-    """The cell of the 2 x 2 table that an arm belongs to: `convnext.linear` -> `convnext.frozen`."""
-    return f"{arms.split(name)[0]}.{'finetuned' if arms.is_finetuned(name) else 'frozen'}"
 
 
 def representatives(names: Sequence[str]) -> dict[str, str]:
@@ -42,7 +36,7 @@ def representatives(names: Sequence[str]) -> dict[str, str]:
     for column in ("finetuned", "frozen"):
         present: dict[str, list[str]] = {}
         for name in names:
-            if cell(name).endswith(column):
+            if arms.cell(name).endswith(column):
                 present.setdefault(arms.split(name)[0], []).append(arms.split(name)[1])
         first, *others = present.values()
         common = [adaptation for adaptation in first if all(adaptation in other for other in others)]
@@ -50,7 +44,7 @@ def representatives(names: Sequence[str]) -> dict[str, str]:
             setting = {"finetuned": "finetune.methods", "frozen": "frozen.readouts"}[column]
             raise UserError(f"{setting}: no entry is available for both backbones; add one that is, such as linear")
         found |= {f"{role}.{column}": f"{role}.{common[0]}" for role in present}
-    return {cell(name): name for name in names if name in found.values()}
+    return {arms.cell(name): name for name in names if name in found.values()}
 
 
 def require_same_images(found: Mapping[str, Arm]) -> None:
@@ -88,7 +82,7 @@ def report(
     logits, labels = {name: arm.logits for name, arm in found.items()}, next(iter(found.values())).labels
     resampled = compare.resample(logits, labels, confidence=confidence, resamples=resamples, seed=seed)
     cells = representatives(list(found))
-    first, second = (cells[name] for name in LEAD)
+    first, second = (cells[name] for name in arms.QUESTION)
     result: dict[str, Any] = {
         "n": len(labels),
         "classes": list(classes),
@@ -170,7 +164,7 @@ def render(result: Mapping[str, Any]) -> str:
         cost = f"{arm['cost']['train_macs']:13.2g}  {arm['cost']['images_per_second']:9,.0f}"
         lines.append(f"{arm['title']:<{width}}  {value:8.4f}  [{low:.4f}, {high:.4f}]  {cost}")
     lines.append(f"{result['n']:,} test images, the same for every arm; one seed")
-    first, second = (result["cells"][0][name] for name in LEAD)
+    first, second = (result["cells"][0][name] for name in arms.QUESTION)
     for name, gap in ((f"{first} less {second}", result["lead"]), *result.get("effects", {}).items()):
         low, middle, high = (100 * gap[part] for part in ("low", "value", "high"))
         lines.append(f"{name}: {middle:+.2f} points  [{low:+.2f}, {high:+.2f}]")

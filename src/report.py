@@ -16,7 +16,7 @@ Predictions = dict[str, np.ndarray]
 def question(compared: dict[str, Any]) -> tuple[str, str]:
     """The adaptations that stand for the fine-tuned legacy and the frozen modern backbone: `full`, `linear`."""
     (cells,) = compared["cells"]
-    first, second = (arms.split(cells[name])[1] for name in report_tables.QUESTION)
+    first, second = (arms.split(cells[name])[1] for name in arms.QUESTION)
     return first, second
 
 
@@ -45,9 +45,9 @@ def context(
         "settings": settings,
         "compared": compared,
         "classes": classes,
-        "names": _names(settings),
+        "names": arms.called({role: settings[role]["arch"] for role in arms.ROLES}),
         "cells": square,
-        "complete": len(square) == len(report_tables.CELLS),
+        "complete": len(square) == len(arms.CELLS),
         "effects": report_tables.effects(compared, square),
         "arms": report_tables.all_arms(compared, measured),
         "pairs": report_tables.pairs(compared),
@@ -73,11 +73,3 @@ def render(found: dict[str, Any]) -> str:
     )
     environment.filters |= report_format.FILTERS
     return environment.get_template("report.html").render(found)
-
-
-def _names(settings: dict[str, Any]) -> dict[str, str]:
-    """What the page calls each backbone: its architecture, with the role where both have the same."""
-    found = {role: settings[role]["arch"] for role in arms.ROLES}
-    if len(set(found.values())) == 1:
-        return {role: f"{arch} ({role})" for role, arch in found.items()}
-    return found

@@ -2,10 +2,9 @@
 
 import re
 import shlex
-from collections.abc import Iterator
 from typing import Any
 
-from src.params import Settings
+from src.params import Settings, flat
 
 VALUES = ("null", "true", "false", "inf", "nan")  # words that Hydra takes for something else than text
 
@@ -16,28 +15,20 @@ def rows(settings: dict[str, Any]) -> list[dict[str, Any]]:
     Args:
         settings: `Settings.model_dump()`.
     """
-    defaults = dict(_flat(Settings().model_dump()))
+    defaults = flat(Settings().model_dump())
     return [
         {"name": name, "value": _shown(value), "default": _shown(defaults[name]), "differs": value != defaults[name]}
-        for name, value in _flat(settings)
+        for name, value in flat(settings).items()
     ]
 
 
 def command(settings: dict[str, Any]) -> str:
     """What a user types to get these settings from the defaults, quoted for a POSIX shell."""
-    defaults = dict(_flat(Settings().model_dump()))
-    changed = [f"{name}={_override(value)}" for name, value in _flat(settings) if value != defaults[name]]
+    defaults = flat(Settings().model_dump())
+    changed = [f"{name}={_override(value)}" for name, value in flat(settings).items() if value != defaults[name]]
     if not changed:
         return "dvc repro"
     return shlex.join(["dvc", "exp", "run", *(word for change in changed for word in ("-S", change))])
-
-
-def _flat(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in settings.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
 
 
 def _shown(value: Any) -> str:

@@ -11,8 +11,6 @@ from src import arms
 
 Table = list[dict[str, Any]]
 
-CELLS = ("resnet.finetuned", "resnet.frozen", "convnext.finetuned", "convnext.frozen")
-QUESTION = ("resnet.finetuned", "convnext.frozen")
 MOST_CLASSES = 20  # beyond it a confusion matrix is no longer read: the most confused pairs stand for it
 MOST_PAIRS = 15
 
@@ -33,9 +31,9 @@ def cells(compared: dict[str, Any], measured: dict[str, dict[str, Any]]) -> dict
     by_name = {arm["arm"]: arm for arm in compared["arms"]}
     (standing,) = compared["cells"]
     found = {}
-    for name in CELLS:
+    for name in arms.CELLS:
         if standing.get(name) in by_name:
-            found[name] = {**_row(by_name[standing[name]], measured), "question": name in QUESTION}
+            found[name] = {**_row(by_name[standing[name]], measured), "question": name in arms.QUESTION}
     best = max((cell["accuracy"]["value"] for cell in found.values()), default=None)
     return {name: {**cell, "best": cell["accuracy"]["value"] == best} for name, cell in found.items()}
 
@@ -50,7 +48,7 @@ def _row(arm: dict[str, Any], measured: dict[str, dict[str, Any]]) -> dict[str, 
 def effects(compared: dict[str, Any], cells: dict[str, dict[str, Any]]) -> Table:
     """The difference that the question asks for and, where all four cells were run, what it is made of."""
     rows = [{"name": "lead", **compared["lead"]}]
-    if len(cells) == len(CELLS):
+    if len(cells) == len(arms.CELLS):
         rows += [{"name": name, **found} for name, found in compared.get("effects", {}).items()]
     reach = _reach(rows)
     return [{**row, "reach": reach, "covers_zero": row["low"] <= 0 <= row["high"]} for row in rows]
@@ -60,7 +58,7 @@ def pairs(compared: dict[str, Any]) -> Table:
     """Every pair of arms under the names that people read; the question's pair is marked."""
     titles = {arm["arm"]: arm["title"] for arm in compared["arms"]}
     (standing,) = compared["cells"]
-    asked = {standing.get(name) for name in QUESTION}
+    asked = {standing.get(name) for name in arms.QUESTION}
     reach = _reach([pair["difference"] for pair in compared["pairs"]])
     return [
         {

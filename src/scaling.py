@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from src import compare, outcome
+from src import arms, compare, outcome
 from src.errors import UserError
 
 SERIES = ("first", "random", "named")
@@ -173,9 +173,9 @@ def gaps(runs: Sequence[Run], sampling: Sampling) -> list[Point]:
     of `compare.EFFECTS`, where all four cells are.
     """
     cells = agreed_cells(runs)
-    first, second = outcome.LEAD
+    first, second = arms.QUESTION
     chosen: dict[str, tuple[str, Mapping[str, float]]] = {}
-    for cell in (first, *(cell for cell in cells if cell not in outcome.LEAD)):
+    for cell in (first, *(cell for cell in cells if cell not in arms.QUESTION)):
         title = f"{runs[0].titles[cells[cell]]} less {runs[0].titles[cells[second]]}"
         chosen["lead" if cell == first else cell] = (title, {cell: 1, second: -1})
     if len(cells) == 4:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator, PercentFormatter
 
-from src import arms, compare, outcome
+from src import arms, compare
 from src.compare_plots import CELL_COLOURS, MARKERS
 from src.plots import COLOURS, plain
 from src.scaling import Point
@@ -24,9 +24,9 @@ WORDS = {"finetuned": "fine-tuned", "frozen": "frozen"}
 def accuracy(points: Sequence[Point], note: str) -> Figure:
     """Accuracy against K: a panel for each cell of the 2 x 2 table in each series, a line and a band for each arm."""
     panels = {
-        (series, cell): [point for point in points if point.series == series and outcome.cell(point.name) == cell]
+        (series, cell): [point for point in points if point.series == series and arms.cell(point.name) == cell]
         for series in dict.fromkeys(point.series for point in points)
-        for cell in sorted({outcome.cell(point.name) for point in points}, key=_cell_order)
+        for cell in sorted({arms.cell(point.name) for point in points}, key=_cell_order)
     }
     panels = {key: here for key, here in panels.items() if here}
     figure, axes = _panels(len(panels), 5.6, 3.6, sharey=True)
@@ -67,7 +67,7 @@ def gap(points: Sequence[Point], note: str) -> Figure:
         axis.axhline(0, color="0.5", linewidth=1)
         ks, labels = sorted({point.k for point in here}), []
         for position, (name, line) in enumerate(lines.items()):
-            cell = outcome.LEAD[0] if name == "lead" else name
+            cell = arms.QUESTION[0] if name == "lead" else name
             colour = CELL_COLOURS.get(cell, (COLOURS[2], COLOURS[3], "0.25")[position % 3])
             _band(axis, line, colour, MARKERS.get(cell.split(".")[0], "D"))
             text = name if name in compare.EFFECTS else line[-1].title.split(" less ")[0]
@@ -115,7 +115,7 @@ def base_classes(points: Sequence[Point], count: int, note: str) -> Figure:
     axis = figure.subplots()
     for place, point in enumerate(bars):
         spread = [[point.mean - point.low], [point.high - point.mean]]
-        colour = CELL_COLOURS[outcome.cell(point.name)]
+        colour = CELL_COLOURS[arms.cell(point.name)]
         axis.bar(place, point.mean, yerr=spread, color=colour, width=0.65, capsize=4)
         axis.text(place, min(point.high, 1) + 0.02, f"{point.mean:.1%}", ha="center")
     names = [f"{point.title.replace(', ', chr(10))}\nK = {point.k}" for point in bars]
@@ -208,7 +208,7 @@ def _arithmetic_axis(axis: Axes, nothing: float | None, paid: Sequence[float]) -
 
 def _mark(arm: str, *, filled: bool) -> dict[str, Any]:
     """A point in the colour of its arm's cell and the shape of its adaptation."""
-    colour = CELL_COLOURS[outcome.cell(arm)]
+    colour = CELL_COLOURS[arms.cell(arm)]
     shape = SHAPES[arms.split(arm)[1]]
     face = colour if filled else "white"
     return {"marker": shape, "color": colour, "markerfacecolor": face, "markersize": 7, "linestyle": ""}
@@ -218,7 +218,7 @@ def _arms_legend(figure: Figure, rows: Sequence[Mapping[str, Any]]) -> None:
     """One entry for each arm, a column for each cell of the 2 x 2 table, and one for the front."""
     cells: dict[str, dict[str, str]] = {}
     for row in rows:
-        cells.setdefault(outcome.cell(row["name"]), {})[row["name"]] = row["title"]
+        cells.setdefault(arms.cell(row["name"]), {})[row["name"]] = row["title"]
     columns = [
         [Line2D([], [], label=plain(title), **_mark(name, filled=False)) for name, title in cells[cell].items()]
         for cell in sorted(cells, key=_cell_order)

@@ -12,7 +12,7 @@ from typing import Any
 
 from src.errors import UserError
 
-SWEPT = ("classes", "seed", "subset_seed")  # by options of their own
+SWEPT = ("classes", "seed", "subset_seed")  # what a sweep varies, by options of their own
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ def read_cell(
         if adaptation not in why:
             name = f"{role}.{adaptation}"
             saved = files.read_arrays(predictions / f"{adaptation}.npz")
-            title = arms.title(name, archs[role], named_by_role=len(set(archs.values())) == 1)
+            title = arms.title(name, arms.called(archs)[role])
             found[name] = outcome.Arm(title, saved["logits"], saved["labels"], saved["index"], measured[adaptation])
     return found, [{"arm": f"{role}.{readout}", "why": reason} for readout, reason in why.items()]
 

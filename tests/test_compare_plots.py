@@ -160,7 +160,7 @@ def drawn(chosen: list[str], classes: list[str]) -> dict[str, Figure]:
     for place, name in enumerate(chosen):
         logits = rng.normal(size=(len(labels), len(classes)))
         logits[np.arange(len(labels)), labels] += 3 - 0.2 * place
-        title = arms.title(name, "efficientnet_lite0", named_by_role=True)
+        title = arms.title(name, f"efficientnet_lite0 ({arms.split(name)[0]})")
         found[name] = outcome.Arm(title, logits, labels, np.arange(len(labels)), metrics)
     result = outcome.report(found, classes, [], base_classes=2, confidence=0.95, resamples=100, seed=0)
     return plots.pictures(found, result)

@@ -7,10 +7,6 @@ from src import experiments
 PLAIN = {"classes": 2, "seed": 0, "subset_seed": None, "device": "cpu", "finetune.lr": 0.001, "frozen.shots": None}
 
 
-def test_nested_settings_get_dotted_names():
-    assert experiments.flat({"a": 1, "b": {"c": [1], "d": {"e": None}}}) == {"a": 1, "b.c": [1], "b.d.e": None}
-
-
 def test_runs_that_differ_in_what_a_sweep_varies_or_in_the_device_are_mixed():
     other = {"classes": 5, "seed": 3, "subset_seed": 7, "device": "cuda"}
     assert experiments.mixed({"one": PLAIN, "two": PLAIN | other}) is None

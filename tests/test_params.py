@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 
 from src.errors import UserError
-from src.params import ARCHITECTURES, Finetune, Settings, load
+from src.params import ARCHITECTURES, Finetune, Settings, flat, load
 from src.subsets import split
 from src.training import train
 
@@ -257,3 +257,8 @@ def test_scalars_mean_what_they_mean_to_dvc(read, scalar):
     text = f"folder:\n  key: {scalar}\n"
     theirs = YAML(typ="safe").load(text)["folder"]
     assert refusal(read, text).startswith(f"folder = {theirs}: ")  # a mapping is no folder: the answer shows our value
+
+
+def test_nested_settings_get_dotted_names():
+    assert flat({"a": 1, "b": {"c": [1], "d": {"e": None}}}) == {"a": 1, "b.c": [1], "b.d.e": None}
+    assert flat(Settings().model_dump())["finetune.lr"] == Settings().finetune.lr

@@ -17,7 +17,7 @@ CELLS = {
     "convnext.finetuned": "convnext.full",
     "convnext.frozen": "convnext.linear",
 }
-DIAGONAL = {name: CELLS[name] for name in outcome.LEAD}
+DIAGONAL = {name: CELLS[name] for name in arms.QUESTION}
 
 
 def run(answers, *, classes=2, seed=0, series="first", subset="first", macs=None, cells=CELLS, labels=None):
