@@ -17,11 +17,14 @@ Weights = tuple[dict[str, Tensor], dict[str, Any]]  # a state_dict and its origi
 
 
 def follow(epochs: Iterable[Epoch], model: nn.Module, folder: Path) -> tuple[list[Epoch], Epoch, dict[str, Tensor]]:
-    """Log every epoch as it ends; all of them, the best by validation, and the weights that it had."""
+    """Log every epoch as it ends; all of them, the best by validation, and the weights that it had.
+
+    The best is one of the last phase: what `lp_ft` keeps has been fine-tuned, however good the probe was.
+    """
     history: list[Epoch] = []
     with Live(str(folder), dvcyaml=False, save_dvc_exp=False) as live:
         for epoch in epochs:
-            if all(epoch.beats(other) for other in history):
+            if all(epoch.beats(other) for other in history if other.whole == epoch.whole):
                 best, kept = epoch, {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
             history.append(epoch)
             live.step = epoch.number

@@ -329,6 +329,18 @@ def test_the_weights_of_the_best_epoch_are_kept(tmp_path):
     assert kept["weight"].item() == 2
 
 
+def test_a_probe_is_never_kept_where_fine_tuning_followed(tmp_path):
+    model = nn.Linear(1, 1)
+
+    def epochs():
+        for number, (whole, accuracy) in enumerate(((False, 0.9), (True, 0.6), (True, 0.7), (True, 0.5)), start=1):
+            nn.init.constant_(model.weight, number)
+            yield replace(EPOCH, number=number, whole=whole, val_accuracy=accuracy)
+
+    _, best, kept = follow(epochs(), model, tmp_path / "live")
+    assert best.number == kept["weight"].item() == 3
+
+
 def test_results_hold_nothing_that_differs_from_run_to_run():
     assert EPOCH.results() == {
         **{"number": 1, "train_loss": 1.0, "train_accuracy": 0.5, "val_loss": 1.0, "val_accuracy": 0.5}
