@@ -40,6 +40,8 @@ def place(model: nn.Module, device: torch.device) -> nn.Module:
 def peak_memory(device: torch.device) -> int:
     """Bytes: on CUDA the most that tensors took so far, on MPS what the driver holds now, else the process's peak.
 
+    So far in this process: of several methods in one stage, a later one never shows less than those before it.
+
     MPS keeps no record of its peak; its driver seldom gives memory back, so that what it holds comes near.
     """
     if device.type == "cuda":
