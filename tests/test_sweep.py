@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from itertools import product
 from pathlib import Path
@@ -140,10 +141,11 @@ def test_run_again_it_does_what_is_missing_alone(toy):
 
 @pytest.fixture
 def slow(toy):
-    """What starts a sweep of one experiment that takes a minute; workers of the clone are ended when the test is."""
+    """What starts a sweep of slow experiments, one of a minute; workers of the clone are ended when the test is."""
 
-    def begin():
-        command = [sys.executable, "-m", "stages.sweep", "--classes", "2", "--seeds", "0", "-S", "finetune.epochs=60"]
+    def begin(*words):
+        one = ("--classes", "2", "--seeds", "0", "-S", "finetune.epochs=60")
+        command = [sys.executable, "-m", "stages.sweep", *(words or one)]
         return subprocess.Popen(command, cwd=toy.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     yield begin
@@ -163,11 +165,37 @@ def processes(clone, word=""):
     return found
 
 
+def at_work(clone):
+    """The folders in which experiments run, each in one of its own."""
+    found = set()
+    for process in processes(clone, "compare.py"):
+        with contextlib.suppress(psutil.Error):
+            found.add(process.cwd())
+    return found
+
+
 def wait_for(condition, seconds=120):
     limit = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < limit
         time.sleep(0.5)
+
+
+def test_the_first_experiment_runs_alone_and_then_as_many_as_there_are_jobs(toy, slow):
+    """How each ended is told while the others run."""
+    wait_for(lambda: not processes(toy, "queue-worker"))  # those of the tests before stop by themselves
+    running_sweep = slow("--classes", "4", "5", "6", "--seeds", "0", "--jobs", "2", "-S", "finetune.epochs=12")
+    lines, most = [], 0
+    reader = threading.Thread(target=lambda: lines.extend(running_sweep.stdout))
+    reader.start()
+    while running_sweep.poll() is None:
+        running = len(at_work(toy))
+        assert running <= (2 if any(" finished; " in line for line in lines) else 1)
+        most = max(most, running)
+        time.sleep(0.2)
+    reader.join()
+    assert running_sweep.returncode == 0
+    assert most == 2
 
 
 def test_interrupted_it_says_how_to_go_on_and_a_task_without_its_worker_is_run_again(toy, slow):
