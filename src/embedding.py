@@ -1,11 +1,12 @@
 """A frozen backbone's features of every image, whatever the subset. For the stages `embed_*`."""
 
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+from accelerate import Accelerator
 from torch import Tensor, nn
 
 from src import files, images, inference, models, runtime
@@ -17,7 +18,7 @@ def write_features(
     weights: tuple[dict[str, Tensor], dict[str, Any]],
     raw: dict[str, np.ndarray],
     image_size: int,
-    device: torch.device,
+    accelerator: Accelerator,
 ) -> dict[str, Any]:
     """Embed every image once.
 
@@ -27,19 +28,26 @@ def write_features(
         raw: by split, the images (N, H, W, 3) uint8.
 
     Returns:
-        What it took.
+        What it took; nothing in processes other than the first.
     """
     state, origin = weights
     model = models.restore(origin["arch"], state)
-    files.write_arrays(folder / "head.npz", **pretrained_head(model, origin))
+    pretrained = pretrained_head(model, origin)
     width = models.feature_width(model)
-    model = runtime.place(models.without_head(model), device)
+    model = runtime.place(models.without_head(model), accelerator.device)
     view = images.view(origin["arch"], image_size)
     start = time.perf_counter()
     for split, part in raw.items():
-        blocks = inference.outputs(model, part, np.arange(len(part)), view=view, label=f"embed {split}")
-        files.write_array(folder / f"{split}.npy", blocks, (len(part), width), "float32")
+        index = np.arange(len(part))
+        blocks = inference.outputs(model, part, index, view=view, accelerator=accelerator, label=f"embed {split}")
+        if accelerator.is_main_process:
+            files.write_array(folder / f"{split}.npy", blocks, (len(part), width), "float32")
+        else:
+            deque(blocks, maxlen=0)  # it computes its share; the first process writes for all
     seconds, count = time.perf_counter() - start, sum(len(part) for part in raw.values())
+    if not accelerator.is_main_process:
+        return {}
+    files.write_arrays(folder / "head.npz", **pretrained)
     print(f"{count:,} images -> {width} features each, {count / seconds:,.0f} images/s")
     return {
         "images": count,
@@ -47,8 +55,8 @@ def write_features(
         "images_per_second": count / seconds,
         "parameters": models.parameters(model),
         "macs": models.macs(model, image_size),
-        "peak_memory": runtime.peak_memory(device),
-        "environment": runtime.environment(device),
+        "peak_memory": runtime.peak_memory(accelerator.device),
+        "environment": runtime.environment(accelerator),
     }
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+from accelerate import Accelerator
 from torch import Tensor, nn
 
 from src import arms, files, images, inference, models, plots, results, runtime
@@ -22,7 +22,7 @@ def write_finetuned_cell(
     training: dict[str, Any],
     raw: dict[str, np.ndarray],
     subset: dict[str, np.ndarray],
-    device: torch.device,
+    accelerator: Accelerator,
 ) -> dict[str, Any]:
     """Each checkpoint's logits, what is right and wrong about them, and what they cost: the metrics by method.
 
@@ -35,9 +35,11 @@ def write_finetuned_cell(
     """
     report = {}
     for method, (state, about) in checkpoints.items():
-        model = runtime.place(models.restore(about["arch"], state), device)
-        answers, seconds = ask(model, images.view(about["arch"], about["image_size"]), raw, subset)
+        model = runtime.place(models.restore(about["arch"], state), accelerator.device)
+        answers, seconds = ask(model, images.view(about["arch"], about["image_size"]), raw, subset, accelerator)
         title = arms.title(f"{role}.{method}", f"{about['arch']} ({about['weights']} weights)")
+        if not accelerator.is_main_process:
+            continue  # it answered its share; the first process writes for all
         found = results.write_arm(predictions, drawings, method, title, answers, about["classes"])
         curves = plots.curves(about["history"], about["epoch"], f"{title} on {len(about['classes'])} classes")
         files.write_figure(drawings / "pictures" / f"curves_{method}.png", curves)
@@ -48,19 +50,24 @@ def write_finetuned_cell(
             "macs": models.macs(model, about["image_size"]),
             "seconds": seconds,
             "images_per_second": found["n"] / seconds,
-            "environment": runtime.environment(device),
+            "environment": runtime.environment(accelerator),
         }
         print(f"{role}.{method}: accuracy {found['accuracy']:.4f} on {found['n']:,} test images")
     return report
 
 
 def ask(
-    model: nn.Module, view: images.View, raw: dict[str, np.ndarray], subset: dict[str, np.ndarray]
+    model: nn.Module,
+    view: images.View,
+    raw: dict[str, np.ndarray],
+    subset: dict[str, np.ndarray],
+    accelerator: Accelerator,
 ) -> tuple[results.Answers, float]:
     """A network's answers to the test and validation images, and the seconds that the former took."""
+    how: dict[str, Any] = {"view": view, "accelerator": accelerator}
     start = time.perf_counter()
-    logits = inference.predict(model, raw["test"], subset["test_index"], view=view, label="test")
+    logits = inference.predict(model, raw["test"], subset["test_index"], label="test", **how)
     seconds = time.perf_counter() - start
-    val_logits = inference.predict(model, raw["train"], subset["val_index"], view=view, label="validation")
+    val_logits = inference.predict(model, raw["train"], subset["val_index"], label="validation", **how)
     answers = results.Answers(logits, subset["test_labels"], subset["test_index"], val_logits, subset["val_labels"])
     return answers, seconds

@@ -14,7 +14,7 @@ from src.params import flat
 from src.scaling import Run
 from src.sweep import SWEPT
 
-HARDWARE = ("device",)  # may differ: it changes times, and accuracies by rounding alone
+HARDWARE = ("device", "precision")  # may differ: they change times, and accuracies by rounding alone
 FOLDERS = {
     "resnet.finetuned": files.RESNET_PREDICTIONS,
     "resnet.frozen": files.RESNET_FROZEN_PREDICTIONS,

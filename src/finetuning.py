@@ -1,16 +1,18 @@
 """Fine-tune one backbone by each method, and save what came of it. For the stages `finetune_*`."""
 
 import itertools
+from collections import deque
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 from dvclive import Live
 from torch import Tensor, nn
 
-from src import files, images, models, runtime, seeds, training
+from src import feeding, files, images, models, runtime, seeds, training
 from src.training import Epoch
 
 Weights = tuple[dict[str, Tensor], dict[str, Any]]  # a state_dict and its origin, as `files.read_tensors` gives them
@@ -45,7 +47,7 @@ def write_finetuned(
     subset: dict[str, np.ndarray],
     image_size: int,
     seed: int,
-    device: torch.device,
+    accelerator: Accelerator,
     methods: Sequence[str],
     recipe: dict[str, Any],
 ) -> dict[str, Any]:
@@ -58,31 +60,37 @@ def write_finetuned(
         recipe: the settings of `training.train`.
 
     Returns:
-        By method, what was trained, what it reached on validation images and what it took.
+        By method, what was trained, what it reached on validation images and what it took; nothing in processes other
+        than the first.
     """
     view = images.view(weights[1]["arch"], image_size)
-    data = training.Data(raw, *(subset[part] for part in ("train_index", "train_labels", "val_index", "val_labels")))
-    files.write_folder(curves)
+    parts = (subset[part] for part in ("train_index", "train_labels", "val_index", "val_labels"))
+    data = training.Data(feeding.resident(raw, accelerator.device), *parts)
+    if accelerator.is_main_process:
+        files.write_folder(curves)
     report = {}
     for method in methods:
-        model = new_model(weights, len(classes), seed, device)
-        epochs = training.finetune(model, data, method=method, view=view, seed=seed, **recipe)
+        model = new_model(weights, len(classes), seed, accelerator.device)
+        epochs = training.finetune(model, data, method=method, view=view, seed=seed, accelerator=accelerator, **recipe)
+        if not accelerator.is_main_process:
+            deque(epochs, maxlen=0)  # it learns the same; the first process writes for all
+            continue
         history, best, kept = follow(epochs, model, curves / method)
         about = {**weights[1], "method": method, "image_size": image_size, "classes": classes, "seed": seed}
         about |= {"recipe": recipe, "epoch": best.number, "history": [epoch.results() for epoch in history]}
         files.write_tensors(checkpoints / f"{method}.safetensors", kept, about)
-        report[method] = {"best_epoch": best.number, "val_accuracy": best.val_accuracy} | cost(model, history, view)
+        report[method] = {"best_epoch": best.number, "val_accuracy": best.val_accuracy}
+        report[method] |= cost(model, history, view, accelerator)
     return report
 
 
-def cost(model: nn.Module, history: Sequence[Epoch], view: images.View) -> dict[str, Any]:
-    """What a method took, on the device of its model."""
-    device = next(model.parameters()).device
+def cost(model: nn.Module, history: Sequence[Epoch], view: images.View, accelerator: Accelerator) -> dict[str, Any]:
+    """What a method took."""
     return {
         "trained_parameters": models.parameters(model, trained=True),
         **training.cost(history, models.macs(model, view.size)),
-        "peak_memory": runtime.peak_memory(device),
-        "environment": runtime.environment(device),
+        "peak_memory": runtime.peak_memory(accelerator.device),
+        "environment": runtime.environment(accelerator),
     }
 
 

@@ -1,6 +1,7 @@
 """Batches of uint8 images -> augmented, resized, normalised float batches, on the device of the batch."""
 
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -26,24 +27,30 @@ def view(arch: str, image_size: int) -> View:
     return View(image_size, mean, std)
 
 
-def crop_and_flip(batch: Tensor, rng: torch.Generator) -> Tensor:
-    """The report's augmentation: pad by an eighth of the side with black, crop at random, mirror every second image.
+def draw_crops(count: int, height: int, width: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    """The report's augmentation for each of `count` images: pad by an eighth of the side, crop, mirror every second.
 
     Args:
-        batch: (N, H, W, 3) uint8.
         rng: a generator on the CPU, so that every device sees the same crops.
+
+    Returns:
+        Which rows (count, H) and columns (count, W) of the padded images to take, see `crop`.
     """
-    count, height, width, _ = batch.shape
     pad_y, pad_x = height // 8, width // 8  # 4 pixels at 32, as is usual on CIFAR
     top = torch.randint(2 * pad_y + 1, (count, 1), generator=rng)
     left = torch.randint(2 * pad_x + 1, (count, 1), generator=rng)
     mirrored = torch.rand(count, 1, generator=rng) < 0.5
     across = torch.arange(width)
-    rows = top + torch.arange(height)  # (N, H), into the padded image
-    columns = left + torch.where(mirrored, width - 1 - across, across)  # (N, W)
-    padded = F.pad(batch, (0, 0, pad_x, pad_x, pad_y, pad_y))  # (N, H + 2 pad, W + 2 pad, 3)
-    index = (torch.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :])
-    return padded[tuple(part.to(batch.device) for part in index)]  # (N, H, W, 3)
+    return top + torch.arange(height), left + torch.where(mirrored, width - 1 - across, across)
+
+
+def crop(batch: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Rows (N, H) and columns (N, W) of each image of a batch (N, H, W, 3) uint8, padded by an eighth with black."""
+    count, height, width, _ = batch.shape
+    rows, columns = (part.to(batch.device, non_blocking=True) for part in (rows, columns))
+    padded = F.pad(batch, (0, 0, width // 8, width // 8, height // 8, height // 8))  # (N, H + 2 pad, W + 2 pad, 3)
+    image = torch.arange(count, device=batch.device)
+    return padded[image[:, None, None], rows[:, :, None], columns[:, None, :]]  # (N, H, W, 3)
 
 
 def to_input(batch: Tensor, view: View) -> Tensor:
@@ -53,6 +60,12 @@ def to_input(batch: Tensor, view: View) -> Tensor:
         images = images.contiguous()
     if images.shape[2:] != (view.size, view.size):
         images = F.interpolate(images, (view.size, view.size), mode="bilinear", antialias=True)
-    mean = images.new_tensor(view.mean).view(1, 3, 1, 1) * 255
-    std = images.new_tensor(view.std).view(1, 3, 1, 1) * 255
-    return (images - mean) / std
+    scale, offset = _affine(view, images.device)
+    return images.mul_(scale).add_(offset)
+
+
+@cache
+def _affine(view: View, device: torch.device) -> tuple[Tensor, Tensor]:
+    """(pixel / 255 - mean) / std as pixel * scale + offset: each (1, 3, 1, 1), copied to the device once."""
+    mean, std = (torch.tensor(part).view(1, 3, 1, 1) for part in (view.mean, view.std))
+    return (1 / (255 * std)).to(device), (-mean / std).to(device)

@@ -4,9 +4,11 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from src.feeding import Images, gathered
 from src.images import View, to_input
 
 BATCH = 256  # large enough to fill a device, small enough for 2 GB at 224 pixels
@@ -14,11 +16,7 @@ BATCH = 256  # large enough to fill a device, small enough for 2 GB at 224 pixel
 # memory at once, and the next batch pays for its pages again. Images per second of one core, by batches of 256 and of
 # this size: EfficientNet-Lite0 121 and 293 at 64 pixels, 28 and 61 at 128; ConvNeXt-Tiny 61 and 76 at 64.
 CPU_PIXELS = 2**17
-
-
-def gather(images: np.ndarray, index: np.ndarray, device: torch.device) -> Tensor:
-    """The chosen images of a (memory-mapped) array (N, H, W, 3) uint8, as a tensor on the device."""
-    return torch.from_numpy(np.ascontiguousarray(images[index])).to(device)
+FETCH = 16  # batches whose outputs stay on a device before they are fetched, since it waits for the host meanwhile
 
 
 def batch_size(image_size: int, device: torch.device) -> int:
@@ -37,16 +35,20 @@ def batches(index: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, int]]:
         yield np.pad(part, (0, size - len(part)), mode="edge"), len(part)
 
 
-def predict(model: nn.Module, images: np.ndarray, index: np.ndarray, *, view: View, label: str = "") -> np.ndarray:
+def predict(
+    model: nn.Module, images: Images, index: np.ndarray, *, view: View, accelerator: Accelerator, label: str = ""
+) -> np.ndarray:
     """All of `outputs` as one array: logits (n, K) float32."""
-    return np.concatenate(list(outputs(model, images, index, view=view, label=label)))
+    return np.concatenate(list(outputs(model, images, index, view=view, accelerator=accelerator, label=label)))
 
 
 @torch.inference_mode()
 def outputs(
-    model: nn.Module, images: np.ndarray, index: np.ndarray, *, view: View, label: str = ""
+    model: nn.Module, images: Images, index: np.ndarray, *, view: View, accelerator: Accelerator, label: str = ""
 ) -> Iterator[np.ndarray]:
-    """The network's outputs in evaluation mode, batch by batch: (b, D) float32, in the order of `index`.
+    """The network's outputs in evaluation mode, block by block: (b, D) float32, in the order of `index`.
+
+    Several processes take the batches in turn, and each is given all outputs.
 
     Args:
         images: (N, H, W, 3) uint8.
@@ -54,7 +56,27 @@ def outputs(
         label: names the progress bar; without it, or where nobody looks at a terminal, none is drawn.
     """
     model.eval()
-    device = next(model.parameters()).device
+    device, processes = accelerator.device, accelerator.num_processes
     parts = list(batches(index, batch_size(view.size, device)))
-    for part, count in tqdm(parts, label, unit="batch", leave=False, disable=None if label else True):
-        yield model(to_input(gather(images, part, device), view))[:count].float().cpu().numpy()
+    turns = range(0, len(parts), processes)
+    # Where there is nothing left for a process in the last turn, it repeats a batch: all of them have to take part.
+    mine = (parts[min(turn + accelerator.process_index, len(parts) - 1)][0] for turn in turns)
+    waiting: list[Tensor] = []
+    done = 0
+    bar = tqdm(
+        gathered(images, mine, device), label, len(turns), unit="batch", leave=False, disable=None if label else True
+    )
+    for batch in bar:
+        with accelerator.autocast():
+            found = model(to_input(batch, view)).float()
+        waiting.extend(accelerator.gather(found).chunk(processes))
+        if len(waiting) >= FETCH * processes or device.type == "cpu":
+            yield _fetch(waiting, parts[done : done + len(waiting)])
+            done, waiting = done + len(waiting), []
+    if waiting:
+        yield _fetch(waiting, parts[done:])
+
+
+def _fetch(found: list[Tensor], parts: list[tuple[np.ndarray, int]]) -> np.ndarray:
+    """Batches of outputs as one block on the host, without what filled up the last one."""
+    return torch.cat([rows[:count] for rows, (_, count) in zip(found, parts, strict=False)]).cpu().numpy()

@@ -136,6 +136,7 @@ class Settings(Section):
     image_size: int = Field(32, ge=32, le=2048)  # each backbone halves it five times
     seed: int = Field(0, ge=0, lt=2**31)
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     controls: bool = True
     download: Download = Download()
     prepare: Prepare = Prepare()

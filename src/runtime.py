@@ -1,31 +1,83 @@
-"""Where and with what a stage computes: the device, and the versions that a number depends on."""
+"""Where and with what a stage computes: device, precision, processes, and the versions that a number depends on."""
 
+import atexit
+import os
 import platform
 import re
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
+from accelerate import Accelerator
 from torch import nn
 
 from src.errors import UserError
 
-PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "scipy")
+PACKAGES = ("torch", "torchvision", "accelerate", "numpy", "scikit-learn", "scipy")
+MIXED = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}  # our names, and accelerate's
 
 
-def choose_device(name: str) -> torch.device:
-    """The device of a stage; `auto` takes CUDA, then MPS, then the CPU.
+def start(device: str, precision: str) -> Accelerator:
+    """The device and precision of a stage, in the one process that runs it or in each of those of `torchrun`.
+
+    Raises:
+        UserError: this machine has no such device, or the device no such precision.
+    """
+    kind = choose_device(device)
+    accelerator = Accelerator(mixed_precision=MIXED[choose_precision(precision, kind)], cpu=kind == "cpu")
+    if torch.distributed.is_initialized():
+        atexit.register(torch.distributed.destroy_process_group)
+    return accelerator
+
+
+def choose_device(name: str) -> str:
+    """`cuda`, `mps` or `cpu`; `auto` takes the first of them that is here. Several processes have no MPS.
 
     Raises:
         UserError: the device is not on this machine.
     """
-    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
+    present = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available() and alone,
+        "cpu": True,
+    }
     if name == "auto":
         name = next(kind for kind, found in present.items() if found)
     if not present[name]:
         found = ", ".join(kind for kind, here in present.items() if here)
-        raise UserError(f"device = {name}: not on this machine; allowed here are auto, {found}")
-    return torch.device(name)
+        where = "on this machine" if alone else "for several processes"
+        raise UserError(f"device = {name}: not {where}; allowed here are auto, {found}")
+    return name
+
+
+def choose_precision(name: str, device: str) -> str:
+    """`fp32`, `bf16` or `fp16`; `auto` takes bf16 where the device computes with it, and otherwise fp32.
+
+    On a CPU without instructions for it, bf16 is many times slower (pytorch#146508): possible, with a warning, for who
+    wants the same numbers as elsewhere. On MPS bf16 and fp16 are there to be asked for; auto stays with fp32.
+
+    Raises:
+        UserError: the device has no such precision.
+    """
+    native = has_bf16(device)
+    if name == "auto":
+        return "bf16" if native and device != "mps" else "fp32"
+    if name == "fp16" and device == "cpu":
+        raise UserError("precision = fp16: not on the CPU; allowed there are auto, fp32, bf16")
+    if name == "bf16" and not native:
+        print(f"precision = bf16: this {device} has no instructions for it, so it will be many times slower than fp32")
+    return name
+
+
+def has_bf16(device: str) -> bool:
+    """Whether a device multiplies bfloat16 matrices by instructions of its own."""
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device == "mps":
+        return True
+    found = torch.cpu.get_capabilities()
+    return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
 
 
 def place(model: nn.Module, device: torch.device) -> nn.Module:
@@ -54,15 +106,18 @@ def peak_memory(device: torch.device) -> int:
     return peak if platform.system() == "Darwin" else peak * 1024  # kilobytes on Linux
 
 
-def environment(device: torch.device) -> list[dict[str, str | int]]:
-    """What a number depends on besides the settings: device, processor, threads, versions.
+def environment(accelerator: Accelerator) -> list[dict[str, str | int]]:
+    """What a number depends on besides the settings: device, processor, precision, processes, threads, versions.
 
     A list of one, because DVC turns whatever a metrics file holds outside of lists into columns.
     """
+    device = accelerator.device
     return [
         {
             "device": device.type,
             "processor": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
+            "precision": next(ours for ours, theirs in MIXED.items() if theirs == accelerator.mixed_precision),
+            "processes": accelerator.num_processes,
             "threads": torch.get_num_threads(),
             "python": platform.python_version(),
             **{name: version(name) for name in PACKAGES},

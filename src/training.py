@@ -9,14 +9,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate import Accelerator
+from accelerate.optimizer import AcceleratedOptimizer
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from src import seeds
+from src import seeds, sharding
 from src.errors import UserError
-from src.images import View, crop_and_flip, to_input
-from src.inference import gather, predict
+from src.feeding import Images, gathered
+from src.images import View, crop, draw_crops, to_input
+from src.inference import predict
 from src.models import freeze_backbone
 
 
@@ -51,7 +54,7 @@ class Epoch:
 class Data:
     """Images (N, H, W, 3) uint8, and for training and validation the indices (n,) into them and labels (n,)."""
 
-    images: np.ndarray
+    images: Images
     train_index: np.ndarray
     train_labels: np.ndarray
     val_index: np.ndarray
@@ -122,36 +125,39 @@ def train(
     augment: bool,
     view: View,
     seed: int,
+    accelerator: Accelerator,
 ) -> Iterator[Epoch]:
     """Train in place with cross-entropy, and yield after each epoch, when `model` holds that epoch's weights.
 
     Epochs are numbered from `first` on. A network of which a part is frozen runs as it will when it is evaluated, so
-    that neither its running statistics nor its dropout change.
+    that neither its running statistics nor its dropout change. Several processes share every batch.
 
     Raises:
-        UserError: the loss is no longer a number.
+        UserError: the loss is no longer a number, or the processes cannot share a batch.
     """
     batch_size = min(batch_size, len(data.train_index))
     steps = epochs * (len(data.train_index) // batch_size)
-    opt = make_optimizer(model, optimizer, lr, weight_decay)
-    plan = torch.optim.lr_scheduler.LambdaLR(opt, lambda step: rate_at(step, steps, schedule))
     whole = all(parameter.requires_grad for parameter in model.parameters())
+    model = sharding.share_layers(model, accelerator)
+    learner, opt = accelerator.prepare(model, make_optimizer(model, optimizer, lr, weight_decay))
+    plan = torch.optim.lr_scheduler.LambdaLR(opt.optimizer, lambda step: rate_at(step, steps, schedule))
     for number in range(first, first + epochs):
         start = time.perf_counter()
         torch.manual_seed(seeds.derive(seed, "dropout", number))
-        fed = shuffled(data, number, batch_size, augment, view, seed, next(model.parameters()).device)
+        fed = shuffled(data, number, batch_size, augment, view, seed, accelerator)
         bar = tqdm(fed, f"epoch {number}", steps // epochs, unit="batch", leave=False, disable=None)
-        train_loss, train_accuracy = one_pass(model.train(whole), bar, opt, plan)
+        train_loss, train_accuracy = one_pass(learner.train(whole), bar, opt, plan, accelerator)
         seconds = time.perf_counter() - start
-        val_loss, val_accuracy = evaluate(model, data, view)
+        val_loss, val_accuracy = evaluate(model, data, view, accelerator)
         if not math.isfinite(train_loss + val_loss):
             raise UserError(f"finetune.lr = {lr}: the loss is no longer a number in epoch {number}; try a smaller rate")
         images = steps // epochs * batch_size
         yield Epoch(number, train_loss, train_accuracy, val_loss, val_accuracy, whole, images, seconds)
+    accelerator.free_memory(learner, opt)
 
 
 def shuffled(
-    data: Data, epoch: int, batch_size: int, augment: bool, view: View, seed: int, device: torch.device
+    data: Data, epoch: int, batch_size: int, augment: bool, view: View, seed: int, accelerator: Accelerator
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """The batches of one epoch, which (seed, epoch) alone decide; see `feed`.
 
@@ -159,7 +165,7 @@ def shuffled(
     """
     order = seeds.generator(seed, "order", epoch).permutation(len(data.train_index))
     crops = torch.Generator().manual_seed(seeds.derive(seed, "augment", epoch)) if augment else None
-    return feed(data, order, batch_size, crops, view, device)
+    return feed(data, order, batch_size, crops, view, accelerator)
 
 
 def feed(
@@ -168,41 +174,48 @@ def feed(
     batch_size: int,
     crops: torch.Generator | None,
     view: View,
-    device: torch.device,
+    accelerator: Accelerator,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Full batches in the given order: inputs (B, 3, S, S) float32, augmented where `crops` is given; labels (B,)."""
-    for start in range(0, len(order) - batch_size + 1, batch_size):
-        chosen = order[start : start + batch_size]
-        batch = gather(data.images, data.train_index[chosen], device)  # (B, H, W, 3)
-        labels = torch.from_numpy(data.train_labels[chosen]).to(device)  # (B,)
-        yield to_input(crop_and_flip(batch, crops) if crops else batch, view), labels
+    """Full batches in the given order: inputs (B, 3, S, S) float32, augmented where `crops` is given; labels (B,).
+
+    One of several processes is given its own part of each batch: the images and crops that one alone would see there.
+    """
+    own = sharding.own(batch_size, accelerator)
+    parts = [order[start : start + batch_size][own] for start in range(0, len(order) - batch_size + 1, batch_size)]
+    pictures = gathered(data.images, (data.train_index[part] for part in parts), accelerator.device)
+    for part, batch in zip(parts, pictures, strict=True):  # (B, H, W, 3)
+        if crops:
+            rows, columns = draw_crops(batch_size, batch.shape[1], batch.shape[2], crops)
+            batch = crop(batch, rows[own], columns[own])
+        labels = torch.from_numpy(data.train_labels[part]).to(accelerator.device, non_blocking=True)  # (B,)
+        yield to_input(batch, view), labels
 
 
 def one_pass(
     model: nn.Module,
     batches: Iterable[tuple[Tensor, Tensor]],
-    opt: torch.optim.Optimizer,
+    opt: AcceleratedOptimizer,
     plan: torch.optim.lr_scheduler.LRScheduler,
+    accelerator: Accelerator,
 ) -> tuple[float, float]:
     """One step of the optimizer for each batch; the mean loss and accuracy over all images, summed on the device."""
-    device = next(model.parameters()).device
-    loss_sum, correct, seen = torch.zeros((), device=device), torch.zeros((), device=device), 0
+    sums = torch.zeros(3, device=accelerator.device)  # loss, right answers, images
     for inputs, labels in batches:
         logits = model(inputs)  # (B, K)
         loss = F.cross_entropy(logits, labels)
         opt.zero_grad()
-        loss.backward()
+        accelerator.backward(loss)
         opt.step()
         plan.step()
-        loss_sum += loss.detach() * len(labels)
-        correct += (logits.argmax(1) == labels).sum()
-        seen += len(labels)
-    return loss_sum.item() / seen, correct.item() / seen
+        correct = (logits.argmax(1) == labels).sum()
+        sums += torch.stack((loss.detach() * len(labels), correct, torch.ones_like(loss) * len(labels)))
+    loss_sum, correct, seen = accelerator.reduce(sums, "sum").tolist()
+    return loss_sum / seen, correct / seen
 
 
-def evaluate(model: nn.Module, data: Data, view: View) -> tuple[float, float]:
+def evaluate(model: nn.Module, data: Data, view: View, accelerator: Accelerator) -> tuple[float, float]:
     """Cross-entropy and accuracy on the validation images, which are never augmented."""
-    logits = torch.from_numpy(predict(model, data.images, data.val_index, view=view))  # (n, K)
+    logits = torch.from_numpy(predict(model, data.images, data.val_index, view=view, accelerator=accelerator))  # (n, K)
     labels = torch.from_numpy(data.val_labels)
     return F.cross_entropy(logits, labels).item(), (logits.argmax(1) == labels).float().mean().item()
 

@@ -12,9 +12,10 @@ def main(settings: Settings) -> None:
         weights=files.read_tensors(files.CONVNEXT_WEIGHTS),
         raw={split: files.read_array(files.RAW / f"{split}_images.npy") for split in ("train", "test")},
         image_size=settings.image_size,
-        device=runtime.choose_device(settings.device),
+        accelerator=runtime.start(settings.device, settings.precision),
     )
-    files.write_json(files.EMBED_CONVNEXT_METRICS, {"embed_convnext": report})
+    if report:
+        files.write_json(files.EMBED_CONVNEXT_METRICS, {"embed_convnext": report})
 
 
 if __name__ == "__main__":

@@ -18,9 +18,10 @@ def main(settings: Settings) -> None:
         training=files.read_json(files.FINETUNE_RESNET_METRICS)["finetune_resnet"],
         raw={split: files.read_array(files.RAW / f"{split}_images.npy") for split in ("train", "test")},
         subset=files.read_arrays(files.SUBSET / "subset.npz"),
-        device=runtime.choose_device(settings.device),
+        accelerator=runtime.start(settings.device, settings.precision),
     )
-    files.write_json(files.RESNET_METRICS, {"resnet": report})
+    if report:
+        files.write_json(files.RESNET_METRICS, {"resnet": report})
 
 
 if __name__ == "__main__":

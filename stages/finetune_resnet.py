@@ -16,11 +16,12 @@ def main(settings: Settings) -> None:
         subset=files.read_arrays(files.SUBSET / "subset.npz"),
         image_size=settings.image_size,
         seed=settings.seed,
-        device=runtime.choose_device(settings.device),
+        accelerator=runtime.start(settings.device, settings.precision),
         methods=settings.finetune.methods,
         recipe=settings.finetune.recipe(),
     )
-    files.write_json(files.FINETUNE_RESNET_METRICS, {"finetune_resnet": report})
+    if report:
+        files.write_json(files.FINETUNE_RESNET_METRICS, {"finetune_resnet": report})
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import torch
 from torchvision.models import get_model_weights
 from torchvision.transforms import functional
 
-from src.images import View, crop_and_flip, to_input, view
+from src.images import View, crop, draw_crops, to_input, view
 from src.params import ARCHITECTURES
 
 
@@ -18,6 +18,10 @@ def batch(count: int, height: int = 16, width: int = 16) -> torch.Tensor:
 
 def rng(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+def crop_and_flip(images: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+    return crop(images, *draw_crops(*images.shape[:3], rng))
 
 
 def every_outcome(image: np.ndarray) -> dict[bytes, tuple[int, int, bool]]:

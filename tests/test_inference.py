@@ -5,14 +5,16 @@ import pytest
 import torch
 from torch import nn
 
-from src import files, images, inference
+from src import files, images, inference, runtime
 
 VIEW = images.View(4, (0.0,) * 3, (1 / 255,) * 3)  # pixels as they are
 IMAGES = np.random.default_rng(0).integers(256, size=(600, 4, 4, 3), dtype=np.uint8)
 
+CPU = runtime.start("cpu", "fp32")
+
 
 def outputs(model: nn.Module, index: np.ndarray, source: np.ndarray = IMAGES) -> np.ndarray:
-    return np.concatenate(list(inference.outputs(model, source, index, view=VIEW)))
+    return np.concatenate(list(inference.outputs(model, source, index, view=VIEW, accelerator=CPU)))
 
 
 def test_batches_have_one_size_and_the_last_repeats_its_last_entry():

@@ -1,6 +1,11 @@
 """Runtime: the device that is here or a refusal, and what a number depends on."""
 
+import json
+import platform
+import subprocess
+import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,14 +21,55 @@ HERE = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mp
 @pytest.mark.parametrize("name", HERE)
 def test_a_device_is_taken_where_it_is_and_refused_where_it_is_not(name):
     if HERE[name]:
-        assert runtime.choose_device(name) == torch.device(name)
+        assert runtime.choose_device(name) == name
     else:
         with pytest.raises(UserError, match=rf"device = {name}: not on this machine; allowed here are auto, .*cpu"):
             runtime.choose_device(name)
 
 
 def test_auto_is_the_fastest_that_is_here():
-    assert runtime.choose_device("auto").type == next(name for name in ("cuda", "mps", "cpu") if HERE[name])
+    assert runtime.choose_device("auto") == next(name for name in ("cuda", "mps", "cpu") if HERE[name])
+
+
+@pytest.mark.parametrize("device", [name for name, here in HERE.items() if here])
+def test_auto_takes_bf16_where_the_device_has_it_and_fp32_where_not(device):
+    fast = runtime.has_bf16(device) and device != "mps"
+    assert runtime.choose_precision("auto", device) == ("bf16" if fast else "fp32")
+    assert runtime.choose_precision("fp32", device) == "fp32"
+
+
+def test_the_processor_says_whether_it_has_bf16():
+    """Linux names the same two instruction sets in another place."""
+    flags = Path("/proc/cpuinfo")
+    if not flags.exists() or platform.machine() != "x86_64":
+        pytest.skip("this processor's instructions are listed nowhere else")
+    assert runtime.has_bf16("cpu") == bool({"avx512_bf16", "amx_bf16"} & set(flags.read_text().split()))
+
+
+def test_the_cpu_has_no_fp16_and_warns_of_a_slow_bf16(capsys):
+    with pytest.raises(UserError, match="precision = fp16: not on the CPU; allowed there are auto, fp32, bf16"):
+        runtime.choose_precision("fp16", "cpu")
+    assert runtime.choose_precision("bf16", "cpu") == "bf16"
+    assert ("many times slower" in capsys.readouterr().out) != runtime.has_bf16("cpu")
+
+
+def test_several_processes_cannot_have_mps(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    with pytest.raises(UserError, match=r"device = mps: not for several processes; allowed here are auto, .*cpu"):
+        runtime.choose_device("mps")
+
+
+def test_training_in_bf16_comes_near_to_fp32(tmp_path):
+    """Whatever the processor: without the instructions it computes the same, only slower."""
+    losses = []
+    for precision in ("fp32", "bf16"):
+        path = tmp_path / f"{precision}.json"
+        words = ["mobilenet_v3_small", "256", "2", "64", "0", precision, str(path)]
+        subprocess.run([sys.executable, "-m", "tests.train_digits", *words], check=True, capture_output=True)
+        losses.append([epoch["train_loss"] for epoch in json.loads(path.read_text())["epochs"]])
+    assert losses[0] != losses[1]
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)
 
 
 def test_placing_a_network_changes_its_layout_and_not_its_numbers():
@@ -38,12 +84,12 @@ def test_placing_a_network_changes_its_layout_and_not_its_numbers():
 
 
 def test_the_environment_names_the_device_the_processor_the_threads_and_every_version():
-    (found,) = runtime.environment(torch.device("cpu"))
-    assert found["device"] == "cpu"
+    (found,) = runtime.environment(runtime.start("cpu", "fp32"))
+    assert (found["device"], found["precision"], found["processes"]) == ("cpu", "fp32", 1)
     assert found["processor"]
     assert found["threads"] == torch.get_num_threads()
     assert found["torch"] == version("torch")
-    assert {"python", "torchvision", "numpy", "scikit-learn", "scipy"} <= set(found)
+    assert {"python", "torchvision", "accelerate", "numpy", "scikit-learn", "scipy"} <= set(found)
 
 
 def test_peak_memory_is_in_bytes_and_knows_of_what_was_given_back():

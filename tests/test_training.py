@@ -10,16 +10,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from src import datasets, images, models, training
+from src import datasets, images, models, runtime, training
 from src.arms import FINETUNED
 from src.errors import UserError
 from src.finetuning import follow
 from src.training import Epoch
 
 VIEW = images.view("resnet18", 8)
+CPU = runtime.start("cpu", "fp32")
 RECIPE = {
     **{"epochs": 2, "batch_size": 16, "optimizer": "adam", "lr": 0.01, "weight_decay": 0.0},
-    **{"schedule": "constant", "augment": True, "view": VIEW, "seed": 0},
+    **{"schedule": "constant", "augment": True, "view": VIEW, "seed": 0, "accelerator": CPU},
 }
 
 
@@ -98,7 +99,7 @@ def test_one_cycle_rises_for_three_tenths_and_falls_to_nothing(steps):
 def test_the_rate_follows_its_schedule_through_all_epochs_to_the_last_step(data, monkeypatch):
     used = []
     step = torch.optim.SGD.step
-    monkeypatch.setattr(torch.optim.SGD, "step", lambda opt: (used.append(opt.param_groups[0]["lr"]), step(opt))[1])
+    monkeypatch.setattr(torch.optim.SGD, "step", lambda opt, *_: (used.append(opt.param_groups[0]["lr"]), step(opt))[1])
     train(data, optimizer="sgd", lr=0.1, schedule="cosine", epochs=3)
     assert len(used) == 3 * (70 // 16)
     assert used == [pytest.approx(0.1 * (1 + math.cos(math.pi * done / 12)) / 2) for done in range(12)]
@@ -110,7 +111,8 @@ def test_the_rate_follows_its_schedule_through_all_epochs_to_the_last_step(data,
 def one_pass(model: nn.Module, batches: list, *, rate: float, **changes: object) -> tuple[float, float]:
     settings = {"optimizer": "sgd", "lr": 0.5, "weight_decay": 0.0} | changes
     opt = training.make_optimizer(model, **settings)
-    return training.one_pass(model, batches, opt, torch.optim.lr_scheduler.LambdaLR(opt, lambda _: rate))
+    plan = torch.optim.lr_scheduler.LambdaLR(opt, lambda _: rate)
+    return training.one_pass(model, batches, CPU.prepare_optimizer(opt), plan, CPU)
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
@@ -178,7 +180,7 @@ def test_loss_and_accuracy_are_means_over_images_whatever_the_sizes_of_the_batch
 
 def fed(data: training.Data, order: np.ndarray, *, size: int, augment: bool = False) -> list[tuple[Tensor, Tensor]]:
     crops = torch.Generator().manual_seed(0) if augment else None
-    return list(training.feed(data, order, size, crops, VIEW, torch.device("cpu")))
+    return list(training.feed(data, order, size, crops, VIEW, CPU))
 
 
 def test_batches_follow_the_order_and_are_full(data):
@@ -214,7 +216,10 @@ def test_one_batch_can_be_learnt_by_heart(data):
     assert history[0].train_loss > 2
     assert history[-1].train_loss < 0.05
     assert history[-1].train_accuracy == 1
-    assert training.evaluate(model, replace(few, val_index=few.train_index, val_labels=few.train_labels), VIEW)[1] == 1
+    assert (
+        training.evaluate(model, replace(few, val_index=few.train_index, val_labels=few.train_labels), VIEW, CPU)[1]
+        == 1
+    )
 
 
 def test_digits_are_learnt_well_enough_to_recognise_others(data):
@@ -275,13 +280,13 @@ def test_every_epoch_has_an_order_of_its_own_and_leaves_out_other_images(data, m
 def test_the_model_holds_the_weights_of_the_epoch_that_was_yielded(data):
     model = network()
     for epoch in training.train(model, data, **RECIPE):
-        assert training.evaluate(model, data, VIEW) == (epoch.val_loss, epoch.val_accuracy)
+        assert training.evaluate(model, data, VIEW, CPU) == (epoch.val_loss, epoch.val_accuracy)
 
 
 def test_validation_changes_nothing_and_is_never_random(data):
     model = network()
     before = copy(model)
-    assert training.evaluate(model, data, VIEW) == training.evaluate(model, data, VIEW)
+    assert training.evaluate(model, data, VIEW, CPU) == training.evaluate(model, data, VIEW, CPU)
     assert same(copy(model), before)
 
 

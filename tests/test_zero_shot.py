@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from src import zero_shot
+from src import runtime, zero_shot
 from src.classes import CIFAR10_CLASSES
 from src.zero_shot import Head, mapping
 
@@ -181,7 +181,9 @@ def test_imagenets_head_tells_cifar10s_classes_apart_without_training():
     pretrained = Head(layer.weight.detach().numpy(), layer.bias.detach().numpy())
     raw, labels = cifar(each=20)
     view = images.view("efficientnet_lite0", 128)
-    features = inference.predict(models.without_head(model), raw, np.arange(len(raw)), view=view)
+    features = inference.predict(
+        models.without_head(model), raw, np.arange(len(raw)), view=view, accelerator=runtime.start("cpu", "fp32")
+    )
     found = zero_shot.logits(features, pretrained, CIFAR10_CLASSES).argmax(1)
     assert (found == labels).mean() >= 0.32
     assert (found[labels == CIFAR10_CLASSES.index("dog")] == CIFAR10_CLASSES.index("dog")).mean() >= 0.7
