@@ -25,7 +25,6 @@ import yaml
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import arg_tree_leaves, tree_map_only
 
 MPS, HIDDEN, CPU = torch.device("mps"), torch.device("meta"), torch.device("cpu")
 aten = torch.ops.aten
@@ -87,23 +86,24 @@ class Device(TorchDispatchMode):
             parts = func.decompose(*args, **kwargs)
         if parts is not NotImplemented:
             return parts
-        tensors = [leaf for leaf in arg_tree_leaves(*args, **kwargs) if isinstance(leaf, Tensor)]
-        empty = [tensor for tensor in tensors if not isinstance(tensor, OnDevice) and tensor.device == HIDDEN]
-        assert not empty, f"{func}: a tensor came to the device without its numbers"
+        same: dict[int, Tensor] = {}  # what works in place gives back what it was given
+
+        def take(tensor: Tensor) -> Tensor:
+            assert isinstance(tensor, OnDevice) or tensor.device != HIDDEN, f"{func}: a tensor without its numbers"
+            inner = tensor.inner if isinstance(tensor, OnDevice) else tensor
+            same[id(inner)] = tensor
+            return inner
+
+        inner_args, inner_kwargs = each(take, args), {name: each(take, value) for name, value in kwargs.items()}
         target = kwargs.get("device")
-        here = any(isinstance(tensor, OnDevice) for tensor in tensors) if target is None else target == HIDDEN
+        given = list(same.values())
+        here = any(isinstance(tensor, OnDevice) for tensor in given) if target is None else target == HIDDEN
         if here:
-            self.check(func, args, kwargs, tensors)
+            self.check(func, args, kwargs, given)
         if target is not None:
-            kwargs["device"] = CPU
-        real_args, real_kwargs = tree_map_only(OnDevice, lambda tensor: tensor.inner, (args, kwargs))
-        result = func(*real_args, **real_kwargs)
-        same = {id(carried(tensor)): tensor for tensor in tensors}  # what works in place gives back what it was given
-
-        def give(tensor: Tensor) -> Tensor:
-            return same[id(tensor)] if id(tensor) in same else OnDevice(tensor) if here else tensor
-
-        return tree_map_only(Tensor, give, result)
+            inner_kwargs["device"] = CPU
+        result = func(*inner_args, **inner_kwargs)
+        return each(lambda tensor: same.get(id(tensor), OnDevice(tensor) if here else tensor), result)
 
     def check(self, func: Any, args: Any, kwargs: dict[str, Any], tensors: list[Tensor]) -> None:
         name = str(func).removeprefix("aten.").removesuffix(".default")
@@ -113,7 +113,7 @@ class Device(TorchDispatchMode):
         mixed = any(not isinstance(tensor, OnDevice) and tensor.dim() > 0 for tensor in tensors)
         if mixed and func not in BETWEEN_DEVICES:
             raise RefusedError(f"{name} is given tensors of the CPU and of MPS")
-        if any(isinstance(leaf, torch.Generator) for leaf in arg_tree_leaves(*args, **kwargs)):
+        if any(isinstance(value, torch.Generator) for value in (*args, *kwargs.values())):
             raise RefusedError(f"{name} is given a random generator of the CPU")
         if func in LAYERS:
             self.check_layer(func, *(args[place] for place in LAYERS[func]))
@@ -131,8 +131,11 @@ class Device(TorchDispatchMode):
             raise RefusedError(f"one layer is given batches of {shape} and {tuple(images.shape)}")
 
 
-def carried(tensor: Tensor) -> Tensor:
-    return tensor.inner if isinstance(tensor, OnDevice) else tensor
+def each(change: Callable[[Tensor], Tensor], value: Any) -> Any:
+    """An operation's argument or result, with all its tensors changed."""
+    if isinstance(value, Tensor):
+        return change(value)
+    return type(value)(each(change, part) for part in value) if isinstance(value, list | tuple) else value
 
 
 class Named(TorchFunctionMode):
@@ -143,8 +146,8 @@ class Named(TorchFunctionMode):
             return func(*args, **(kwargs or {}))
         if func == Tensor.data.__set__ and isinstance(args[0], OnDevice):  # of which Python's part would stay behind
             args[0].inner = args[1].inner
-        if func is Tensor.tolist:
-            return carried(args[0]).tolist()
+        if func is Tensor.tolist and isinstance(args[0], OnDevice):
+            return args[0].inner.tolist()
         if func in (Tensor.numpy, Tensor.__array__) and isinstance(args[0], OnDevice):
             raise RefusedError("NumPy is given a tensor on MPS")
         args, kwargs = [hidden(value) for value in args], {key: hidden(value) for key, value in (kwargs or {}).items()}

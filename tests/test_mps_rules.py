@@ -20,7 +20,7 @@ STAGES = (
     *("inputs", "download", "weights", "prepare", "finetune_resnet", "embed_convnext", "eval_resnet", "eval_convnext"),
     *("embed_resnet", "finetune_convnext", "eval_resnet_frozen", "eval_convnext_finetuned", "compare", "report"),
 )
-# The networks of the experiment. 42 images to train on in batches of 16, and 300 to embed in batches of 256.
+# The networks of the experiment. No number of images is one of whole batches: some 40 to train on, 130 and 40 to embed.
 SETTINGS = TOY | {
     "device": "mps",
     "prepare": {"val_fraction": 0.2, "per_class": 13},
@@ -80,12 +80,13 @@ def pipeline(tmp_path_factory):
     for name, value in SETTINGS.items():
         values[name] = values[name] | value if isinstance(value, dict) else value
     settings, digits = Settings.model_validate(values), datasets.digits()
-    few = {"train": first(digits["train"], 300), "test": first(digits["test"], 70)}
+    few = {"train": first(digits["train"], 130), "test": first(digits["test"], 40)}
     found = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("pipeline"))
         patch.delenv("DVC_ROOT", raising=False)
         patch.setattr(datasets, "digits", lambda: few)
+        patch.setattr(inference, "BATCH", 48)
         with pretended(patch, RUNS) as device:
             for stage in STAGES:
                 device.layers, device.runs = 0, []
