@@ -9,7 +9,7 @@ import numpy as np
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from src import files, images, inference, models, runtime
+from src import files, images, inference, models, parity, runtime
 
 
 def write_features(
@@ -35,6 +35,7 @@ def write_features(
     pretrained = pretrained_head(model, origin)
     width = models.feature_width(model)
     model = runtime.place(models.without_head(model), accelerator.device)
+    parity.require(model.requires_grad_(False), image_size)
     view = images.view(origin["arch"], image_size)
     start = time.perf_counter()
     for split, part in raw.items():

@@ -8,7 +8,7 @@ import numpy as np
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from src import arms, files, images, inference, models, plots, results, runtime
+from src import arms, files, images, inference, models, parity, plots, results, runtime
 
 Checkpoint = tuple[dict[str, Tensor], dict[str, Any]]
 
@@ -33,9 +33,11 @@ def write_finetuned_cell(
         training: by method, what `finetuning.write_finetuned` reported.
         raw: by split, the images (N, H, W, 3) uint8, of which `subset` holds the indices and labels.
     """
-    report = {}
+    report: dict[str, Any] = {}
     for method, (state, about) in checkpoints.items():
         model = runtime.place(models.restore(about["arch"], state), accelerator.device)
+        if not report:
+            parity.require(model.requires_grad_(False), about["image_size"])
         answers, seconds = ask(model, images.view(about["arch"], about["image_size"]), raw, subset, accelerator)
         title = arms.title(f"{role}.{method}", f"{about['arch']} ({about['weights']} weights)")
         if not accelerator.is_main_process:

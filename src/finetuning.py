@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from dvclive import Live
 from torch import Tensor, nn
 
-from src import feeding, files, images, models, runtime, seeds, training
+from src import feeding, files, images, models, parity, runtime, seeds, training
 from src.training import Epoch
 
 Weights = tuple[dict[str, Tensor], dict[str, Any]]  # a state_dict and its origin, as `files.read_tensors` gives them
@@ -71,6 +71,8 @@ def write_finetuned(
     report = {}
     for method in methods:
         model = new_model(weights, len(classes), seed, accelerator.device)
+        if method == methods[0]:
+            parity.require(model, image_size)
         epochs = training.finetune(model, data, method=method, view=view, seed=seed, accelerator=accelerator, **recipe)
         if not accelerator.is_main_process:
             deque(epochs, maxlen=0)  # it learns the same; the first process writes for all

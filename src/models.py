@@ -5,7 +5,6 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from src.errors import UserError
-from src.trimmed import trim
 
 
 def build(arch: str, outputs: int, seed: int) -> nn.Module:
@@ -21,7 +20,7 @@ def build(arch: str, outputs: int, seed: int) -> nn.Module:
             return EfficientNet.from_name(name, num_classes=outputs, batch_norm_momentum=0.9)
         from torchvision.models import get_model
 
-        return trim(get_model(arch, weights=None, num_classes=outputs))
+        return get_model(arch, weights=None, num_classes=outputs)
 
 
 def head_name(model: nn.Module) -> str:

@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from src.errors import UserError
+from src.trimmed import trim
 
 PACKAGES = ("torch", "torchvision", "accelerate", "numpy", "scikit-learn", "scipy")
 MIXED = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}  # our names, and accelerate's
@@ -81,11 +82,11 @@ def has_bf16(device: str) -> bool:
 
 
 def place(model: nn.Module, device: torch.device) -> nn.Module:
-    """Move a network to the device, in the layout that is fast there.
+    """Move a network to the device, in the form that is fast there: trimmed convolutions, channels last.
 
-    That is channels_last, except on MPS, where it makes the convolution's backward pass ~30x slower (pytorch#193349).
+    That layout is left on MPS, where it makes the convolution's backward pass ~30x slower (pytorch#193349).
     """
-    model = model.to(device)
+    model = trim(model).to(device)
     return model if device.type == "mps" else model.to(memory_format=torch.channels_last)
 
 

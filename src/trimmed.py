@@ -37,7 +37,8 @@ class TrimmedConv2d(nn.Conv2d):
             )
         )
         if (bottom - top, right - left) != self.kernel_size:
-            weight = weight[:, :, top:bottom, left:right]
+            # A copy, since MPS has been wrong on views (pytorch#169342).
+            weight = weight[:, :, top:bottom, left:right].contiguous()
         return F.conv2d(input, weight, bias, self.stride, (pad_y, pad_x), self.dilation, self.groups)
 
 

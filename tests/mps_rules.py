@@ -22,6 +22,8 @@ import pytest
 import torch
 import torchgen
 import yaml
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -103,7 +105,10 @@ class Device(TorchDispatchMode):
         if target is not None:
             inner_kwargs["device"] = CPU
         result = func(*inner_args, **inner_kwargs)
-        return each(lambda tensor: same.get(id(tensor), OnDevice(tensor) if here else tensor), result)
+        view = any(returned.alias_info for returned in func._schema.returns)
+        of_inference = torch.is_inference_mode_enabled() and not (view and not given[0].is_inference())
+        with torch.inference_mode(of_inference):  # a view belongs where the tensor does that it is one of
+            return each(lambda tensor: same.get(id(tensor), OnDevice(tensor) if here else tensor), result)
 
     def check(self, func: Any, args: Any, kwargs: dict[str, Any], tensors: list[Tensor]) -> None:
         name = str(func).removeprefix("aten.").removesuffix(".default")
@@ -196,6 +201,7 @@ def pretended(patch: pytest.MonkeyPatch, runs: dict[tuple[Any, str], bool] | Non
     """
     device = Device()
     patch.setattr(torch.backends.mps, "is_available", cache(lambda: True))  # cached, as PyTorch wants to see it
+    patch.setattr(torch.backends.mps, "is_built", lambda: True)
     patch.setattr(torch.cuda, "is_available", lambda: False)
     for name in ("synchronize", "empty_cache"):
         patch.setattr(torch.mps, name, lambda: None)
@@ -203,8 +209,13 @@ def pretended(patch: pytest.MonkeyPatch, runs: dict[tuple[Any, str], bool] | Non
         patch.setattr(torch.mps, name, lambda: 2**30)
     for (module, name), learning in (runs or {}).items():
         patch.setattr(module, name, beginning(device, getattr(module, name), learning))
-    with Named(), device:
-        yield device
+    AcceleratorState._reset_state(reset_partial_state=True)  # one to a process, which has found its device
+    try:
+        with Named(), device:
+            yield device
+    finally:
+        AcceleratorState._reset_state(reset_partial_state=True)
+        Accelerator(cpu=True)  # as the other tests of this process know it
 
 
 def beginning(device: Device, function: Callable[..., Any], learning: bool) -> Callable[..., Any]:

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from accelerate import Accelerator
 from torch import nn
 
-from src import datasets, images, inference, models, runtime, training
+from src import datasets, images, inference, models, parity, runtime, training
 from src.params import Settings
 from tests.conftest import TOY
 from tests.mps_rules import MPS, OnDevice, RefusedError, has_kernel, pretended
@@ -40,7 +41,7 @@ RECIPE = {
 @pytest.fixture
 def device(monkeypatch):
     with pretended(monkeypatch, RUNS):
-        yield
+        yield runtime.start("mps", "fp32")
 
 
 on_mps = pytest.mark.usefixtures("device")
@@ -61,8 +62,8 @@ def network() -> nn.Module:
         return nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 10))
 
 
-def train(data: training.Data, model: nn.Module, **changes: object) -> list[training.Epoch]:
-    return list(training.train(model, data, **(RECIPE | changes)))
+def train(data: training.Data, model: nn.Module, accelerator: Accelerator, **changes: object) -> list[training.Epoch]:
+    return list(training.train(model, data, accelerator=accelerator, **(RECIPE | changes)))
 
 
 # The pipeline
@@ -88,6 +89,7 @@ def pipeline(tmp_path_factory):
         patch.setattr(datasets, "digits", lambda: few)
         patch.setattr(inference, "BATCH", 48)
         with pretended(patch, RUNS) as device:
+            patch.setattr(parity, "require", lambda *_: None)  # by far the most arithmetic; see test_parity
             for stage in STAGES:
                 device.layers, device.runs = 0, []
                 importlib.import_module(f"stages.{stage}").main(settings)
@@ -120,21 +122,24 @@ def test_backward_passes_and_the_optimizer_were_seen_on_the_device(pipeline):
 # The pretence
 
 
-@on_mps
-def test_on_the_pretended_device_a_training_gives_the_numbers_of_the_cpu(data):
+def test_on_the_pretended_device_a_training_gives_the_numbers_of_the_cpu(data, monkeypatch):
+    """By gradient descent: Adam's first steps follow the sign of rounding."""
     model = network()
-    expected = train(data, model, optimizer="sgd")  # Adam's first steps follow the sign of rounding
-    placed = runtime.place(network(), MPS)
-    found = train(data, placed, optimizer="sgd")
+    expected = train(data, model, runtime.start("cpu", "fp32"), optimizer="sgd")
+    with pretended(monkeypatch, RUNS):
+        placed = runtime.place(network(), MPS)
+        found = train(data, placed, runtime.start("mps", "fp32"), optimizer="sgd")
+        state = {name: tensor.cpu() for name, tensor in placed.state_dict().items()}
     for ours, theirs in zip(found, expected, strict=True):
         assert ours.results() == pytest.approx(theirs.results(), rel=1e-4)
-    for ours, theirs in zip(placed.state_dict().values(), model.state_dict().values(), strict=True):
-        torch.testing.assert_close(ours.cpu(), theirs, rtol=1e-3, atol=1e-4)
+    for name, theirs in model.state_dict().items():
+        torch.testing.assert_close(state[name], theirs, rtol=1e-3, atol=1e-4)
 
 
 @on_mps
 def test_python_is_told_that_it_is_mps_and_numpy_gets_nothing_off_it():
-    assert runtime.choose_device("auto") == MPS
+    assert runtime.choose_device("auto") == "mps"
+    assert runtime.start("auto", "auto").device == MPS
     made = (torch.zeros(2, device=MPS), torch.arange(2).to("mps"), torch.tensor([1, 2], device=MPS))
     made += (made[0] + 1, made[0].new_tensor([3.0, 4.0]), torch.ones_like(made[0]))
     assert all(isinstance(tensor, OnDevice) and tensor.device == MPS for tensor in made)
@@ -201,51 +206,50 @@ def test_float64_is_refused_in_a_backward_pass():
 
 
 class Float64Step(torch.optim.SGD):
-    def step(self):
+    def step(self, closure=None):
+        assert closure is None
         for group in self.param_groups:
             for parameter in group["params"]:
                 parameter.data -= parameter.grad.double().float()
 
 
-@on_mps
-def test_float64_is_refused_in_the_optimizers_step(data, monkeypatch):
+def test_float64_is_refused_in_the_optimizers_step(data, device, monkeypatch):
     monkeypatch.setattr(training, "make_optimizer", lambda model, *_: Float64Step(model.parameters(), 0.1))
     with pytest.raises(RefusedError, match="float64 does not exist"):
-        train(data, network().to(MPS))
+        train(data, network().to(MPS), device)
 
 
-@on_mps
-def test_a_last_batch_that_is_smaller_is_refused_in_training(data, monkeypatch):
+def test_a_last_batch_that_is_smaller_is_refused_in_training(data, device, monkeypatch):
     """The loop as it is, fed with all images of an epoch."""
 
-    def feed(data, order, size, crops, view, device):
+    def feed(data, order, size, crops, view, accelerator):
         for start in range(0, len(order), size):
-            yield from whole(data, order[start : start + size], len(order[start : start + size]), crops, view, device)
+            yield from whole(
+                data, order[start : start + size], len(order[start : start + size]), crops, view, accelerator
+            )
 
     whole = training.feed
     monkeypatch.setattr(training, "feed", feed)
     with pytest.raises(RefusedError, match=r"batches of \(16, 3, 8, 8\) and \(6, 3, 8, 8\)"):
-        train(data, network().to(MPS))
+        train(data, network().to(MPS), device)
 
 
-@on_mps
-def test_a_last_batch_that_is_smaller_is_refused_in_inference(data, monkeypatch):
+def test_a_last_batch_that_is_smaller_is_refused_in_inference(data, device, monkeypatch):
     def batches(index, size):
         for start in range(0, len(index), size):
             yield index[start : start + size], len(index[start : start + size])
 
-    ask = {"images": data.images, "index": np.arange(300), "view": VIEW}
+    ask = {"images": data.images, "index": np.arange(300), "view": VIEW, "accelerator": device}
     inference.predict(network().to(MPS), **ask)
     monkeypatch.setattr(inference, "batches", batches)
     with pytest.raises(RefusedError, match=r"batches of \(256, 3, 8, 8\) and \(44, 3, 8, 8\)"):
         inference.predict(network().to(MPS), **ask)
 
 
-@on_mps
-def test_sets_of_images_may_differ_in_their_batches(data):
+def test_sets_of_images_may_differ_in_their_batches(data, device):
     model = network().to(MPS)
     for count in (20, 30):
-        inference.predict(model, data.images, np.arange(count), view=VIEW)
+        inference.predict(model, data.images, np.arange(count), view=VIEW, accelerator=device)
     model(torch.zeros(20, 3, 8, 8, device=MPS))
     with pytest.raises(RefusedError, match="batches of"):
         model(torch.zeros(30, 3, 8, 8, device=MPS))

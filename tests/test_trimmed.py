@@ -60,7 +60,7 @@ def test_the_taps_that_see_a_pixel_worked_by_hand(shape, expected):
 def test_a_network_stays_torchvisions(arch):
     """Same names and numbers in its state, same logits, for images of any size."""
     theirs = get_model(arch, weights=None, num_classes=3).eval()
-    ours = models.build(arch, 3, seed=0).eval()
+    ours = trim(models.build(arch, 3, seed=0)).eval()
     assert any(isinstance(layer, TrimmedConv2d) for layer in ours.modules())
     ours.load_state_dict(theirs.state_dict())
     with torch.no_grad():
@@ -75,7 +75,7 @@ def test_at_32_pixels_resnet18_needs_less_arithmetic_and_at_224_the_same():
             model.eval()(torch.zeros(1, 3, size, size))
         return counter.get_total_flops()
 
-    whole, ours = get_model("resnet18", weights=None), models.build("resnet18", 1000, seed=0)
+    whole, ours = get_model("resnet18", weights=None), trim(models.build("resnet18", 1000, seed=0))
     assert counted(ours, 32) < 0.85 * counted(whole, 32)
     assert counted(ours, 224) == counted(whole, 224)
 
