@@ -1,4 +1,4 @@
-# make demo | make repro | make sweep | make scaling | make table | make test: each makes .venv first where it is missing or its requirements changed.
+# make demo | repro | sweep | scaling | bench | race | table | test: each makes .venv first where it is missing or its requirements changed.
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
 ACTIVE := PATH="$(BIN):$$PATH"
@@ -8,7 +8,7 @@ CLASSES ?= 2 3 5 8 10
 SEEDS ?= 0 1 2
 JOBS ?= 1
 
-.PHONY: demo repro sweep scaling table test lint clean
+.PHONY: demo repro sweep scaling bench race table test lint clean
 
 demo: .venv/ready
 	$(ACTIVE) python -m stages.demo
@@ -22,6 +22,15 @@ sweep: .venv/ready
 # Of all experiments of the present commit, or of EXPERIMENTS="name name ..." alone.
 scaling: .venv/ready
 	$(ACTIVE) python -m stages.scaling $(EXPERIMENTS)
+
+# Images per second: this project, the device's limit, the plain recipe. BENCH="--rounds 3 --images 640" is passed on.
+bench: .venv/ready
+	$(ACTIVE) python -m stages.bench $(BENCH)
+
+# Seconds until this project is as accurate as the plain recipe; RACE="--classes 2 --seeds 0" is passed on.
+race: .venv/ready
+	$(ACTIVE) dvc repro download weights
+	$(ACTIVE) python -m stages.race $(RACE)
 
 # Every experiment with its accuracies; dvc exp show without the options has some sixty columns.
 table: .venv/ready

@@ -53,6 +53,8 @@ RESNET_FROZEN_PLOTS = PLOTS / "resnet_frozen"
 CONVNEXT_FINETUNED_PLOTS = PLOTS / "convnext_finetuned"
 
 COMPARE_METRICS = METRICS / "compare.json"
+BENCH_METRICS = METRICS / "bench.json"  # this and the next are of no stage
+RACE_METRICS = METRICS / "race.json"
 COMPARE_PLOTS = PLOTS / "compare"
 REPORT = PLOTS / "report.html"
 

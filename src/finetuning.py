@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from accelerate import Accelerator
 from dvclive import Live
 from torch import Tensor, nn
@@ -70,7 +69,7 @@ def write_finetuned(
         files.write_folder(curves)
     report = {}
     for method in methods:
-        model = new_model(weights, len(classes), seed, accelerator.device)
+        model = runtime.place(new_model(weights, len(classes), seed), accelerator.device)
         if method == methods[0]:
             parity.require(model, image_size)
         epochs = training.finetune(model, data, method=method, view=view, seed=seed, accelerator=accelerator, **recipe)
@@ -96,8 +95,7 @@ def cost(model: nn.Module, history: Sequence[Epoch], view: images.View, accelera
     }
 
 
-def new_model(weights: Weights, classes: int, seed: int, device: torch.device) -> nn.Module:
-    """The backbone as it was pretrained, under a new head that is the same for every method, on the device."""
+def new_model(weights: Weights, classes: int, seed: int) -> nn.Module:
+    """The backbone as it was pretrained, under a new head that is the same for every method, on the CPU."""
     state, origin = weights
-    model = models.with_new_head(models.restore(origin["arch"], state), classes, seeds.derive(seed, "head"))
-    return runtime.place(model, device)
+    return models.with_new_head(models.restore(origin["arch"], state), classes, seeds.derive(seed, "head"))

@@ -7,6 +7,42 @@ import numpy as np
 from src.errors import UserError
 
 
+def subset(
+    train_labels: np.ndarray,
+    test_labels: np.ndarray,
+    chosen: Sequence[int],
+    names: Sequence[str],
+    *,
+    val_fraction: float,
+    per_class: int | None,
+    rng: np.random.Generator,
+) -> dict[str, np.ndarray]:
+    """Everything that decides which images an experiment sees: for train, val and test, <part>_index and <part>_labels.
+
+    Args:
+        train_labels, test_labels: (N,) of all images, the dataset's own.
+        chosen: the labels that become 0..K-1.
+        names: of the chosen classes.
+        val_fraction, per_class, rng: see `split`.
+
+    Raises:
+        UserError: a class has too few images.
+    """
+    train_index, train_labels = relabel(train_labels, chosen)
+    test_index, test_labels = relabel(test_labels, chosen)
+    require(train_labels, names, 2, "training")
+    require(test_labels, names, 1, "test")
+    train, val = split(train_labels, val_fraction=val_fraction, per_class=per_class, rng=rng)
+    return {
+        "train_index": train_index[train],
+        "train_labels": train_labels[train],
+        "val_index": train_index[val],
+        "val_labels": train_labels[val],
+        "test_index": test_index,
+        "test_labels": test_labels,
+    }
+
+
 def relabel(labels: np.ndarray, chosen: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     """Keep the chosen classes: the indices (n,) of their images, and their new labels (n,) in 0..K-1."""
     new = np.full(int(labels.max(initial=0)) + 1, -1, np.int64)
