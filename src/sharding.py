@@ -10,7 +10,6 @@ import warnings
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torchvision.ops import StochasticDepth
 
 from src.errors import UserError
 
@@ -28,16 +27,16 @@ def own(count: int, accelerator: Accelerator) -> slice:
     return slice(accelerator.process_index * share, (accelerator.process_index + 1) * share)
 
 
-class SharedStochasticDepth(StochasticDepth):
-    """Stochastic depth that drops from each image of the global batch what one process alone would drop from it."""
+class SharedStochasticDepth(nn.Module):
+    """torchvision's StochasticDepth by rows, which drops from each image what one process alone would drop from it."""
 
-    def __init__(self, p: float, mode: str, accelerator: Accelerator) -> None:
-        super().__init__(p, mode)
-        self.processes, self.process = accelerator.num_processes, accelerator.process_index
+    def __init__(self, p: float, accelerator: Accelerator) -> None:
+        super().__init__()
+        self.p, self.processes, self.process = p, accelerator.num_processes, accelerator.process_index
 
     def forward(self, input: Tensor) -> Tensor:
-        if not self.training or self.p == 0 or self.mode != "row":
-            return super().forward(input)
+        if not self.training or self.p == 0:
+            return input
         count = len(input)
         kept = torch.empty(count * self.processes, *[1] * (input.ndim - 1), dtype=input.dtype, device=input.device)
         kept = kept.bernoulli_(1 - self.p).div_(1 - self.p)
@@ -48,9 +47,11 @@ def share_layers(model: nn.Module, accelerator: Accelerator) -> nn.Module:
     """The same network, with the layers that look at a whole batch made for one that is spread over processes."""
     if accelerator.num_processes == 1:
         return model
+    from torchvision.ops import StochasticDepth  # takes a second
+
     # The gradient of a trimmed kernel has another layout than its weight; a copy of so little costs nothing.
     warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
     for name, layer in list(model.named_modules()):
-        if type(layer) is StochasticDepth:
-            model.set_submodule(name, SharedStochasticDepth(layer.p, layer.mode, accelerator))
+        if isinstance(layer, StochasticDepth) and layer.mode == "row":
+            model.set_submodule(name, SharedStochasticDepth(layer.p, accelerator))
     return nn.SyncBatchNorm.convert_sync_batchnorm(model) if accelerator.device.type == "cuda" else model
