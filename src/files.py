@@ -63,9 +63,10 @@ def from_root(path: str | Path) -> Path:
     """Where a path that a person wrote leads: relative ones start at the repository's root.
 
     In queued and temporary experiments DVC runs in a copy without the untracked files, and names the repository
-    that the user is in by DVC_ROOT.
+    that the user is in by DVC_ROOT. In the clones of src.remote it names the clone, and the user's is SWEEP_ROOT.
     """
-    return Path(os.environ.get("DVC_ROOT", ".")) / Path(path).expanduser()
+    root = os.environ.get("SWEEP_ROOT") or os.environ.get("DVC_ROOT", ".")
+    return Path(root) / Path(path).expanduser()
 
 
 def downloads() -> Path:
