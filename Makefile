@@ -7,6 +7,11 @@ ACTIVE := PATH="$(BIN):$$PATH"
 CLASSES ?= 2 3 5 8 10
 SEEDS ?= 0 1 2
 JOBS ?= 1
+# queue, DVC's own; or ray or slurm, which take CPUS and GPUS of each experiment, ADDRESS (of Ray), HOURS (of Slurm) and
+# REMOTE (a git remote): docs/cluster.md.
+ENGINE ?= queue
+OPTIONS = --engine $(ENGINE) $(if $(CPUS),--cpus $(CPUS)) $(if $(GPUS),--gpus $(GPUS)) $(if $(HOURS),--hours $(HOURS)) \
+	$(if $(ADDRESS),--address $(ADDRESS)) $(if $(REMOTE),--git-remote $(REMOTE))
 
 .PHONY: demo repro sweep scaling bench race table test lint clean
 
@@ -16,8 +21,8 @@ demo: .venv/ready
 repro: .venv/ready
 	$(ACTIVE) dvc repro
 
-sweep: .venv/ready
-	$(ACTIVE) python -m stages.sweep --classes $(CLASSES) --seeds $(SEEDS) --jobs $(JOBS) $(SWEEP)
+sweep: .venv/ready $(if $(filter-out queue,$(ENGINE)),.venv/ready-cluster)
+	$(ACTIVE) python -m stages.sweep --classes $(CLASSES) --seeds $(SEEDS) --jobs $(JOBS) $(OPTIONS) $(SWEEP)
 
 # Of all experiments of the present commit, or of EXPERIMENTS="name name ..." alone.
 scaling: .venv/ready
@@ -53,6 +58,10 @@ clean:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
-.venv/ready-dev: .venv/ready requirements-dev.txt
+.venv/ready-cluster: .venv/ready requirements-cluster.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-cluster.txt
+	touch $@
+
+.venv/ready-dev: .venv/ready requirements-dev.txt requirements-cluster.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@

@@ -1,10 +1,11 @@
 """A sweep over class counts and seeds: not a stage, but a queue of DVC experiments, each of which runs all of them.
 
     python -m stages.sweep --classes 2 3 5 8 10 --seeds 0 1 2 --jobs 1 -S finetune.epochs=3
+    python -m stages.sweep --engine ray --jobs 4 --cpus 2
 
 It can be interrupted and run again at any time, and does what is missing: an experiment's name tells its settings and
 its commit. Other tasks in DVC's queue stay as they are; those that are queued run too, since the workers take the queue
-as it comes.
+as it comes. With another engine than DVC's queue, docs/cluster.md tells what it needs.
 """
 
 import argparse
@@ -15,13 +16,23 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from src import dvc_queue, sweep, sweep_progress
+from src import dvc_queue, engines, sweep, sweep_progress, sweep_tasks
 from src.errors import UserError
 from src.params import Settings, load
 from src.sweep import Planned
 from src.sweep_progress import Progress
 
 CODE = ("src", "stages", "dvc.yaml", "data/dvc.yaml")
+ENGINES = ("queue", "ray", "slurm", "local")
+NOT_OF_THE_QUEUE = ("cpus", "gpus", "address", "hours", "git_remote")
+THE_QUEUE_GOES_ON = (
+    "The workers go on. To stop them after the present experiments: dvc queue stop; at once: dvc queue stop --kill. The"
+    " same command again goes on where this one stopped."
+)
+THE_TASKS_ENDED = (
+    "The experiments at work were ended; those that finished are kept, and their stages. The same command again does"
+    " what is missing."
+)
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
@@ -32,9 +43,32 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=1, help="experiments at a time, from the second on")
     parser.add_argument("-S", dest="settings", action="append", default=[], metavar="KEY=VALUE", help="of params.yaml")
     parser.add_argument("--dry-run", action="store_true", help="only list the experiments")
-    found = parser.parse_args(words)
-    if found.jobs < 1:
-        raise UserError(f"--jobs {found.jobs}: allowed is 1 or more")
+    parser.add_argument(
+        "--engine", default="queue", metavar="|".join(ENGINES), help="DVC's queue, or docs/cluster.md's"
+    )
+    parser.add_argument("--cpus", type=int, help="of each experiment; all of this machine's by --jobs if not given")
+    parser.add_argument("--gpus", type=int, help="of each experiment; none if not given")
+    parser.add_argument("--address", help="of a Ray cluster, host:port; a Ray on this machine if not given")
+    parser.add_argument("--hours", type=int, help="after which Slurm ends an experiment; 24 if not given")
+    parser.add_argument("--git-remote", help="by which machines exchange commits that do not share this disk")
+    return check(parser.parse_args(words))
+
+
+def check(found: argparse.Namespace) -> argparse.Namespace:
+    """Refuse an unknown engine, options that it does not have, and numbers that make no sense.
+
+    Raises:
+        UserError: naming the first.
+    """
+    if found.engine not in ENGINES:
+        raise UserError(f"--engine {found.engine}: allowed are {', '.join(ENGINES)}")
+    for name, least in (("jobs", 1), ("cpus", 1), ("gpus", 0), ("hours", 1)):
+        value = getattr(found, name)
+        if value is not None and value < least:
+            raise UserError(f"--{name} {value}: allowed is {least} or more")
+    given = [name for name in NOT_OF_THE_QUEUE if getattr(found, name) is not None]
+    if found.engine == "queue" and given:
+        raise UserError(f"--{given[0].replace('_', '-')}: DVC's queue has no such option; --engine ray or slurm has")
     return found
 
 
@@ -61,11 +95,39 @@ def plan(arguments: argparse.Namespace, commit: str) -> list[Planned]:
     return sweep.unique(sweep.planned(words, settings_with(words).model_dump(), commit) for words in combinations)
 
 
+def by_queue(progress: Progress, commit: str, jobs: int) -> None:
+    """Run what is missing by DVC's queue."""
+    threads = max(1, cores() // jobs) if jobs > 1 else None
+    try:
+        sweep_progress.enqueue(list(progress.waiting.values()))
+        sweep_progress.follow(progress, commit, jobs, threads)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(THE_QUEUE_GOES_ON) from None
+
+
+def by_engine(progress: Progress, commit: str, options: argparse.Namespace) -> None:
+    """Run what is missing by tasks of Ray or Slurm."""
+    source = sweep_tasks.source(commit, options.git_remote)
+    cpus = options.cpus or max(1, cores() // options.jobs)
+    try:
+        engine = engines.start(options.engine, cpus, options.gpus or 0, options.address, options.hours or 24)
+        sweep_tasks.Tasks(progress, engine, source, cpus).follow(options.jobs)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(THE_TASKS_ENDED) from None
+
+
+def cores() -> int:
+    """The CPUs that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def main(words: Sequence[str]) -> None:
     arguments = parse(words)
     commit = dvc_queue.head()
     dvc_queue.require_committed(CODE)
     experiments = plan(arguments, commit)
+    if arguments.git_remote is not None:  # what ended after an earlier sweep was interrupted
+        sweep_tasks.bring(sweep_tasks.source(commit, arguments.git_remote), [one.name for one in experiments])
     progress = Progress(experiments, dvc_queue.finished(commit))
     print(f"{len(experiments)} experiments of commit {commit[:7]}, {progress.ended} of them finished", flush=True)
     if arguments.dry_run:
@@ -75,10 +137,10 @@ def main(words: Sequence[str]) -> None:
         return
     if not progress.waiting:
         return
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = max(1, cores // arguments.jobs) if arguments.jobs > 1 else None
-    sweep_progress.enqueue(list(progress.waiting.values()))
-    sweep_progress.follow(progress, commit, arguments.jobs, threads)
+    if arguments.engine == "queue":
+        by_queue(progress, commit, arguments.jobs)
+    else:
+        by_engine(progress, commit, arguments)
     if progress.failed:
         raise UserError(
             f"{len(progress.failed)} of {len(experiments)} experiments failed: {', '.join(progress.failed)};"
@@ -91,9 +153,6 @@ if __name__ == "__main__":
         main(sys.argv[1:])
     except UserError as error:
         sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        print(
-            "\nThe workers go on. To stop them after the present experiments: dvc queue stop; at once: dvc queue stop"
-            " --kill. The same command again goes on where this one stopped."
-        )
+    except KeyboardInterrupt as interruption:
+        print(f"\n{interruption}")
         sys.exit(130)
