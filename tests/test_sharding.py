@@ -71,19 +71,19 @@ def test_one_process_has_nothing_to_share():
     assert type(sharding.share_layers(model, runtime.start("cpu", "fp32"))[0]) is StochasticDepth
 
 
-def trained(path: Path, *arguments: str, alone: bool) -> dict:
+def trained(path: Path, *arguments: str, alone: bool) -> list[dict]:
     start = (sys.executable,) if alone else TORCHRUN
-    run(*start, "-m", "tests.train_digits", *arguments, str(path))
+    run(*start, "-m", "tests.train_digits", str(path), *arguments)
     return json.loads(path.read_text())
 
 
 def test_two_processes_train_a_convnext_as_one_does(tmp_path):
     """64 images in batches of 64: each of the 20 epochs is one step, on another order and other crops."""
-    arguments = ("convnext_tiny", "64", "20", "64", "0", "fp32")
+    arguments = ("--arch", "convnext_tiny", "--images", "64", "--epochs", "20")
     one, two = (trained(tmp_path / f"{alone}.json", *arguments, alone=alone) for alone in (True, False))
-    assert len(one["epochs"]) == len(two["epochs"]) == 20
-    assert one["epochs"][0]["train_loss"] > 2 > one["epochs"][-1]["train_loss"]
-    for ours, theirs in zip(two["epochs"], one["epochs"], strict=True):
+    assert len(one) == len(two) == 20
+    assert one[0]["train_loss"] > 2 > one[-1]["train_loss"]
+    for ours, theirs in zip(two, one, strict=True):
         assert ours["images"] == theirs["images"] == 64
         assert ours["train_loss"] == pytest.approx(theirs["train_loss"], abs=1e-4)
         assert ours["val_loss"] == pytest.approx(theirs["val_loss"], abs=1e-3)

@@ -1,10 +1,10 @@
 """Trains a network on digits, in one process or in those of `torchrun`, and writes what each epoch gave.
 
-torchrun --nproc-per-node=2 -m tests.train_digits <arch> <images> <epochs> <batch_size> <seed> <precision> <file.json>
+torchrun --nproc-per-node=2 -m tests.train_digits --arch resnet18 --images 1000 --val 400 --epochs 3 out.json
 """
 
+import argparse
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,30 +13,42 @@ import torch
 from src import datasets, images, models, runtime, training
 
 
-def main(arch: str, count: str, epochs: str, batch_size: str, seed: str, precision: str, path: str) -> None:
-    accelerator = runtime.start("cpu", precision)
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("path", type=Path)
+    parser.add_argument("--arch", default="mobilenet_v3_small")
+    parser.add_argument("--precision", default="fp32")
+    for name, default in (("images", 256), ("val", 32), ("epochs", 2), ("batch-size", 64), ("seed", 0)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    return parser.parse_args()
+
+
+def main() -> None:
+    given = parse()
+    accelerator = runtime.start("cpu", given.precision)
     torch.set_num_threads(1)
     digits = datasets.digits()["train"]
     (pixels,) = digits.images
-    train, val = np.arange(int(count)), np.arange(1000, 1032)
+    train, val = np.arange(given.images), np.arange(given.images, given.images + given.val)
     data = training.Data(pixels, train, digits.labels[train], val, digits.labels[val])
-    recipe = {"optimizer": "adam", "lr": 1e-3, "weight_decay": 1e-4, "schedule": "constant", "augment": True}
-    model = runtime.place(models.build(arch, 10, seed=0), accelerator.device)
     history = training.train(
-        model,
+        runtime.place(models.build(given.arch, 10, given.seed), accelerator.device),
         data,
-        epochs=int(epochs),
-        batch_size=int(batch_size),
-        view=images.view(arch, 32),
-        seed=int(seed),
+        epochs=given.epochs,
+        batch_size=given.batch_size,
+        optimizer="adam",
+        lr=1e-3,
+        weight_decay=1e-4,
+        schedule="constant",
+        augment=True,
+        view=images.view(given.arch, 32),
+        seed=given.seed,
         accelerator=accelerator,
-        **recipe,
     )
     results = [epoch.results() | {"images": epoch.images} for epoch in history]
     if accelerator.is_main_process:
-        state = {name: tensor.double().sum().item() for name, tensor in model.state_dict().items()}
-        Path(path).write_text(json.dumps({"epochs": results, "state": state}))
+        given.path.write_text(json.dumps(results))
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()
