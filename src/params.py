@@ -92,7 +92,10 @@ class Modern(Backbone):
 
 
 class Finetune(Section):
-    """How a backbone is trained; both are trained alike. The first method stands for fine-tuning in the 2 x 2 table."""
+    """How a backbone is trained; both are trained alike. The first method stands for fine-tuning in the 2 x 2 table.
+
+    `warmup`: the share of steps in which the rate of `one_cycle` rises.
+    """
 
     methods: Annotated[list[Method], AfterValidator(_once)] = Field(["full"], min_length=1)
     epochs: int = Field(5, ge=1, le=10_000)
@@ -101,6 +104,7 @@ class Finetune(Section):
     lr: float = Field(1e-3, gt=0, le=100)
     weight_decay: float = Field(1e-4, ge=0, le=10)
     schedule: Literal["constant", "cosine", "one_cycle"] = "constant"
+    warmup: float = Field(0.3, gt=0, lt=1)
     augment: bool = True
 
     def recipe(self) -> dict[str, Any]:

@@ -21,8 +21,8 @@ from src.images import View
 from src.params import Finetune
 
 PLAIN = Finetune().recipe()  # the report's, which params.yaml has as its default
-# Chosen on validation images under a seed that is not among those reported.
-FAST = PLAIN | {"epochs": 2, "schedule": "one_cycle", "lr": 0.002, "augment": False}
+# Chosen on validation images under seeds 100 to 102, which are not among those reported.
+FAST = PLAIN | {"epochs": 3, "lr": 0.0025, "schedule": "one_cycle", "warmup": 0.15, "augment": False}
 RESAMPLES, CONFIDENCE = 10_000, 0.95
 
 

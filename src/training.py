@@ -61,16 +61,16 @@ class Data:
     val_labels: np.ndarray
 
 
-def rate_at(step: int, steps: int, schedule: str) -> float:
-    """The factor of the learning rate at a step: `constant`; `cosine` to 0; `one_cycle`, up for 30 %, then down to 0.
+def rate_at(step: int, steps: int, schedule: str, warmup: float) -> float:
+    """The factor of the learning rate at a step: `constant`; `cosine` to 0; `one_cycle`, up and then down to 0.
 
-    One-cycle is Smith and Topin's super-convergence (2018) in its linear form.
+    One-cycle is Smith and Topin's super-convergence (2018) in its linear form; it rises for a share `warmup` of steps.
     """
     done = step / steps
     if schedule == "cosine":
         return (1 + math.cos(math.pi * done)) / 2
     if schedule == "one_cycle":
-        return min((done + 1 / steps) / 0.3, (1 - done) / 0.7, 1.0)
+        return min((done + 1 / steps) / warmup, (1 - done) / (1 - warmup), 1.0)
     return 1.0
 
 
@@ -122,6 +122,7 @@ def train(
     lr: float,
     weight_decay: float,
     schedule: str,
+    warmup: float,
     augment: bool,
     view: View,
     seed: int,
@@ -140,7 +141,7 @@ def train(
     whole = all(parameter.requires_grad for parameter in model.parameters())
     model = sharding.share_layers(model, accelerator)
     learner, opt = accelerator.prepare(model, make_optimizer(model, optimizer, lr, weight_decay))
-    plan = torch.optim.lr_scheduler.LambdaLR(opt.optimizer, lambda step: rate_at(step, steps, schedule))
+    plan = torch.optim.lr_scheduler.LambdaLR(opt.optimizer, lambda step: rate_at(step, steps, schedule, warmup))
     for number in range(first, first + epochs):
         start = time.perf_counter()
         torch.manual_seed(seeds.derive(seed, "dropout", number))

@@ -3,7 +3,7 @@
     dvc repro download weights
     python -m stages.race --classes 2 5 10 --seeds 0 1 2 3 4
 
-Images, image size, the subset's size and the starting weights (those of `resnet`) are those of params.yaml. Three ways
+Images, image size, the share held out and the starting weights (those of `resnet`) are those of params.yaml. Three ways
 are run one after the other under every seed: the plain recipe; the report's recipe by this project, which should be as
 accurate; and the fast recipe until it has reached the plain one's accuracy on validation images. Writes
 metrics/race.json.
@@ -27,10 +27,12 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m stages.race", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--classes", type=int, nargs="+", default=[2, 5, 10], help="each K, for the first K classes")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--images", type=int, help="of all classes together, so that every K takes as long; else all")
     return parser.parse_args(words)
 
 
-def courses(settings: Settings, classes: int, wanted: Sequence[int]) -> Iterator[Course]:
+def courses(settings: Settings, classes: int, wanted: Sequence[int], images_in_all: int | None) -> Iterator[Course]:
+    """One course for each seed."""
     names = files.read_json(files.RAW / "classes.json")
     chosen = choose(classes, names)
     images, labels = (
@@ -45,7 +47,8 @@ def courses(settings: Settings, classes: int, wanted: Sequence[int]) -> Iterator
             chosen,
             [names[label] for label in chosen],
             rng=seeds.generator(seed, "split"),
-            **settings.prepare.model_dump(),
+            val_fraction=settings.prepare.val_fraction,
+            per_class=images_in_all // classes if images_in_all else settings.prepare.per_class,
         )
         seen = view(origin["arch"], settings.image_size)
         accelerator = runtime.start(settings.device, settings.precision)
@@ -58,7 +61,7 @@ def main(settings: Settings, words: Sequence[str]) -> None:
     report = {}
     for classes in arguments.classes:
         finishes = []
-        for course in courses(settings, classes, arguments.seeds):
+        for course in courses(settings, classes, arguments.seeds, arguments.images):
             finishes.append(race.run(partial(new_model, weights, classes, course.seed), course))
             print(race.line(f"{classes} classes, seed {course.seed}", finishes[-1]), flush=True)
         report[f"{classes} classes"] = race.summary(finishes)

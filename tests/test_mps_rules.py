@@ -34,7 +34,7 @@ SETTINGS = TOY | {
 VIEW = images.view("resnet18", 8)
 RECIPE = {
     **{"epochs": 2, "batch_size": 16, "optimizer": "adam", "lr": 0.01, "weight_decay": 0.0},
-    **{"schedule": "constant", "augment": True, "view": VIEW, "seed": 0},
+    **{"schedule": "constant", "warmup": 0.3, "augment": True, "view": VIEW, "seed": 0},
 }
 
 

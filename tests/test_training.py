@@ -20,7 +20,7 @@ VIEW = images.view("resnet18", 8)
 CPU = runtime.start("cpu", "fp32")
 RECIPE = {
     **{"epochs": 2, "batch_size": 16, "optimizer": "adam", "lr": 0.01, "weight_decay": 0.0},
-    **{"schedule": "constant", "augment": True, "view": VIEW, "seed": 0, "accelerator": CPU},
+    **{"schedule": "constant", "warmup": 0.3, "augment": True, "view": VIEW, "seed": 0, "accelerator": CPU},
 }
 
 
@@ -59,12 +59,12 @@ def same(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> bool:
 
 @pytest.mark.parametrize("steps", [1, 2, 10, 1000])
 def test_a_constant_rate_is_constant(steps):
-    assert [training.rate_at(step, steps, "constant") for step in range(steps)] == [1.0] * steps
+    assert [training.rate_at(step, steps, "constant", 0.3) for step in range(steps)] == [1.0] * steps
 
 
 @pytest.mark.parametrize("steps", [10, 1000])
 def test_a_cosine_falls_from_the_whole_rate_over_half_of_it_to_nothing(steps):
-    rates = [training.rate_at(step, steps, "cosine") for step in range(steps + 1)]
+    rates = [training.rate_at(step, steps, "cosine", 0.3) for step in range(steps + 1)]
     assert rates[0] == 1
     assert rates[steps // 2] == pytest.approx(0.5)
     assert rates[-1] == pytest.approx(0)
@@ -76,21 +76,22 @@ def test_a_cosine_is_pytorchs():
     opt = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
     plan = torch.optim.lr_scheduler.CosineAnnealingLR(opt, T_max=20)
     for step in range(20):
-        assert training.rate_at(step, 20, "cosine") == pytest.approx(plan.get_last_lr()[0])
+        assert training.rate_at(step, 20, "cosine", 0.3) == pytest.approx(plan.get_last_lr()[0])
         opt.step()
         plan.step()
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 10, 100, 1000])
-def test_one_cycle_rises_for_three_tenths_and_falls_to_nothing(steps):
-    rates = [training.rate_at(step, steps, "one_cycle") for step in range(steps + 1)]
+@pytest.mark.parametrize("warmup", [0.1, 0.3])
+def test_one_cycle_rises_for_its_share_and_falls_to_nothing(steps, warmup):
+    rates = [training.rate_at(step, steps, "one_cycle", warmup) for step in range(steps + 1)]
     assert all(0 < rate <= 1 for rate in rates[:-1])
     assert rates[-1] == 0
     if steps >= 10:
         top = int(np.argmax(rates))
-        assert top == pytest.approx(0.3 * steps, abs=1)
+        assert top == pytest.approx(warmup * steps, abs=1)
         assert rates[top] == pytest.approx(1, abs=1 / steps)
-        assert rates[0] == pytest.approx(1 / (0.3 * steps))
+        assert rates[0] == pytest.approx(min(1, 1 / (warmup * steps)))
         assert (np.diff(rates[: top + 1]) > 0).all()
         assert (np.diff(rates[top + 1 :]) < 0).all()
         assert np.mean(rates) == pytest.approx(0.5, abs=0.1)

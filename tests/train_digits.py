@@ -40,6 +40,7 @@ def main() -> None:
         lr=1e-3,
         weight_decay=1e-4,
         schedule="constant",
+        warmup=0.3,
         augment=True,
         view=images.view(given.arch, 32),
         seed=given.seed,
