@@ -1,4 +1,4 @@
-# make demo | repro | sweep | scaling | bench | race | table | test: each makes .venv first where it is missing or its requirements changed.
+# make demo | repro | sweep | scaling | bench | race | fast | table | test: each makes .venv first where it is missing or its requirements changed.
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
 ACTIVE := PATH="$(BIN):$$PATH"
@@ -13,7 +13,7 @@ ENGINE ?= queue
 OPTIONS = --engine $(ENGINE) $(if $(CPUS),--cpus $(CPUS)) $(if $(GPUS),--gpus $(GPUS)) $(if $(HOURS),--hours $(HOURS)) \
 	$(if $(ADDRESS),--address $(ADDRESS)) $(if $(REMOTE),--git-remote $(REMOTE))
 
-.PHONY: demo repro sweep scaling bench race table test lint clean
+.PHONY: demo repro sweep scaling bench race fast table test lint clean
 
 demo: .venv/ready
 	$(ACTIVE) python -m stages.demo
@@ -36,6 +36,11 @@ bench: .venv/ready
 race: .venv/ready
 	$(ACTIVE) dvc repro download weights
 	$(ACTIVE) python -m stages.race $(RACE)
+
+# An experiment by the recipe that `make race` times as the fast one.
+FAST ?= -S finetune.epochs=3 -S finetune.lr=0.0025 -S finetune.schedule=one_cycle -S finetune.warmup=0.15 -S finetune.augment=false
+fast: .venv/ready
+	$(ACTIVE) dvc exp run $(FAST)
 
 # Every experiment with its accuracies; dvc exp show without the options has some sixty columns.
 table: .venv/ready

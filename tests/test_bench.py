@@ -1,6 +1,7 @@
 """Bench and race: every way does the work it is timed for, and the plain recipe is what one would write."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -140,6 +141,12 @@ def test_all_ways_start_alike_and_are_asked_about_every_test_image(monkeypatch):
 def test_our_run_stops_where_the_goal_is_reached():
     assert race.our_run(tiny(), course(0), race.FAST | {"epochs": 9, "batch_size": 16}, goal=0.0).epochs == 1
     assert race.our_run(tiny(), course(0), race.FAST | {"epochs": 3, "batch_size": 16}, goal=math.inf).epochs == 3
+
+
+def test_make_fast_is_the_recipe_that_is_timed():
+    line = next(line for line in Path("Makefile").read_text().splitlines() if line.startswith("FAST ?="))
+    changed = dict(word.removeprefix("finetune.").split("=") for word in line.split()[2:] if word != "-S")
+    assert {name: str(value).lower() for name, value in race.FAST.items() if value != race.PLAIN[name]} == changed
 
 
 def test_a_summary_worked_by_hand():
