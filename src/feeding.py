@@ -27,7 +27,7 @@ def resident(images: np.ndarray, device: torch.device) -> Images:
     """
     if device.type == "cpu" or images.nbytes > SHARE * _memory(device):
         return images
-    return torch.from_numpy(np.ascontiguousarray(images)).to(device)
+    return torch.from_numpy(np.array(images)).to(device)  # a copy, as PyTorch warns of arrays that are only mapped
 
 
 def _memory(device: torch.device) -> int:
