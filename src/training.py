@@ -137,24 +137,24 @@ def train(
         UserError: the loss is no longer a number, or the processes cannot share a batch.
     """
     batch_size = min(batch_size, len(data.train_index))
-    steps = epochs * (len(data.train_index) // batch_size)
+    steps = len(data.train_index) // batch_size  # of an epoch
     whole = all(parameter.requires_grad for parameter in model.parameters())
-    model = sharding.share_layers(model, accelerator)
-    learner, opt = accelerator.prepare(model, make_optimizer(model, optimizer, lr, weight_decay))
-    plan = torch.optim.lr_scheduler.LambdaLR(opt.optimizer, lambda step: rate_at(step, steps, schedule, warmup))
+    opt = make_optimizer(model, optimizer, lr, weight_decay)
+    plan = torch.optim.lr_scheduler.LambdaLR(opt, lambda step: rate_at(step, epochs * steps, schedule, warmup))
+    learner, learning = accelerator.prepare(sharding.share_layers(model, accelerator), opt)
     for number in range(first, first + epochs):
         start = time.perf_counter()
         torch.manual_seed(seeds.derive(seed, "dropout", number))
         fed = shuffled(data, number, batch_size, augment, view, seed, accelerator)
-        bar = tqdm(fed, f"epoch {number}", steps // epochs, unit="batch", leave=False, disable=None)
-        train_loss, train_accuracy = one_pass(learner.train(whole), bar, opt, plan, accelerator)
+        bar = tqdm(fed, f"epoch {number}", steps, unit="batch", leave=False, disable=None)
+        train_loss, train_accuracy = one_pass(learner.train(whole), bar, learning, plan, accelerator)
         seconds = time.perf_counter() - start
         val_loss, val_accuracy = evaluate(model, data, view, accelerator)
         if not math.isfinite(train_loss + val_loss):
             raise UserError(f"finetune.lr = {lr}: the loss is no longer a number in epoch {number}; try a smaller rate")
-        images = steps // epochs * batch_size
+        images = steps * batch_size
         yield Epoch(number, train_loss, train_accuracy, val_loss, val_accuracy, whole, images, seconds)
-    accelerator.free_memory(learner, opt)
+    accelerator.free_memory(learner, learning)
 
 
 def shuffled(
@@ -200,7 +200,7 @@ def one_pass(
     accelerator: Accelerator,
 ) -> tuple[float, float]:
     """One step of the optimizer for each batch; the mean loss and accuracy over all images, summed on the device."""
-    sums = torch.zeros(3, device=accelerator.device)  # loss, right answers, images
+    sums, seen = torch.zeros(2, device=accelerator.device), 0  # of the losses and right answers; images
     for inputs, labels in batches:
         logits = model(inputs)  # (B, K)
         loss = F.cross_entropy(logits, labels)
@@ -208,9 +208,9 @@ def one_pass(
         accelerator.backward(loss)
         opt.step()
         plan.step()
-        correct = (logits.argmax(1) == labels).sum()
-        sums += torch.stack((loss.detach() * len(labels), correct, torch.ones_like(loss) * len(labels)))
-    loss_sum, correct, seen = accelerator.reduce(sums, "sum").tolist()
+        sums += torch.stack((loss.detach() * len(labels), (logits.argmax(1) == labels).sum()))
+        seen += len(labels) * accelerator.num_processes
+    loss_sum, correct = accelerator.reduce(sums, "sum").tolist()
     return loss_sum / seen, correct / seen
 
 
