@@ -204,13 +204,24 @@ def test_errors_are_relative_to_the_reference(ours, theirs, error):
 # On the device
 
 
-def test_the_cpu_and_cuda_are_not_asked():
+@pytest.fixture
+def found(monkeypatch) -> list[parity.Difference | None]:
+    """What was found each time that the device was asked."""
+    asked = []
+    compare = parity.difference
+    monkeypatch.setattr(parity, "difference", lambda *about: asked.append(compare(*about)) or asked[-1])
+    return asked
+
+
+def test_the_cpu_and_cuda_are_not_asked(found):
     parity.require(broken(network("resnet18"), ["conv1"], FirstImage), SIZE)
+    assert found == []
 
 
-def test_a_device_that_is_right_is_accepted(monkeypatch):
+def test_a_device_that_is_right_is_asked_and_accepted(monkeypatch, found):
     with pretended(monkeypatch):
         parity.require(runtime.place(network("mobilenet_v3_small"), MPS), SIZE)
+    assert found == [None]
 
 
 def test_a_device_that_is_wrong_is_refused_in_one_line(monkeypatch):
