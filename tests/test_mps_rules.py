@@ -11,10 +11,12 @@ import yaml
 from accelerate import Accelerator
 from torch import nn
 
-from src import datasets, images, inference, models, parity, runtime, training
+from src import datasets, inference, models, parity, runtime, training
 from src.params import Settings
 from tests.conftest import TOY
 from tests.mps_rules import MPS, OnDevice, RefusedError, has_kernel, pretended
+from tests.toy_training import RECIPE, VIEW
+from tests.toy_training import digits as toy_digits
 
 RUNS = {(training, "train"): True, (inference, "outputs"): False, (models, "macs"): False}
 STAGES = (
@@ -31,11 +33,6 @@ SETTINGS = TOY | {
     "frozen": {"readouts": ["centroid", "random_head"]},
     "compare": {"resamples": 100},
 }
-VIEW = images.view("resnet18", 8)
-RECIPE = {
-    **{"epochs": 2, "batch_size": 16, "optimizer": "adam", "lr": 0.01, "weight_decay": 0.0},
-    **{"schedule": "constant", "warmup": 0.3, "augment": True, "view": VIEW, "seed": 0},
-}
 
 
 @pytest.fixture
@@ -49,11 +46,7 @@ on_mps = pytest.mark.usefixtures("device")
 
 @pytest.fixture(scope="module")
 def data() -> training.Data:
-    """Digits: 70 images to train on, 30 to validate."""
-    digits = datasets.digits()["train"]
-    (pixels,) = digits.images
-    train, val = np.arange(70), np.arange(70, 100)
-    return training.Data(pixels, train, digits.labels[train], val, digits.labels[val])
+    return toy_digits()
 
 
 def network() -> nn.Module:
@@ -244,6 +237,20 @@ def test_a_last_batch_that_is_smaller_is_refused_in_inference(data, device, monk
     monkeypatch.setattr(inference, "batches", batches)
     with pytest.raises(RefusedError, match=r"batches of \(256, 3, 8, 8\) and \(44, 3, 8, 8\)"):
         inference.predict(network().to(MPS), **ask)
+
+
+def test_outputs_that_are_fetched_several_batches_at_a_time_are_those_of_the_cpu(data, monkeypatch):
+    """65 images in batches of 8, three batches at a time: what is fetched is full, then what is left over."""
+    index = np.random.default_rng(0).permutation(100)[:65]
+    ask = {"images": data.images, "index": index, "view": VIEW}
+    expected = inference.predict(network(), accelerator=runtime.start("cpu", "fp32"), **ask)
+    monkeypatch.setattr(inference, "BATCH", 8)
+    monkeypatch.setattr(inference, "FETCH", 3)
+    with pretended(monkeypatch, RUNS):
+        model, accelerator = network().to(MPS), runtime.start("mps", "fp32")
+        blocks = list(inference.outputs(model, accelerator=accelerator, **ask))
+    assert [len(block) for block in blocks] == [24, 24, 17]
+    np.testing.assert_allclose(np.concatenate(blocks), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_sets_of_images_may_differ_in_their_batches(data, device):

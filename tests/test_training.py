@@ -10,27 +10,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from src import datasets, images, models, runtime, training
+from src import images, models, runtime, training
 from src.arms import FINETUNED
 from src.errors import UserError
 from src.finetuning import follow
 from src.training import Epoch
+from tests.toy_training import RECIPE, VIEW, digits
 
-VIEW = images.view("resnet18", 8)
 CPU = runtime.start("cpu", "fp32")
-RECIPE = {
-    **{"epochs": 2, "batch_size": 16, "optimizer": "adam", "lr": 0.01, "weight_decay": 0.0},
-    **{"schedule": "constant", "warmup": 0.3, "augment": True, "view": VIEW, "seed": 0, "accelerator": CPU},
-}
 
 
 @pytest.fixture(scope="module")
 def data() -> training.Data:
-    """Digits: 70 images to train on, 30 to validate."""
-    digits = datasets.digits()["train"]
-    (pixels,) = digits.images
-    train, val = np.arange(70), np.arange(70, 100)
-    return training.Data(pixels, train, digits.labels[train], val, digits.labels[val])
+    return digits()
 
 
 def network(seed: int = 0) -> nn.Module:
@@ -43,7 +35,7 @@ def network(seed: int = 0) -> nn.Module:
 
 def train(data: training.Data, model: nn.Module | None = None, **changes: object) -> tuple[nn.Module, list[Epoch]]:
     model = model or network()
-    return model, list(training.train(model, data, **(RECIPE | changes)))
+    return model, list(training.train(model, data, accelerator=CPU, **(RECIPE | changes)))
 
 
 def copy(model: nn.Module) -> dict[str, Tensor]:
@@ -207,7 +199,7 @@ def test_only_augmentation_changes_the_images(data):
 def test_nothing_happens_before_the_first_epoch_is_asked_for(data):
     model = network()
     before = copy(model)
-    training.train(model, data, **RECIPE)
+    training.train(model, data, accelerator=CPU, **RECIPE)
     assert same(copy(model), before)
 
 
@@ -280,7 +272,7 @@ def test_every_epoch_has_an_order_of_its_own_and_leaves_out_other_images(data, m
 
 def test_the_model_holds_the_weights_of_the_epoch_that_was_yielded(data):
     model = network()
-    for epoch in training.train(model, data, **RECIPE):
+    for epoch in training.train(model, data, accelerator=CPU, **RECIPE):
         assert training.evaluate(model, data, VIEW, CPU) == (epoch.val_loss, epoch.val_accuracy)
 
 
@@ -385,7 +377,7 @@ def finetune(data: training.Data, method: str, **changes: object) -> tuple[nn.Mo
     """A network, its epochs, and what it was before."""
     model = network()
     before = copy(model)
-    return model, list(training.finetune(model, data, method=method, **(RECIPE | changes))), before
+    return model, list(training.finetune(model, data, method=method, accelerator=CPU, **(RECIPE | changes))), before
 
 
 def changed(model: nn.Module, before: dict[str, Tensor]) -> set[str]:
