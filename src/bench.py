@@ -61,11 +61,11 @@ class Task:
         next(fed)
         return itertools.islice(fed, batches)
 
-    def learner(self) -> tuple[nn.Module, Any]:
-        """A network and its optimizer as this project trains them."""
+    def learner(self) -> tuple[nn.Module, Any, Any]:
+        """A network, its optimizer and the plan of its rate, as this project trains them."""
         model = runtime.place(models.build(self.arch, CLASSES, seed=0), self.device)
         rule = {name: self.recipe[name] for name in ("optimizer", "lr", "weight_decay")}
-        return self.accelerator.prepare(model.train(), training.make_optimizer(model, **rule))
+        return training.prepare(model.train(), training.make_optimizer(model, **rule), lambda _: 1.0, self.accelerator)
 
     def backbone(self) -> nn.Module:
         return models.without_head(models.build(self.arch, CLASSES, seed=0))
@@ -86,8 +86,7 @@ def timed(device: torch.device, work: Callable[[], Any]) -> float:
 
 def training_here(task: Task) -> Way:
     """This project's own loop over one epoch of so many batches."""
-    model, opt = task.learner()
-    plan = torch.optim.lr_scheduler.LambdaLR(opt.optimizer, lambda _: 1.0)
+    model, opt, plan = task.learner()
 
     def way(batches: int) -> float:
         raw, labels = task.data(batches)
@@ -101,7 +100,7 @@ def training_here(task: Task) -> Way:
 
 def training_roof(task: Task) -> Way:
     """The same network and optimizer stepping on one batch that lies on the device, and nothing else."""
-    model, opt = task.learner()
+    model, opt, _ = task.learner()
     inputs, labels = task.fixed_batch()
 
     def steps(batches: int) -> None:

@@ -32,15 +32,13 @@ def write_features(
     """
     state, origin = weights
     model = models.restore(origin["arch"], state)
-    pretrained = pretrained_head(model, origin)
-    width = models.feature_width(model)
+    pretrained, width = pretrained_head(model, origin), models.feature_width(model)
     model = runtime.place(models.without_head(model), accelerator.device)
     parity.require(model.requires_grad_(False), image_size)
-    view = images.view(origin["arch"], image_size)
+    how = {"view": images.view(origin["arch"], image_size), "accelerator": accelerator}
     start = time.perf_counter()
     for split, part in raw.items():
-        index = np.arange(len(part))
-        blocks = inference.outputs(model, part, index, view=view, accelerator=accelerator, label=f"embed {split}")
+        blocks = inference.outputs(model, part, np.arange(len(part)), label=f"embed {split}", **how)
         if accelerator.is_main_process:
             files.write_array(folder / f"{split}.npy", blocks, (len(part), width), "float32")
         else:
@@ -50,15 +48,8 @@ def write_features(
         return {}
     files.write_arrays(folder / "head.npz", **pretrained)
     print(f"{count:,} images -> {width} features each, {count / seconds:,.0f} images/s")
-    return {
-        "images": count,
-        "seconds": seconds,
-        "images_per_second": count / seconds,
-        "parameters": models.parameters(model),
-        "macs": models.macs(model, image_size),
-        "peak_memory": runtime.peak_memory(accelerator.device),
-        "environment": runtime.environment(accelerator),
-    }
+    rate = {"images": count, "seconds": seconds, "images_per_second": count / seconds}
+    return rate | inference.cost(model, image_size, accelerator)
 
 
 def pretrained_head(model: nn.Module, origin: dict[str, Any]) -> dict[str, np.ndarray]:

@@ -46,14 +46,9 @@ def write_finetuned_cell(
         curves = plots.curves(about["history"], about["epoch"], f"{title} on {len(about['classes'])} classes")
         files.write_figure(drawings / "pictures" / f"curves_{method}.png", curves)
         took = ("trained_parameters", "train_macs", "train_seconds", "peak_memory")
-        report[method] = found | {key: training[method][key] for key in took}
-        report[method] |= {
-            "parameters": models.parameters(model),
-            "macs": models.macs(model, about["image_size"]),
-            "seconds": seconds,
-            "images_per_second": found["n"] / seconds,
-            "environment": runtime.environment(accelerator),
-        }
+        report[method] = found | {"seconds": seconds, "images_per_second": found["n"] / seconds}
+        report[method] |= inference.cost(model, about["image_size"], accelerator)
+        report[method] |= {key: training[method][key] for key in took}
         print(f"{role}.{method}: accuracy {found['accuracy']:.4f} on {found['n']:,} test images")
     return report
 

@@ -62,9 +62,9 @@ def write_finetuned(
         By method, what was trained, what it reached on validation images and what it took; nothing in processes other
         than the first.
     """
+    data = training.Data.of(feeding.resident(raw, accelerator.device), subset)
     view = images.view(weights[1]["arch"], image_size)
-    parts = (subset[part] for part in ("train_index", "train_labels", "val_index", "val_labels"))
-    data = training.Data(feeding.resident(raw, accelerator.device), *parts)
+    about = {**weights[1], "image_size": image_size, "classes": classes, "seed": seed, "recipe": recipe}
     if accelerator.is_main_process:
         files.write_folder(curves)
     report = {}
@@ -73,16 +73,22 @@ def write_finetuned(
         if method == methods[0]:
             parity.require(model, image_size)
         epochs = training.finetune(model, data, method=method, view=view, seed=seed, accelerator=accelerator, **recipe)
-        if not accelerator.is_main_process:
+        if accelerator.is_main_process:
+            history, best = write_method(checkpoints, curves, model, epochs, about | {"method": method})
+            report[method] = best | cost(model, history, view, accelerator)
+        else:
             deque(epochs, maxlen=0)  # it learns the same; the first process writes for all
-            continue
-        history, best, kept = follow(epochs, model, curves / method)
-        about = {**weights[1], "method": method, "image_size": image_size, "classes": classes, "seed": seed}
-        about |= {"recipe": recipe, "epoch": best.number, "history": [epoch.results() for epoch in history]}
-        files.write_tensors(checkpoints / f"{method}.safetensors", kept, about)
-        report[method] = {"best_epoch": best.number, "val_accuracy": best.val_accuracy}
-        report[method] |= cost(model, history, view, accelerator)
     return report
+
+
+def write_method(
+    checkpoints: Path, curves: Path, model: nn.Module, epochs: Iterable[Epoch], about: dict[str, Any]
+) -> tuple[list[Epoch], dict[str, Any]]:
+    """Train to the end and keep the best epoch's weights, with what made them in the header; every epoch, and which."""
+    history, best, kept = follow(epochs, model, curves / about["method"])
+    header = about | {"epoch": best.number, "history": [epoch.results() for epoch in history]}
+    files.write_tensors(checkpoints / f"{about['method']}.safetensors", kept, header)
+    return history, {"best_epoch": best.number, "val_accuracy": best.val_accuracy}
 
 
 def cost(model: nn.Module, history: Sequence[Epoch], view: images.View, accelerator: Accelerator) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Run a network over images: logits of a classifier, features of a headless backbone."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,6 +9,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from src import models, runtime
 from src.feeding import Images, gathered
 from src.images import View, to_input
 
@@ -80,3 +82,13 @@ def outputs(
 def _fetch(found: list[Tensor], parts: list[tuple[np.ndarray, int]]) -> np.ndarray:
     """Batches of outputs as one block on the host, without what filled up the last one."""
     return torch.cat([rows[:count] for rows, (_, count) in zip(found, parts, strict=False)]).cpu().numpy()
+
+
+def cost(model: nn.Module, image_size: int, accelerator: Accelerator) -> dict[str, Any]:
+    """What a network costs to run besides time: parameters, arithmetic of an image, memory; and where it ran."""
+    return {
+        "parameters": models.parameters(model),
+        "macs": models.macs(model, image_size),
+        "peak_memory": runtime.peak_memory(accelerator.device),
+        "environment": runtime.environment(accelerator),
+    }

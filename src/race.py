@@ -81,8 +81,7 @@ def plain_run(model: nn.Module, course: Course) -> Finish:
 
 def our_run(model: nn.Module, course: Course, recipe: Mapping[str, Any], goal: float = math.inf) -> Finish:
     """This project's loop by a recipe, until an epoch reaches the goal or the epochs are over."""
-    parts = (course.subset[part] for part in ("train_index", "train_labels", "val_index", "val_labels"))
-    data = training.Data(course.train_images, *parts)
+    data = training.Data.of(course.train_images, course.subset)
     start = time.perf_counter()
     model = runtime.place(model, course.accelerator.device)
     for epoch in training.train(

@@ -3,8 +3,9 @@
 import math
 import statistics
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,11 @@ class Data:
     train_labels: np.ndarray
     val_index: np.ndarray
     val_labels: np.ndarray
+
+    @classmethod
+    def of(cls, images: Images, subset: Mapping[str, np.ndarray]) -> "Data":
+        """Of a subset as `subsets.subset` gives it."""
+        return cls(images, *(subset[part] for part in ("train_index", "train_labels", "val_index", "val_labels")))
 
 
 def rate_at(step: int, steps: int, schedule: str, warmup: float) -> float:
@@ -130,8 +136,8 @@ def train(
 ) -> Iterator[Epoch]:
     """Train in place with cross-entropy, and yield after each epoch, when `model` holds that epoch's weights.
 
-    Epochs are numbered from `first` on. A network of which a part is frozen runs as it will when it is evaluated, so
-    that neither its running statistics nor its dropout change. Several processes share every batch.
+    The first is numbered `first`. A network of which a part is frozen runs as it will when it is evaluated: neither its
+    running statistics nor its dropout change. Several processes share every batch.
 
     Raises:
         UserError: the loss is no longer a number, or the processes cannot share a batch.
@@ -140,21 +146,29 @@ def train(
     steps = len(data.train_index) // batch_size  # of an epoch
     whole = all(parameter.requires_grad for parameter in model.parameters())
     opt = make_optimizer(model, optimizer, lr, weight_decay)
-    plan = torch.optim.lr_scheduler.LambdaLR(opt, lambda step: rate_at(step, epochs * steps, schedule, warmup))
-    learner, learning = accelerator.prepare(sharding.share_layers(model, accelerator), opt)
+    rate = partial(rate_at, steps=epochs * steps, schedule=schedule, warmup=warmup)
+    learner, opt, plan = prepare(model, opt, rate, accelerator)
     for number in range(first, first + epochs):
         start = time.perf_counter()
         torch.manual_seed(seeds.derive(seed, "dropout", number))
         fed = shuffled(data, number, batch_size, augment, view, seed, accelerator)
         bar = tqdm(fed, f"epoch {number}", steps, unit="batch", leave=False, disable=None)
-        train_loss, train_accuracy = one_pass(learner.train(whole), bar, learning, plan, accelerator)
+        learnt = one_pass(learner.train(whole), bar, opt, plan, accelerator)
         seconds = time.perf_counter() - start
-        val_loss, val_accuracy = evaluate(model, data, view, accelerator)
-        if not math.isfinite(train_loss + val_loss):
+        known = evaluate(model, data, view, accelerator)
+        if not math.isfinite(learnt[0] + known[0]):
             raise UserError(f"finetune.lr = {lr}: the loss is no longer a number in epoch {number}; try a smaller rate")
-        images = steps * batch_size
-        yield Epoch(number, train_loss, train_accuracy, val_loss, val_accuracy, whole, images, seconds)
-    accelerator.free_memory(learner, learning)
+        yield Epoch(number, *learnt, *known, whole, steps * batch_size, seconds)
+    accelerator.free_memory(learner, opt)
+
+
+def prepare(
+    model: nn.Module, opt: torch.optim.Optimizer, rate: Callable[[int], float], accelerator: Accelerator
+) -> tuple[nn.Module, AcceleratedOptimizer, torch.optim.lr_scheduler.LRScheduler]:
+    """The network and its optimizer as accelerate runs them, and the plan by which the rate of learning follows."""
+    plan = torch.optim.lr_scheduler.LambdaLR(opt, rate)
+    learner, prepared = accelerator.prepare(sharding.share_layers(model, accelerator), opt)
+    return learner, prepared, plan
 
 
 def shuffled(
