@@ -18,7 +18,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from src import feeding, images, inference, models, plain, runtime, training
+from src import feeding, folded, images, inference, models, plain, runtime, training
 
 Way = Callable[[int], float]  # batches -> seconds
 SIDE, CLASSES = 32, 10  # of the generated images: CIFAR's
@@ -125,7 +125,7 @@ def training_plain(task: Task) -> Way:
 
 
 def embedding_here(task: Task) -> Way:
-    model = runtime.place(task.backbone(), task.device)
+    model = runtime.place(folded.fold(task.backbone()), task.device)
 
     def way(batches: int) -> float:
         raw, _ = task.data(batches)
@@ -136,7 +136,7 @@ def embedding_here(task: Task) -> Way:
 
 
 def embedding_roof(task: Task) -> Way:
-    model = runtime.place(task.backbone(), task.device).eval()
+    model = runtime.place(folded.fold(task.backbone()), task.device).eval()
     inputs, _ = task.fixed_batch()
 
     @torch.inference_mode()

@@ -9,7 +9,7 @@ import numpy as np
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from src import files, images, inference, models, parity, runtime
+from src import files, folded, images, inference, models, parity, runtime
 
 
 def write_features(
@@ -33,7 +33,7 @@ def write_features(
     state, origin = weights
     model = models.restore(origin["arch"], state)
     pretrained, width = pretrained_head(model, origin), models.feature_width(model)
-    model = runtime.place(models.without_head(model), accelerator.device)
+    model = runtime.place(folded.fold(models.without_head(model)), accelerator.device)
     parity.require(model.requires_grad_(False), image_size)
     how = {"view": images.view(origin["arch"], image_size), "accelerator": accelerator}
     start = time.perf_counter()
