@@ -38,8 +38,8 @@ race: .venv/ready
 	$(ACTIVE) python -m stages.race $(RACE)
 
 # An experiment by the recipe that `make race` times as the fast one.
-FAST ?= -S finetune.epochs=4 -S finetune.batch_size=128 -S finetune.lr=0.004 -S finetune.schedule=one_cycle \
-	-S finetune.warmup=0.15 -S finetune.augment=false
+FAST ?= -S finetune.batch_size=128 -S finetune.lr=0.004 -S finetune.schedule=one_cycle -S finetune.warmup=0.15 \
+	-S finetune.augment=false
 fast: .venv/ready
 	$(ACTIVE) dvc exp run $(FAST)
 
