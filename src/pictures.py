@@ -1,6 +1,7 @@
 """Files of images -> pixels, whatever their format, size and colours. For `download`."""
 
 import struct
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from src.errors import UserError
+
+PIXELS = 2**26  # of one image at most: 8,192 x 8,192, some 200 MB in memory
 
 
 def side(files: list[Path], max_side: int) -> int | None:
@@ -41,8 +44,22 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _open(path: Path) -> Image.Image:
+    """An image of which only the header was read.
+
+    Raises:
+        UserError: it is no image, or larger than allowed: a small file can hold a picture that fills the memory.
+    """
     try:
-        return Image.open(path)
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our limit is lower
+            image = Image.open(path)
+    except Image.DecompressionBombError:
+        raise UserError(f"folder: {path} has far more than {PIXELS:,} pixels; reduce or remove it") from None
+    except (OSError, ValueError, SyntaxError) as error:
         reason = "empty file" if path.stat().st_size == 0 else "not an image, or cut short"
         raise UserError(f"folder: {path} cannot be read as an image ({reason}); replace or remove it") from error
+    if image.width * image.height > PIXELS:
+        raise UserError(
+            f"folder: {path} is {image.width} x {image.height} pixels; allowed are {PIXELS:,}; reduce or remove it"
+        )
+    return image

@@ -1,7 +1,9 @@
 """Pictures: pixels that are upright RGB whatever the file was, and files that are refused by name."""
 
 import contextlib
+import struct
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -135,6 +137,42 @@ def test_the_middle_of_an_oblong_image_is_kept(tmp_path):
     pixels = np.array([[RED, GREEN, BLUE]], np.uint8).repeat(8, axis=0).repeat(8, axis=1)
     Image.fromarray(pixels).save(tmp_path / "image.png")
     np.testing.assert_array_equal(decoded(tmp_path / "image.png", square=8), np.full((8, 8, 3), GREEN))
+
+
+def bomb(path: Path, width: int, height: int) -> Path:
+    """A PNG of a few hundred bytes whose header promises so many pixels."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    parts = [chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(bytes(1000))), chunk(b"IEND", b"")]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    return path
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [
+        ((8193, 8192), "is 8193 x 8192 pixels; allowed are 67,108,864"),
+        ((10_000, 10_000), "is 10000 x 10000 pixels"),  # Pillow itself warns
+        ((100_000, 100_000), "has far more than 67,108,864 pixels"),  # and here refuses
+    ],
+)
+def test_a_small_file_that_would_fill_the_memory_is_refused_by_name(tmp_path, size, said):
+    path = bomb(tmp_path / "image.png", *size)
+    assert path.stat().st_size < 200
+    assert f"folder: {path} {said}" in refusal(path)
+
+
+@pytest.mark.parametrize("suffix", ["gif", "webp", "png"])
+def test_of_a_film_the_first_picture_is_taken(tmp_path, suffix):
+    path = tmp_path / f"film.{suffix}"
+    others = [Image.new("RGB", (16, 16), colour) for colour in (GREEN, BLUE)]
+    Image.new("RGB", (16, 16), RED).save(path, save_all=True, append_images=others, lossless=True)
+    assert Image.open(path).n_frames == 3
+    np.testing.assert_array_equal(decoded(path), np.full((16, 16, 3), RED))
 
 
 def test_an_empty_file_is_refused_by_name(tmp_path):
