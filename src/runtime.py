@@ -4,6 +4,7 @@ import atexit
 import os
 import platform
 import re
+import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
@@ -108,22 +109,34 @@ def peak_memory(device: torch.device) -> int:
 
 
 def environment(accelerator: Accelerator) -> list[dict[str, str | int]]:
-    """What a number depends on besides the settings: device, processor, precision, processes, threads, versions.
+    """What a number depends on besides the settings: the machine, and the commit of the code.
 
     A list of one, because DVC turns whatever a metrics file holds outside of lists into columns.
     """
+    return [{"commit": commit(), **machine(accelerator)}]
+
+
+def machine(accelerator: Accelerator) -> dict[str, str | int]:
+    """Device, processor, precision, processes, threads, versions."""
     device = accelerator.device
-    return [
-        {
-            "device": device.type,
-            "processor": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
-            "precision": next(ours for ours, theirs in MIXED.items() if theirs == accelerator.mixed_precision),
-            "processes": accelerator.num_processes,
-            "threads": torch.get_num_threads(),
-            "python": platform.python_version(),
-            **{name: version(name) for name in PACKAGES},
-        }
-    ]
+    return {
+        "device": device.type,
+        "processor": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
+        "precision": next(ours for ours, theirs in MIXED.items() if theirs == accelerator.mixed_precision),
+        "processes": accelerator.num_processes,
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        **{name: version(name) for name in PACKAGES},
+    }
+
+
+def commit() -> str:
+    """The commit that is checked out, with `-dirty` where a tracked file differs from it; or `none`."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "none"
 
 
 def _processor() -> str:
