@@ -1,4 +1,4 @@
-# make demo | repro | sweep | scaling | bench | race | fast | table | test: each makes .venv first where it is missing or its requirements changed.
+# make demo | repro | sweep | scaling | bench | race | fast | verify | forget | table | test: each makes .venv first where it is missing or its requirements changed.
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
 ACTIVE := PATH="$(BIN):$$PATH"
@@ -13,7 +13,7 @@ ENGINE ?= queue
 OPTIONS = --engine $(ENGINE) $(if $(CPUS),--cpus $(CPUS)) $(if $(GPUS),--gpus $(GPUS)) $(if $(HOURS),--hours $(HOURS)) \
 	$(if $(ADDRESS),--address $(ADDRESS)) $(if $(REMOTE),--git-remote $(REMOTE))
 
-.PHONY: demo repro sweep scaling bench race fast table test lint clean
+.PHONY: demo repro sweep scaling bench race fast verify forget table test lint clean
 
 demo: .venv/ready
 	$(ACTIVE) python -m stages.demo
@@ -42,6 +42,14 @@ FAST ?= -S finetune.batch_size=128 -S finetune.lr=0.004 -S finetune.schedule=one
 	-S finetune.augment=false
 fast: .venv/ready
 	$(ACTIVE) dvc exp run $(FAST)
+
+# Whether the committed results come out again, in a clean clone.
+verify: .venv/ready
+	$(ACTIVE) python -m stages.verify
+
+# What interrupted stages saved to go on from.
+forget:
+	rm -rf data/resume
 
 # Every experiment with its accuracies; dvc exp show without the options has some sixty columns.
 table: .venv/ready

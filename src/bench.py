@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from src import feeding, folded, images, inference, models, plain, runtime, training
+from src.batches import Data, shuffled
+from src.progress import Point, Progress
 
 Way = Callable[[int], float]  # batches -> seconds
 SIDE, CLASSES = 32, 10  # of the generated images: CIFAR's
@@ -91,9 +93,11 @@ def training_here(task: Task) -> Way:
     def way(batches: int) -> float:
         raw, labels = task.data(batches)
         index = np.arange(len(raw))
-        data = training.Data(feeding.resident(raw, task.device), index, labels, index[:0], labels[:0])
-        fed = training.shuffled(data, 1, task.batch_size, task.recipe["augment"], task.view, 0, task.accelerator)
-        return timed(task.device, lambda: training.one_pass(model, fed, opt, plan, task.accelerator))
+        data = Data(feeding.resident(raw, task.device), index, labels, index[:0], labels[:0])
+        fed = shuffled(data, 1, task.batch_size, task.recipe["augment"], task.view, 0, task.accelerator)
+        return timed(
+            task.device, lambda: training.one_pass(model, fed, opt, plan, task.accelerator, Progress(), Point())
+        )
 
     return way
 

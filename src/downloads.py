@@ -1,19 +1,11 @@
 """Fetch one file from the network: whole, with its hash checked, or not at all. For archives and weights."""
 
-import hashlib
 import re
 from http.client import HTTPException
 from pathlib import Path
 
 from src.errors import UserError
-
-
-def sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+from src.files import sha256
 
 
 def _name(url: str) -> str:

@@ -2,6 +2,7 @@
 
 import time
 from collections import deque
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import numpy as np
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from src import files, folded, images, inference, models, parity, runtime
+from src import files, folded, images, inference, models, parity, rows, runtime
+from src.resuming import Place
 
 
 def write_features(
@@ -19,6 +21,7 @@ def write_features(
     raw: dict[str, np.ndarray],
     image_size: int,
     accelerator: Accelerator,
+    place: Place,
 ) -> dict[str, Any]:
     """Embed every image once.
 
@@ -26,6 +29,7 @@ def write_features(
         folder: gets <split>.npy of features (N, D) float32, and head.npz, see `pretrained_head`.
         weights: a state_dict and its origin, as `files.read_tensors` gives them.
         raw: by split, the images (N, H, W, 3) uint8.
+        place: where to save from time to time, and to go on from.
 
     Returns:
         What it took; nothing in processes other than the first.
@@ -38,11 +42,11 @@ def write_features(
     how = {"view": images.view(origin["arch"], image_size), "accelerator": accelerator}
     start = time.perf_counter()
     for split, part in raw.items():
-        blocks = inference.outputs(model, part, np.arange(len(part)), label=f"embed {split}", **how)
+        compute = partial(inference.outputs, model, part, np.arange(len(part)), label=f"embed {split}", **how)
         if accelerator.is_main_process:
-            files.write_array(folder / f"{split}.npy", blocks, (len(part), width), "float32")
+            rows.write(folder / f"{split}.npy", place.part(split), (len(part), width), compute)
         else:
-            deque(blocks, maxlen=0)  # it computes its share; the first process writes for all
+            deque(compute(), maxlen=0)  # it computes its share; the first process writes for all
     seconds, count = time.perf_counter() - start, sum(len(part) for part in raw.values())
     if not accelerator.is_main_process:
         return {}

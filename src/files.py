@@ -4,6 +4,8 @@ numpy, torch and matplotlib are imported where they are used: `inputs` runs at e
 """
 
 import csv
+import hashlib
+import io
 import json
 import os
 import shutil
@@ -118,23 +120,43 @@ def read_bytes(path: Path) -> bytes:
     return path.read_bytes()
 
 
+def sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
 def write_json(path: Path, value: Any) -> None:
-    """Numbers are written as they are, one key to a line; NaN is refused, as JSON has none."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """Numbers are written as they are, one key to a line; NaN is refused, as JSON has none.
+
+    In ASCII: DVC takes a file that begins with many other characters, such as classes named in Chinese, for no text.
+    """
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def array_header(shape: Sequence[int], dtype: str) -> bytes:
+    """The first bytes of a .npy file."""
+    import numpy as np
+
+    file = io.BytesIO()
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": tuple(shape)}
+    np.lib.format.write_array_header_2_0(file, header)
+    return file.getvalue()
+
+
 def write_array(path: Path, blocks: "Iterable[np.ndarray]", shape: Sequence[int], dtype: str) -> None:
     """Fill one .npy file of `shape` from consecutive blocks of rows, without ever holding all of it in memory."""
     import numpy as np
 
-    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": tuple(shape)}
     with replacing(path) as temporary, temporary.open("wb") as file:
         # Written, not mapped: on a full disk a mapping ends the process without a word.
-        np.lib.format.write_array_header_2_0(file, header)
+        file.write(array_header(shape, dtype))
         rows = 0
         for block in blocks:
             file.write(np.ascontiguousarray(block, dtype).data)

@@ -5,9 +5,8 @@ import json
 import os
 from pathlib import Path
 
-from src.downloads import sha256
 from src.errors import UserError
-from src.files import write_json
+from src.files import sha256, write_json
 
 SPLITS = ("train", "test")
 Listing = dict[str, dict[str, list[str]]]  # split -> class -> file names, sorted

@@ -46,7 +46,14 @@ def predict(
 
 @torch.inference_mode()
 def outputs(
-    model: nn.Module, images: Images, index: np.ndarray, *, view: View, accelerator: Accelerator, label: str = ""
+    model: nn.Module,
+    images: Images,
+    index: np.ndarray,
+    *,
+    view: View,
+    accelerator: Accelerator,
+    label: str = "",
+    skip: int = 0,
 ) -> Iterator[np.ndarray]:
     """The network's outputs in evaluation mode, block by block: (b, D) float32, in the order of `index`.
 
@@ -56,10 +63,12 @@ def outputs(
         images: (N, H, W, 3) uint8.
         index: (n,) which of them.
         label: names the progress bar; without it, or where nobody looks at a terminal, none is drawn.
+        skip: so many outputs are there already, of whole blocks.
     """
     model.eval()
     device, processes = accelerator.device, accelerator.num_processes
-    parts = list(batches(index, batch_size(view.size, device)))
+    size = batch_size(view.size, device)
+    parts = list(batches(index, size))[-(-skip // size) :]
     turns = range(0, len(parts), processes)
     # Where there is nothing left for a process in the last turn, it repeats a batch: all of them have to take part.
     mine = (parts[min(turn + accelerator.process_index, len(parts) - 1)][0] for turn in turns)

@@ -142,6 +142,7 @@ class Settings(Section):
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     controls: bool = True
+    resume: bool = Field(True, exclude=True)  # of no result, so of no name and no page
     download: Download = Download()
     prepare: Prepare = Prepare()
     resnet: Legacy = Legacy()
@@ -213,6 +214,8 @@ def load(path: Path = Path("params.yaml")) -> Settings:
         values = yaml.load(path.read_text(encoding="utf-8"), Loader=_Yaml12)  # noqa: S506 - a SafeLoader
     except FileNotFoundError:
         raise UserError(f"{path} is missing; run from the repository's root") from None
+    except RecursionError:
+        raise UserError(f"{path} is not valid: it is nested too deeply; allowed are settings and sections") from None
     except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):

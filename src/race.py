@@ -17,6 +17,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from src import compare, inference, plain, runtime, training
+from src.batches import Data
 from src.images import View
 from src.params import Finetune
 
@@ -81,7 +82,7 @@ def plain_run(model: nn.Module, course: Course) -> Finish:
 
 def our_run(model: nn.Module, course: Course, recipe: Mapping[str, Any], goal: float = math.inf) -> Finish:
     """This project's loop by a recipe, until an epoch reaches the goal or the epochs are over."""
-    data = training.Data.of(course.train_images, course.subset)
+    data = Data.of(course.train_images, course.subset)
     start = time.perf_counter()
     model = runtime.place(model, course.accelerator.device)
     for epoch in training.train(

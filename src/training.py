@@ -3,12 +3,11 @@
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.optimizer import AcceleratedOptimizer
@@ -17,55 +16,15 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 from tqdm import tqdm
 
-from src import seeds, sharding
+from src import fitting, seeds, sharding
+from src.batches import Data, shuffled
 from src.errors import UserError
-from src.feeding import Images, gathered
-from src.images import View, crop, draw_crops, to_input
+from src.images import View
 from src.inference import predict
 from src.models import freeze_backbone
+from src.progress import Epoch, Point, Progress
 
-
-@dataclass(frozen=True)
-class Epoch:
-    """What one pass over the training images gave: means over images, never over batches."""
-
-    number: int  # from 1
-    train_loss: float  # cross-entropy in nats, of the augmented images, while training
-    train_accuracy: float
-    val_loss: float
-    val_accuracy: float
-    whole: bool  # whether the whole network was trained, or its head alone
-    images: int  # trained on in this epoch
-    seconds: float  # for training, without validation
-
-    def beats(self, other: "Epoch") -> bool:
-        """By validation accuracy, ties by the lower validation loss."""
-        return (self.val_accuracy, -self.val_loss) > (other.val_accuracy, -other.val_loss)
-
-    def results(self) -> dict[str, float]:
-        """What was learnt, without what it took: the same at every run with the same seed."""
-        return {name: value for name, value in asdict(self).items() if name not in ("whole", "images", "seconds")}
-
-    def __str__(self) -> str:
-        train = f"train loss {self.train_loss:.4f}, accuracy {self.train_accuracy:.4f}"
-        val = f"val loss {self.val_loss:.4f}, accuracy {self.val_accuracy:.4f}"
-        return f"epoch {self.number}: {train}; {val}; {self.images / self.seconds:,.0f} images/s"
-
-
-@dataclass(frozen=True)
-class Data:
-    """Images (N, H, W, 3) uint8, and for training and validation the indices (n,) into them and labels (n,)."""
-
-    images: Images
-    train_index: np.ndarray
-    train_labels: np.ndarray
-    val_index: np.ndarray
-    val_labels: np.ndarray
-
-    @classmethod
-    def of(cls, images: Images, subset: Mapping[str, np.ndarray]) -> "Data":
-        """Of a subset as `subsets.subset` gives it."""
-        return cls(images, *(subset[part] for part in ("train_index", "train_labels", "val_index", "val_labels")))
+ASK = 32  # steps after which a device is asked whether all is well, since it waits for the answer
 
 
 def rate_at(step: int, steps: int, schedule: str, warmup: float) -> float:
@@ -103,7 +62,9 @@ def phases(method: str, epochs: int) -> list[tuple[bool, int]]:
     }[method]
 
 
-def finetune(model: nn.Module, data: Data, *, method: str, epochs: int, **recipe: Any) -> Iterator[Epoch]:
+def finetune(
+    model: nn.Module, data: Data, *, method: str, epochs: int, progress: Progress, **recipe: Any
+) -> Iterator[Epoch]:
     """Train in place by a method, phase after phase, each with a schedule of its own; see `train`."""
     done = 0
     for whole, count in phases(method, epochs):
@@ -111,7 +72,8 @@ def finetune(model: nn.Module, data: Data, *, method: str, epochs: int, **recipe
             model.requires_grad_(True)
         else:
             freeze_backbone(model)
-        yield from train(model, data, epochs=count, first=done + 1, **recipe)
+        if progress.point.epoch <= done + count:
+            yield from train(model, data, epochs=count, first=done + 1, progress=progress, **recipe)
         done += count
 
 
@@ -131,33 +93,52 @@ def train(
     view: View,
     seed: int,
     accelerator: Accelerator,
+    progress: Progress | None = None,
 ) -> Iterator[Epoch]:
     """Train in place with cross-entropy, and yield after each epoch, when `model` holds that epoch's weights.
 
-    The first is numbered `first`. A network of which a part is frozen runs as it will when it is evaluated: neither its
-    running statistics nor its dropout change. Several processes share every batch.
+    The first is numbered `first`, or is the one in which `progress` was interrupted. A network of which a part is
+    frozen runs as it will when it is evaluated: neither its running statistics nor its dropout change. Several
+    processes share every batch.
 
     Raises:
-        UserError: the loss is no longer a number, or the processes cannot share a batch.
+        UserError: the loss is no longer a number, the processes cannot share a batch, memory is not enough, or someone
+            asked to stop.
     """
+    progress = progress or Progress()
     batch_size = min(batch_size, len(data.train_index))
     steps = len(data.train_index) // batch_size  # of an epoch
     whole = all(parameter.requires_grad for parameter in model.parameters())
-    opt = make_optimizer(model, optimizer, lr, weight_decay)
+    raw = make_optimizer(model, optimizer, lr, weight_decay)
     rate = partial(rate_at, steps=epochs * steps, schedule=schedule, warmup=warmup)
-    learner, opt, plan = prepare(model, opt, rate, accelerator)
-    for number in range(first, first + epochs):
-        start = time.perf_counter()
+    learner, opt, plan = prepare(model, raw, rate, accelerator)
+    point = progress.enter(first, steps, model, raw, plan)
+    for number in range(point.epoch, first + epochs):
         torch.manual_seed(seeds.derive(seed, "dropout", number))
-        fed = shuffled(data, number, batch_size, augment, view, seed, accelerator)
-        bar = tqdm(fed, f"epoch {number}", steps, unit="batch", leave=False, disable=None)
-        learnt = one_pass(learner.train(whole), bar, opt, plan, accelerator)
-        seconds = time.perf_counter() - start
-        known = evaluate(model, data, view, accelerator)
-        if not math.isfinite(learnt[0] + known[0]):
-            raise UserError(f"finetune.lr = {lr}: the loss is no longer a number in epoch {number}; try a smaller rate")
-        yield Epoch(number, *learnt, *known, whole, steps * batch_size, seconds)
+        progress.restore_generators(accelerator.device)
+        fed = shuffled(data, number, batch_size, augment, view, seed, accelerator, skip=point.batches)
+        bar = tqdm(fed, f"epoch {number}", steps, initial=point.batches, unit="batch", leave=False, disable=None)
+        with explained(lr, number, partial(fitting.advice, model, view.size, accelerator.device, batch_size)):
+            point = one_pass(learner.train(whole), bar, opt, plan, accelerator, progress, point)
+            known = evaluate(model, data, view, accelerator)
+        yield Epoch(number, *point.means(), *known, whole, steps * batch_size, point.seconds)
+        point = Point(number + 1)
+        progress.pause(model, raw, point, accelerator.device)
     accelerator.free_memory(learner, opt)
+
+
+@contextmanager
+def explained(lr: float, epoch: int, advice: Callable[[], str]) -> Iterator[None]:
+    """What a person can mend, as one line: a rate at which nothing is learnt, or a batch that does not fit."""
+    try:
+        yield
+    except FloatingPointError as error:
+        where = f"{error} of epoch {epoch}"
+        raise UserError(f"finetune.lr = {lr}: the loss is no longer a number {where}; try a smaller rate") from None
+    except (RuntimeError, MemoryError) as error:
+        if not fitting.is_out_of_memory(error):
+            raise
+        raise UserError(advice()) from None
 
 
 def prepare(
@@ -169,50 +150,23 @@ def prepare(
     return learner, prepared, plan
 
 
-def shuffled(
-    data: Data, epoch: int, batch_size: int, augment: bool, view: View, seed: int, accelerator: Accelerator
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """The batches of one epoch, which (seed, epoch) alone decide; see `feed`.
-
-    Every batch has the same size; the images that do not fill the last one are left out of that epoch.
-    """
-    order = seeds.generator(seed, "order", epoch).permutation(len(data.train_index))
-    crops = torch.Generator().manual_seed(seeds.derive(seed, "augment", epoch)) if augment else None
-    return feed(data, order, batch_size, crops, view, accelerator)
-
-
-def feed(
-    data: Data,
-    order: np.ndarray,
-    batch_size: int,
-    crops: torch.Generator | None,
-    view: View,
-    accelerator: Accelerator,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Full batches in the given order: inputs (B, 3, S, S) float32, augmented where `crops` is given; labels (B,).
-
-    One of several processes is given its own part of each batch: the images and crops that one alone would see there.
-    """
-    own = sharding.own(batch_size, accelerator)
-    parts = [order[start : start + batch_size][own] for start in range(0, len(order) - batch_size + 1, batch_size)]
-    pictures = gathered(data.images, (data.train_index[part] for part in parts), accelerator.device)
-    for part, batch in zip(parts, pictures, strict=True):  # (B, H, W, 3)
-        if crops:
-            rows, columns = draw_crops(batch_size, batch.shape[1], batch.shape[2], crops)
-            batch = crop(batch, rows[own], columns[own])
-        labels = torch.from_numpy(data.train_labels[part]).to(accelerator.device, non_blocking=True)  # (B,)
-        yield to_input(batch, view), labels
-
-
 def one_pass(
     model: nn.Module,
     batches: Iterable[tuple[Tensor, Tensor]],
     opt: AcceleratedOptimizer,
     plan: LambdaLR,
     accelerator: Accelerator,
-) -> tuple[float, float]:
-    """One step of the optimizer for each batch; the mean loss and accuracy over all images, summed on the device."""
-    sums, seen = torch.zeros(2, device=accelerator.device), 0  # of the losses and right answers; images
+    progress: Progress,
+    point: Point,
+) -> Point:
+    """One step of the optimizer for each batch, from a point on: where the epoch ends, with its sums over all images.
+
+    Raises:
+        FloatingPointError: a loss is no number; the message is the step, from 1. A device is asked every so often only.
+        UserError: someone asked to stop.
+    """
+    sums = torch.tensor(point.sums, device=accelerator.device)  # of losses and right answers; steps with a finite loss
+    start, done, seen = time.perf_counter() - point.seconds, point.batches, point.images
     for inputs, labels in batches:
         logits = model(inputs)  # (B, K)
         loss = F.cross_entropy(logits, labels)
@@ -220,17 +174,37 @@ def one_pass(
         accelerator.backward(loss)
         opt.step()
         plan.step()
-        sums += torch.stack((loss.detach() * len(labels), (logits.argmax(1) == labels).sum()))
-        seen += len(labels) * accelerator.num_processes
-    loss_sum, correct = accelerator.reduce(sums, "sum").tolist()
-    return loss_sum / seen, correct / seen
+        loss = loss.detach()
+        sums += torch.stack((loss * len(labels), (logits.argmax(1) == labels).sum(), loss.isfinite()))
+        done, seen = done + 1, seen + len(labels) * accelerator.num_processes
+        if accelerator.device.type == "cpu" or done % ASK == 0:
+            require_finite(sums)
+        if progress.place.due():
+            here = Point(point.epoch, done, seen, tuple(sums.tolist()), time.perf_counter() - start)
+            progress.pause(model, opt.optimizer, here, accelerator.device)
+    require_finite(sums)
+    total = tuple(accelerator.reduce(sums, "sum").tolist())
+    return Point(point.epoch, done, seen, total, time.perf_counter() - start)
+
+
+def require_finite(sums: Tensor) -> None:
+    """Raise where the sum of the losses is no number, with the first step whose loss was none."""
+    if not math.isfinite(sums[0].item()):
+        raise FloatingPointError(f"at step {int(sums[2].item()) + 1}")
 
 
 def evaluate(model: nn.Module, data: Data, view: View, accelerator: Accelerator) -> tuple[float, float]:
-    """Cross-entropy and accuracy on the validation images, which are never augmented."""
+    """Cross-entropy and accuracy on the validation images, which are never augmented.
+
+    Raises:
+        FloatingPointError: the cross-entropy is no number.
+    """
     logits = torch.from_numpy(predict(model, data.images, data.val_index, view=view, accelerator=accelerator))  # (n, K)
     labels = torch.from_numpy(data.val_labels)
-    return F.cross_entropy(logits, labels).item(), (logits.argmax(1) == labels).float().mean().item()
+    loss = F.cross_entropy(logits, labels).item()
+    if not math.isfinite(loss):
+        raise FloatingPointError("after the last step")
+    return loss, (logits.argmax(1) == labels).float().mean().item()
 
 
 def cost(history: Sequence[Epoch], macs: int) -> dict[str, Any]:

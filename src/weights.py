@@ -4,8 +4,9 @@ import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from src.downloads import fetch, hash_in_name, sha256
+from src.downloads import fetch, hash_in_name
 from src.errors import UserError
+from src.files import sha256
 
 if TYPE_CHECKING:
     from torch import Tensor

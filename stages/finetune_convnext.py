@@ -9,24 +9,27 @@ def main(settings: Settings) -> None:
     if not settings.controls:
         files.write_nothing(files.CONVNEXT_CHECKPOINTS, files.CONVNEXT_CURVES, files.FINETUNE_CONVNEXT_METRICS)
         return
-    from src import runtime  # PyTorch takes seconds to import
+    from src import resuming, runtime  # PyTorch takes seconds to import
     from src.finetuning import write_finetuned
 
-    report = write_finetuned(
-        files.CONVNEXT_CHECKPOINTS,
-        files.CONVNEXT_CURVES,
-        weights=files.read_tensors(files.CONVNEXT_WEIGHTS),
-        classes=files.read_json(files.SUBSET / "classes.json"),
-        raw=files.read_array(files.RAW / "train_images.npy"),
-        subset=files.read_arrays(files.SUBSET / "subset.npz"),
-        image_size=settings.image_size,
-        seed=settings.seed,
-        accelerator=runtime.start(settings.device, settings.precision),
-        methods=settings.finetune.methods,
-        recipe=settings.finetune.recipe(),
-    )
-    if report:
-        files.write_json(files.FINETUNE_CONVNEXT_METRICS, {"finetune_convnext": report})
+    accelerator = runtime.start(settings.device, settings.precision)
+    with resuming.place("finetune_convnext", settings, accelerator) as place:
+        report = write_finetuned(
+            files.CONVNEXT_CHECKPOINTS,
+            files.CONVNEXT_CURVES,
+            weights=files.read_tensors(files.CONVNEXT_WEIGHTS),
+            classes=files.read_json(files.SUBSET / "classes.json"),
+            raw=files.read_array(files.RAW / "train_images.npy"),
+            subset=files.read_arrays(files.SUBSET / "subset.npz"),
+            image_size=settings.image_size,
+            seed=settings.seed,
+            accelerator=accelerator,
+            methods=settings.finetune.methods,
+            recipe=settings.finetune.recipe(),
+            place=place,
+        )
+        if report:
+            files.write_json(files.FINETUNE_CONVNEXT_METRICS, {"finetune_convnext": report})
 
 
 if __name__ == "__main__":

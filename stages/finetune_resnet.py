@@ -1,27 +1,30 @@
 """The legacy arm: ResNet trained on the subset, the best epoch by validation kept."""
 
-from src import files, runtime
+from src import files, resuming, runtime
 from src.finetuning import write_finetuned
 from src.params import Settings
 from stages import run
 
 
 def main(settings: Settings) -> None:
-    report = write_finetuned(
-        files.RESNET_CHECKPOINTS,
-        files.RESNET_CURVES,
-        weights=files.read_tensors(files.RESNET_WEIGHTS),
-        classes=files.read_json(files.SUBSET / "classes.json"),
-        raw=files.read_array(files.RAW / "train_images.npy"),
-        subset=files.read_arrays(files.SUBSET / "subset.npz"),
-        image_size=settings.image_size,
-        seed=settings.seed,
-        accelerator=runtime.start(settings.device, settings.precision),
-        methods=settings.finetune.methods,
-        recipe=settings.finetune.recipe(),
-    )
-    if report:
-        files.write_json(files.FINETUNE_RESNET_METRICS, {"finetune_resnet": report})
+    accelerator = runtime.start(settings.device, settings.precision)
+    with resuming.place("finetune_resnet", settings, accelerator) as place:
+        report = write_finetuned(
+            files.RESNET_CHECKPOINTS,
+            files.RESNET_CURVES,
+            weights=files.read_tensors(files.RESNET_WEIGHTS),
+            classes=files.read_json(files.SUBSET / "classes.json"),
+            raw=files.read_array(files.RAW / "train_images.npy"),
+            subset=files.read_arrays(files.SUBSET / "subset.npz"),
+            image_size=settings.image_size,
+            seed=settings.seed,
+            accelerator=accelerator,
+            methods=settings.finetune.methods,
+            recipe=settings.finetune.recipe(),
+            place=place,
+        )
+        if report:
+            files.write_json(files.FINETUNE_RESNET_METRICS, {"finetune_resnet": report})
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ def _imports(tree: ast.AST) -> set[str]:
 def settings(path: Path) -> set[str]:
     """The settings that a stage reads: each `settings.a.b` as far as it names fields; a section used whole is whole.
 
-    `settings.model_dump()` reads every one.
+    `settings.model_dump()` reads every one that it does not exclude.
     """
     found = set()
     tree = ast.parse(path.read_text())
@@ -62,7 +62,7 @@ def settings(path: Path) -> set[str]:
         root, *chain = ast.unparse(node).split(".")
         if root == "settings":
             if chain == ["model_dump"]:
-                return set(Settings.model_fields)
+                return {name for name, field in Settings.model_fields.items() if not field.exclude}
             name = _fields(chain)
             if name:
                 found.add(name)

@@ -11,6 +11,7 @@ from torch import nn
 
 from src import bench, images, models, plain, race, runtime, subsets, training
 from src.params import Finetune
+from src.progress import Point, Progress
 from src.race import Course, Finish
 
 CPU = runtime.start("cpu", "fp32")
@@ -55,7 +56,7 @@ def test_plain_training_learns_as_this_projects_loop_does():
         if ours:
             opt = training.make_optimizer(model, "adam", 1e-2, 1e-4)
             plan = torch.optim.lr_scheduler.LambdaLR(opt, lambda _: 1.0)
-            training.one_pass(model, batches, CPU.prepare_optimizer(opt), plan, CPU)
+            training.one_pass(model, batches, CPU.prepare_optimizer(opt), plan, CPU, Progress(), Point())
         else:
             plain.train(model, batches, plain.optimizer(model, 1e-2, 1e-4), torch.device("cpu"))
         found.append(model[1].weight.detach())

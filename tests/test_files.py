@@ -109,7 +109,7 @@ def test_json_keeps_every_digit_and_letter(tmp_path):
     value = {"loss": 0.1 + 0.2, "classes": ["猫", "naïve"], "n": 10**15}
     files.write_json(tmp_path / "a.json", value)
     assert files.read_json(tmp_path / "a.json") == value
-    assert "猫" in (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert (tmp_path / "a.json").read_bytes().isascii()
 
 
 def test_an_array_is_streamed(tmp_path):

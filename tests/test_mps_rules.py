@@ -11,8 +11,10 @@ import yaml
 from accelerate import Accelerator
 from torch import nn
 
-from src import datasets, inference, models, parity, runtime, training
+from src import batches, datasets, inference, models, parity, runtime, training
+from src.batches import Data
 from src.params import Settings
+from src.progress import Epoch
 from tests.conftest import TOY
 from tests.mps_rules import MPS, OnDevice, RefusedError, has_kernel, pretended
 from tests.toy_training import RECIPE, VIEW
@@ -45,7 +47,7 @@ on_mps = pytest.mark.usefixtures("device")
 
 
 @pytest.fixture(scope="module")
-def data() -> training.Data:
+def data() -> Data:
     return toy_digits()
 
 
@@ -55,7 +57,7 @@ def network() -> nn.Module:
         return nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 10))
 
 
-def train(data: training.Data, model: nn.Module, accelerator: Accelerator, **changes: object) -> list[training.Epoch]:
+def train(data: Data, model: nn.Module, accelerator: Accelerator, **changes: object) -> list[Epoch]:
     return list(training.train(model, data, accelerator=accelerator, **(RECIPE | changes)))
 
 
@@ -221,8 +223,8 @@ def test_a_last_batch_that_is_smaller_is_refused_in_training(data, device, monke
                 data, order[start : start + size], len(order[start : start + size]), crops, view, accelerator
             )
 
-    whole = training.feed
-    monkeypatch.setattr(training, "feed", feed)
+    whole = batches.feed
+    monkeypatch.setattr(batches, "feed", feed)
     with pytest.raises(RefusedError, match=r"batches of \(16, 3, 8, 8\) and \(6, 3, 8, 8\)"):
         train(data, network().to(MPS), device)
 

@@ -65,7 +65,7 @@ def test_sections_are_the_keyword_arguments_of_the_functions_that_they_feed():
         parameters = inspect.signature(function).parameters.values()
         return {parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
 
-    assert Settings().finetune.recipe().keys() == keywords(train) - {"view", "seed", "first", "accelerator"}
+    assert Settings().finetune.recipe().keys() == keywords(train) - {"view", "seed", "first", "accelerator", "progress"}
     assert Settings().prepare.model_dump().keys() == keywords(split) - {"rng"}
 
 

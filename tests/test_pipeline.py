@@ -1,5 +1,6 @@
 """The pipeline as a user runs it: dvc repro, experiments, queues, plots, and what goes wrong."""
 
+import csv
 import html
 import itertools
 import json
@@ -14,12 +15,13 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from src import models
-from src.downloads import sha256
+from src.files import sha256
 
 ONCE = ("download", "weights", "embed_convnext", "embed_resnet")  # paid once in a sweep over class counts
 CONTROL_OUTS = ("data/checkpoints/convnext", "data/features/resnet", "data/predictions/resnet_frozen")
 COLOURS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 200)}
-TIMES = ("seconds", "train_seconds", "images_per_second", "train_images_per_second", "peak_memory")
+HOSTILE = ('"><script>alert(1)<b>', "it's; $(touch pwned) `touch pwned`,\t{{ 7 * 7 }}\n%s", "👩\u200d👧" * 20)
+TIMES = ("seconds", "train_seconds", "images_per_second", "train_images_per_second", "peak_memory", "commit")
 
 
 @pytest.fixture(scope="module")
@@ -253,10 +255,10 @@ def test_a_temporary_run_finds_a_relative_folder_that_git_does_not_track(clone):
     assert "dataset: digits" in (clone.folder / "params.yaml").read_text()
 
 
-def draw_folder(root, size=(12, 10)):
+def draw_folder(root, size=(12, 10), colours=COLOURS):
     """Plain colours with a little noise: two splits, three classes, eight images each."""
     rng = np.random.default_rng(0)
-    for split, (name, colour) in itertools.product(("train", "test"), COLOURS.items()):
+    for split, (name, colour) in itertools.product(("train", "test"), colours.items()):
         (root / split / name).mkdir(parents=True, exist_ok=True)
         for number in range(8):
             noise = rng.integers(-20, 20, (*size, 3))
@@ -282,6 +284,24 @@ def test_a_folder_whose_files_changed_is_noticed_and_one_that_did_not_is_not_rea
     assert "Running stage 'download'" in folder_clone.dvc("repro", "prepare")
     (folder_clone.folder / "images/test/red/7.png").unlink()
     assert "23 images" in folder_clone.dvc("repro", "prepare")
+
+
+def test_class_names_that_mean_something_elsewhere_are_text_in_every_file(make_clone):
+    clone, names = make_clone(), sorted(HOSTILE)
+    draw_folder(clone.folder / "images", colours=dict(zip(names, COLOURS.values(), strict=True)))
+    (clone.folder / ".gitignore").write_text("/images/\n__pycache__/\n")
+    few = {"epochs": 1, "batch_size": 4}
+    clone.configure(dataset="folder", folder="images", classes=names, prepare={"per_class": None}, finetune=few)
+    clone.dvc("repro")
+    assert [row["class"] for row in clone.json("metrics/resnet.json")["resnet"]["full"]["per_class"]] == names
+    found = set()
+    for path in (clone.folder / "plots").rglob("*.csv"):
+        with path.open(newline="", encoding="utf-8") as file:
+            found |= {value for row in csv.reader(file) for value in row}
+    assert set(names) <= found
+    assert not list(clone.folder.rglob("pwned"))
+    clone.dvc("plots", "show", "-o", "shown")
+    assert "<script>alert(1)" not in (clone.folder / "plots/report.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("content", [b"", b"not an image"])

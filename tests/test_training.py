@@ -10,18 +10,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from src import images, models, runtime, training
+from src import batches, images, models, runtime, training
 from src.arms import FINETUNED
+from src.batches import Data
 from src.errors import UserError
 from src.finetuning import follow
-from src.training import Epoch
+from src.progress import Epoch, Point, Progress
 from tests.toy_training import RECIPE, VIEW, digits
 
 CPU = runtime.start("cpu", "fp32")
 
 
 @pytest.fixture(scope="module")
-def data() -> training.Data:
+def data() -> Data:
     return digits()
 
 
@@ -33,7 +34,7 @@ def network(seed: int = 0) -> nn.Module:
         return nn.Sequential(body, nn.Linear(8 * 36, 10))
 
 
-def train(data: training.Data, model: nn.Module | None = None, **changes: object) -> tuple[nn.Module, list[Epoch]]:
+def train(data: Data, model: nn.Module | None = None, **changes: object) -> tuple[nn.Module, list[Epoch]]:
     model = model or network()
     return model, list(training.train(model, data, accelerator=CPU, **(RECIPE | changes)))
 
@@ -105,7 +106,7 @@ def one_pass(model: nn.Module, batches: list, *, rate: float, **changes: object)
     settings = {"optimizer": "sgd", "lr": 0.5, "weight_decay": 0.0} | changes
     opt = training.make_optimizer(model, **settings)
     plan = torch.optim.lr_scheduler.LambdaLR(opt, lambda _: rate)
-    return training.one_pass(model, batches, CPU.prepare_optimizer(opt), plan, CPU)
+    return training.one_pass(model, batches, CPU.prepare_optimizer(opt), plan, CPU, Progress(), Point()).means()
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
@@ -171,9 +172,9 @@ def test_loss_and_accuracy_are_means_over_images_whatever_the_sizes_of_the_batch
 # Batches
 
 
-def fed(data: training.Data, order: np.ndarray, *, size: int, augment: bool = False) -> list[tuple[Tensor, Tensor]]:
+def fed(data: Data, order: np.ndarray, *, size: int, augment: bool = False) -> list[tuple[Tensor, Tensor]]:
     crops = torch.Generator().manual_seed(0) if augment else None
-    return list(training.feed(data, order, size, crops, VIEW, CPU))
+    return list(batches.feed(data, order, size, crops, VIEW, CPU))
 
 
 def test_batches_follow_the_order_and_are_full(data):
@@ -260,10 +261,8 @@ def test_a_batch_larger_than_the_data_is_all_of_them(data):
 
 def test_every_epoch_has_an_order_of_its_own_and_leaves_out_other_images(data, monkeypatch):
     orders = []
-    feed = training.feed
-    monkeypatch.setattr(
-        training, "feed", lambda data, order, *rest: (orders.append(order), feed(data, order, *rest))[1]
-    )
+    feed = batches.feed
+    monkeypatch.setattr(batches, "feed", lambda data, order, *rest: (orders.append(order), feed(data, order, *rest))[1])
     train(data, epochs=3)
     assert all(sorted(order) == list(range(70)) for order in orders)
     assert len({tuple(order) for order in orders}) == 3
@@ -285,7 +284,7 @@ def test_validation_changes_nothing_and_is_never_random(data):
 
 def test_a_rate_at_which_the_loss_is_no_number_is_named(data):
     with pytest.raises(
-        UserError, match=r"^finetune\.lr = 100: the loss is no longer a number in epoch \d+; try a smaller"
+        UserError, match=r"^finetune\.lr = 100: the loss is no longer a number at step \d of epoch \d+; try a smaller"
     ):
         train(data, nn.Sequential(nn.Flatten(), *[nn.Linear(192, 192) for _ in range(6)]), optimizer="sgd", lr=100)
 
@@ -321,10 +320,10 @@ def test_the_weights_of_the_best_epoch_are_kept(tmp_path):
             nn.init.constant_(model.weight, number)
             yield replace(EPOCH, number=number, val_accuracy=accuracy)
 
-    history, best, kept = follow(epochs(), model, tmp_path / "live")
-    assert [epoch.number for epoch in history] == [1, 2, 3, 4]
-    assert best.number == 2
-    assert kept["weight"].item() == 2
+    found = follow(epochs(), model, tmp_path / "live", Progress())
+    assert [epoch.number for epoch in found.history] == [1, 2, 3, 4]
+    assert found.best.number == 2
+    assert found.kept["weight"].item() == 2
 
 
 def test_a_probe_is_never_kept_where_fine_tuning_followed(tmp_path):
@@ -335,8 +334,8 @@ def test_a_probe_is_never_kept_where_fine_tuning_followed(tmp_path):
             nn.init.constant_(model.weight, number)
             yield replace(EPOCH, number=number, whole=whole, val_accuracy=accuracy)
 
-    _, best, kept = follow(epochs(), model, tmp_path / "live")
-    assert best.number == kept["weight"].item() == 3
+    found = follow(epochs(), model, tmp_path / "live", Progress())
+    assert found.best.number == found.kept["weight"].item() == 3
 
 
 def test_results_hold_nothing_that_differs_from_run_to_run():
@@ -373,11 +372,12 @@ def test_the_arithmetic_of_a_step_is_three_forward_passes_or_one_where_only_the_
 # Methods
 
 
-def finetune(data: training.Data, method: str, **changes: object) -> tuple[nn.Module, list[Epoch], dict[str, Tensor]]:
+def finetune(data: Data, method: str, **changes: object) -> tuple[nn.Module, list[Epoch], dict[str, Tensor]]:
     """A network, its epochs, and what it was before."""
     model = network()
     before = copy(model)
-    return model, list(training.finetune(model, data, method=method, accelerator=CPU, **(RECIPE | changes))), before
+    how = RECIPE | {"accelerator": CPU, "progress": Progress()} | changes
+    return model, list(training.finetune(model, data, method=method, **how)), before
 
 
 def changed(model: nn.Module, before: dict[str, Tensor]) -> set[str]:

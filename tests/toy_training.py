@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from src import datasets, images, training
+from src import datasets, images
+from src.batches import Data
 
 VIEW = images.view("resnet18", 8)
 RECIPE = {
@@ -11,9 +12,9 @@ RECIPE = {
 }
 
 
-def digits() -> training.Data:
+def digits() -> Data:
     """70 images to train on, 30 to validate."""
     found = datasets.digits()["train"]
     (pixels,) = found.images
     train, val = np.arange(70), np.arange(70, 100)
-    return training.Data(pixels, train, found.labels[train], val, found.labels[val])
+    return Data(pixels, train, found.labels[train], val, found.labels[val])

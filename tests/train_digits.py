@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from src import datasets, images, models, runtime, training
+from src.batches import Data
 
 
 def parse() -> argparse.Namespace:
@@ -30,7 +31,7 @@ def main() -> None:
     digits = datasets.digits()["train"]
     (pixels,) = digits.images
     train, val = np.arange(given.images), np.arange(given.images, given.images + given.val)
-    data = training.Data(pixels, train, digits.labels[train], val, digits.labels[val])
+    data = Data(pixels, train, digits.labels[train], val, digits.labels[val])
     history = training.train(
         runtime.place(models.build(given.arch, 10, given.seed), accelerator.device),
         data,

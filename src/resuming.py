@@ -1,0 +1,162 @@
+"""Where an interrupted stage goes on. For the stages `finetune_*` and `embed_*`.
+
+State lies in `data/resume/<stage>-<key>` of the repository that the user is in, which git and DVC leave alone. The key
+stands for everything that decides a result, so that no experiment takes up what another one left; a lock keeps apart
+two that are the same. State goes when its stage has ended well.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import yaml
+from accelerate import Accelerator
+from filelock import FileLock, Timeout
+from torch import Tensor
+
+from src import files, runtime
+from src.errors import UserError
+from src.params import Settings
+
+EVERY = float(os.environ.get("RESUME_EVERY", 30))  # seconds between two points from which to go on
+
+
+@dataclass
+class Place:
+    """A folder of state, of which one file is this one's; none where nothing is to be saved."""
+
+    folder: Path | None = None
+    name: str = "state"
+    saved: float = field(default_factory=time.monotonic)
+    asked: list[int] = field(default_factory=list)  # the signals that came, of all places of a stage
+
+    def part(self, name: str) -> "Place":
+        """The place of one part of the stage's work."""
+        return Place(self.folder, name, asked=self.asked)
+
+    @property
+    def path(self) -> Path:
+        assert self.folder is not None
+        return self.folder / f"{self.name}.safetensors"
+
+    def due(self) -> bool:
+        """Whether to save now."""
+        return self.folder is not None and (bool(self.asked) or time.monotonic() - self.saved >= EVERY)
+
+    def save(self, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+        """Replace what is saved. A disk that is full costs the chance to go on, and not the work itself."""
+        try:
+            files.write_tensors(self.path, dict(tensors), {**about, "digest": digest(tensors)})
+        except UserError as error:
+            print(f"nothing saved to go on from: {error}")
+        self.saved = time.monotonic()
+
+    def load(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """What was saved, if it is whole."""
+        if self.folder is None or not self.path.exists():
+            return {}, {}
+        try:
+            tensors, about = files.read_tensors(self.path)
+        except Exception as error:  # safetensors has exceptions of its own for every way in which a file is broken
+            about, tensors = {"digest": str(error)}, {}
+        if about.get("digest") != digest(tensors):
+            print(f"{self.path}: damaged, so this stage starts from the beginning")
+            return {}, {}
+        return tensors, about
+
+    def note(self, about: Mapping[str, Any]) -> None:
+        """Replace what is known of a file that grows beside."""
+        assert self.folder is not None
+        files.write_json(self.folder / f"{self.name}.json", about)
+        self.saved = time.monotonic()
+
+    def noted(self) -> dict[str, Any]:
+        """What was noted, or nothing."""
+        assert self.folder is not None
+        path = self.folder / f"{self.name}.json"
+        return files.read_json(path) if path.exists() else {}
+
+    def leave_if_asked(self, where: str) -> None:
+        """Stop here if a signal came.
+
+        Raises:
+            UserError: one did.
+        """
+        if self.asked:
+            name = signal.Signals(self.asked[0]).name
+            raise UserError(f"stopped by {name} {where}; the same command goes on from here")
+
+
+def digest(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of tensors, names and bytes."""
+    found = hashlib.sha256()
+    for name in sorted(tensors):
+        found.update(name.encode())
+        found.update(tensors[name].detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()
+
+
+def root() -> Path:
+    """The folder of all stages' state."""
+    return files.from_root(files.DATA / "resume")
+
+
+def key(stage: str, settings: Settings, machine: Any) -> str:
+    """16 hexadecimal digits for all that decides a stage's result: dvc.yaml lists it, and the machine adds to it."""
+    entry = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"][stage]
+    found = hashlib.sha256(json.dumps(machine, sort_keys=True).encode())
+    values = settings.model_dump(mode="json")
+    chosen = {name: reduce(lambda part, word: part[word], name.split("."), values) for name in entry["params"]}
+    found.update(json.dumps(chosen, sort_keys=True).encode())
+    for name in sorted(entry["deps"]):
+        for path in sorted(Path(name).rglob("*")) or [Path(name)]:
+            if path.is_file():
+                found.update(f"{path} {files.sha256(path)}".encode())
+    return found.hexdigest()[:16]
+
+
+@contextmanager
+def place(stage: str, settings: Settings, accelerator: Accelerator) -> Iterator[Place]:
+    """The place of a stage's state, this process's alone until the block ends, and gone when it ends well.
+
+    Several processes save nothing: each has running statistics of its own.
+    """
+    if not settings.resume or accelerator.num_processes > 1:
+        yield Place()
+        return
+    folder = root() / f"{stage}-{key(stage, settings, runtime.machine(accelerator))}"
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / "lock", timeout=0), signals() as asked:
+            yield Place(folder, asked=asked)
+            shutil.rmtree(folder)
+    except Timeout:
+        print(f"{folder}: the same is being computed by another process, so this one saves nothing to go on from")
+        yield Place()
+
+
+@contextmanager
+def signals() -> Iterator[list[int]]:
+    """The signals that asked to stop meanwhile. The first waits for a good moment, the second does not."""
+    asked: list[int] = []
+
+    def note(number: int, _: Any) -> None:
+        asked.append(number)
+        signal.signal(number, before[signal.Signals(number)])
+        print("stopping after this batch; once more to stop at once", flush=True)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
