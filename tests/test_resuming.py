@@ -328,7 +328,7 @@ def test_killed_at_25_random_moments_the_same_bytes_come_out(trained):
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["kills"] == 25
-    assert found["resumed"] > 5
+    assert found["resumed"] > 5, found
     assert outs(trained.folder) == expected
     assert not list((trained.folder / "data" / "resume").glob("*"))
 
