@@ -4,9 +4,9 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import dvc.api  # type: ignore[import-untyped]
+import dvc.api
 import numpy as np
-from dvc.exceptions import DvcException  # type: ignore[import-untyped]
+from dvc.exceptions import DvcException
 
 from src import arms, compare, files
 from src.errors import UserError

@@ -1,8 +1,9 @@
 """What a second run of the same commit gave, beside the first: artefacts, numbers and machines. For `stages.verify`."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -44,21 +45,15 @@ def locked(root: Path) -> dict[str, Any]:
 
 def order(root: Path) -> list[str]:
     """The stages of a repository, each after those whose outs it reads."""
-    stages, ordered = locked(root), list[str]()
-    made = {path for stage in stages.values() for path in stage["outs"]}
-    there: set[str] = set()
-    while len(ordered) < len(stages):
-        ready = [
-            name
-            for name, stage in stages.items()
-            if name not in ordered and all(_within(path, there) or not _within(path, made) for path in stage["deps"])
-        ]
-        ordered += ready
-        there |= {path for name in ready for path in stages[name]["outs"]}
-    return ordered
+    stages = locked(root)
+    reads = {
+        name: {other for other in stages if any(_within(path, stages[other]["outs"]) for path in stage["deps"])}
+        for name, stage in stages.items()
+    }
+    return list(TopologicalSorter(reads).static_order())
 
 
-def _within(path: str, outs: set[str]) -> bool:
+def _within(path: str, outs: Container[str]) -> bool:
     """Whether a path is one of the outs, or lies in one."""
     return any(str(parent) in outs for parent in (Path(path), *Path(path).parents))
 

@@ -74,8 +74,8 @@ def check(found: argparse.Namespace) -> argparse.Namespace:
 
 def settings_with(overrides: Sequence[str]) -> Settings:
     """params.yaml as DVC will change it for an experiment, checked before anything is queued."""
-    from dvc.exceptions import DvcException  # type: ignore[import-untyped]
-    from dvc.utils.hydra import apply_overrides  # type: ignore[import-untyped]
+    from dvc.exceptions import DvcException
+    from dvc.utils.hydra import apply_overrides
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "params.yaml"

@@ -10,33 +10,39 @@ import sys
 import tempfile
 from pathlib import Path
 
+from dvc.utils.serialize import modify_yaml
+
 from src import verify
 from src.errors import UserError
 from src.params import Settings
 from stages import run
 
 
-def shell(*command: str, folder: Path, **environment: str) -> str:
-    """What a command printed to its standard output; what it printed to the other one is shown as it comes."""
+def shell(*command: str, folder: Path, **environment: str) -> None:
     known = {name: value for name, value in os.environ.items() if name != "DVC_ROOT"}
-    done = subprocess.run(command, cwd=folder, env=known | environment, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(command, cwd=folder, env=known | environment)
     if done.returncode:
         raise UserError(f"{' '.join(command)} ended with {done.returncode}; run `dvc repro` and try again")
-    return done.stdout
+
+
+def start_afresh(clone: Path) -> None:
+    """Forget what a clone knows of results, and keep its stages from what interrupted ones saved."""
+    for lock in clone.rglob("dvc.lock"):
+        lock.unlink()
+    with modify_yaml(clone / "params.yaml") as values:  # DVC's own, by which 1e-05 stays a number
+        values["resume"] = False
 
 
 def main(_: Settings) -> None:
     here = Path.cwd()
-    commit = shell("git", "rev-parse", "HEAD", folder=here).strip()
     with tempfile.TemporaryDirectory() as scratch:
         first, second = Path(scratch) / "committed", Path(scratch) / "again"
         for folder in (first, second):
             shell("git", "clone", "-q", str(here), str(folder), folder=here)
         if not verify.locked(first):
             raise UserError("dvc.lock: nothing to compare with in the last commit; run `dvc repro` and commit dvc.lock")
-        for lock in second.rglob("dvc.lock"):
-            lock.unlink()
-        print(f"running the pipeline of {commit[:10]} again, in {second}", flush=True)
+        start_afresh(second)
+        print(f"running the pipeline of the last commit again, in {second}", flush=True)
         shell("dvc", "repro", folder=second, SWEEP_ROOT=str(here))
         found = list(verify.differences(first, second))
         if machines := list(verify.machines(first, second)):
