@@ -56,18 +56,17 @@ def write_finetuned(
     """Train by every method from the same weights and the same new head; keep of each the best epoch by validation.
 
     Args:
-        checkpoints: the folder that gets <method>.safetensors, with the settings that made it in its header.
-        curves: the folder that gets <method>/plots/metrics/{train,val}/{loss,accuracy}.tsv.
+        checkpoints, curves: the folders that get <method>.safetensors, and <method>/plots/metrics/{train,val}/*.tsv.
         raw: the training images (N, H, W, 3) uint8, of which `subset` holds the indices and labels.
         recipe: the settings of `training.train`.
         place: where to save from time to time, and to go on from.
 
     Returns:
-        By method, what was trained, what it reached on validation images and what it took; nothing in processes other
-        than the first.
+        By method, what it reached on validation images and what it took; nothing in processes other than the first.
     """
-    data = Data.of(feeding.resident(raw, accelerator.device), subset)
     view = images.view(weights[1]["arch"], image_size)
+    data = Data.of(feeding.resident(raw, accelerator.device), subset)
+    how = {"data": data, "view": view, "seed": seed, "accelerator": accelerator, **recipe}
     about = {**weights[1], "image_size": image_size, "classes": classes, "seed": seed, "recipe": recipe}
     if accelerator.is_main_process:
         files.write_folder(curves)
@@ -77,19 +76,25 @@ def write_finetuned(
         if method == methods[0]:
             parity.require(model, image_size)
         progress = Progress.taken_up(place.part(method))
-        how = {"view": view, "seed": seed, "accelerator": accelerator, "progress": progress}
-        epochs = training.finetune(model, data, method=method, **how, **recipe)
+        epochs = training.finetune(model, method=method, progress=progress, **how)
         if accelerator.is_main_process:
             follow(epochs, model, curves / method, progress)
-            results = {"epoch": progress.best.number, "history": [epoch.results() for epoch in progress.history]}
-            files.write_tensors(
-                checkpoints / f"{method}.safetensors", progress.kept, about | {"method": method} | results
-            )
-            best = {"best_epoch": progress.best.number, "val_accuracy": progress.best.val_accuracy}
-            report[method] = best | cost(model, progress.history, view, accelerator)
+            write_best(checkpoints / f"{method}.safetensors", progress, about | {"method": method})
+            report[method] = reached(progress) | cost(model, progress.history, view, accelerator)
         else:
             deque(epochs, maxlen=0)  # it learns the same; the first process writes for all
     return report
+
+
+def write_best(path: Path, progress: Progress, about: dict[str, Any]) -> None:
+    """The best epoch's weights, with what made them and every epoch in the header."""
+    history = [epoch.results() for epoch in progress.history]
+    files.write_tensors(path, progress.kept, about | {"epoch": progress.best.number, "history": history})
+
+
+def reached(progress: Progress) -> dict[str, Any]:
+    """Which epoch was the best on validation images, and how good."""
+    return {"best_epoch": progress.best.number, "val_accuracy": progress.best.val_accuracy}
 
 
 def cost(model: nn.Module, history: Sequence[Epoch], view: images.View, accelerator: Accelerator) -> dict[str, Any]:

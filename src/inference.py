@@ -37,6 +37,11 @@ def batches(index: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, int]]:
         yield np.pad(part, (0, size - len(part)), mode="edge"), len(part)
 
 
+def rest_of(index: np.ndarray, skip: int, size: int) -> list[tuple[np.ndarray, int]]:
+    """The batches of an index without those of its first `skip` entries."""
+    return list(batches(index, size))[-(-skip // size) :]
+
+
 def predict(
     model: nn.Module, images: Images, index: np.ndarray, *, view: View, accelerator: Accelerator, label: str = ""
 ) -> np.ndarray:
@@ -67,13 +72,11 @@ def outputs(
     """
     model.eval()
     device, processes = accelerator.device, accelerator.num_processes
-    size = batch_size(view.size, device)
-    parts = list(batches(index, size))[-(-skip // size) :]
+    parts = rest_of(index, skip, batch_size(view.size, device))
     turns = range(0, len(parts), processes)
     # Where there is nothing left for a process in the last turn, it repeats a batch: all of them have to take part.
     mine = (parts[min(turn + accelerator.process_index, len(parts) - 1)][0] for turn in turns)
-    waiting: list[Tensor] = []
-    done = 0
+    waiting, done = list[Tensor](), 0
     bar = tqdm(
         gathered(images, mine, device), label, len(turns), unit="batch", leave=False, disable=None if label else True
     )

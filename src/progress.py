@@ -113,8 +113,9 @@ class Progress:
         for group, base in zip(opt.param_groups, plan.base_lrs, strict=True):
             group["lr"] = base * plan.lr_lambdas[0](steps)
 
-    def restore_generators(self, device: torch.device) -> None:
-        """Dropout and the like go on in the middle of an epoch, if it is one in which we were interrupted."""
+    def seed_generators(self, seed: int, device: torch.device) -> None:
+        """Dropout and the like begin an epoch anew, or go on in the middle of the one that was interrupted."""
+        torch.manual_seed(seed)
         if self.rest and self.point.batches:
             _generators(device, self.rest)
         self.rest = {}

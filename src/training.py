@@ -98,12 +98,10 @@ def train(
     """Train in place with cross-entropy, and yield after each epoch, when `model` holds that epoch's weights.
 
     The first is numbered `first`, or is the one in which `progress` was interrupted. A network of which a part is
-    frozen runs as it will when it is evaluated: neither its running statistics nor its dropout change. Several
-    processes share every batch.
+    frozen runs as when it is evaluated: running statistics and dropout rest. Several processes share every batch.
 
     Raises:
-        UserError: the loss is no longer a number, the processes cannot share a batch, memory is not enough, or someone
-            asked to stop.
+        UserError: the loss is no number, a batch cannot be shared or does not fit, or someone asked to stop.
     """
     progress = progress or Progress()
     batch_size = min(batch_size, len(data.train_index))
@@ -114,17 +112,20 @@ def train(
     learner, opt, plan = prepare(model, raw, rate, accelerator)
     point = progress.enter(first, steps, model, raw, plan)
     for number in range(point.epoch, first + epochs):
-        torch.manual_seed(seeds.derive(seed, "dropout", number))
-        progress.restore_generators(accelerator.device)
+        progress.seed_generators(seeds.derive(seed, "dropout", number), accelerator.device)
         fed = shuffled(data, number, batch_size, augment, view, seed, accelerator, skip=point.batches)
-        bar = tqdm(fed, f"epoch {number}", steps, initial=point.batches, unit="batch", leave=False, disable=None)
         with explained(lr, number, partial(fitting.advice, model, view.size, accelerator.device, batch_size)):
-            point = one_pass(learner.train(whole), bar, opt, plan, accelerator, progress, point)
+            point = one_pass(learner.train(whole), bar(fed, point, steps), opt, plan, accelerator, progress, point)
             known = evaluate(model, data, view, accelerator)
         yield Epoch(number, *point.means(), *known, whole, steps * batch_size, point.seconds)
         point = Point(number + 1)
         progress.pause(model, raw, point, accelerator.device)
     accelerator.free_memory(learner, opt)
+
+
+def bar(fed: Iterator[tuple[Tensor, Tensor]], point: Point, steps: int) -> tqdm:
+    """The same batches, with a bar where somebody looks at a terminal."""
+    return tqdm(fed, f"epoch {point.epoch}", steps, initial=point.batches, unit="batch", leave=False, disable=None)
 
 
 @contextmanager
