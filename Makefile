@@ -1,4 +1,4 @@
-# make demo | repro | sweep | scaling | bench | race | fast | verify | forget | table | test: each makes .venv first where it is missing or its requirements changed.
+# make demo | repro | sweep | scaling | bench | race | fast | verify | scrub | forget | table | test: each makes .venv first where it is missing or its requirements changed.
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
 ACTIVE := PATH="$(BIN):$$PATH"
@@ -13,7 +13,7 @@ ENGINE ?= queue
 OPTIONS = --engine $(ENGINE) $(if $(CPUS),--cpus $(CPUS)) $(if $(GPUS),--gpus $(GPUS)) $(if $(HOURS),--hours $(HOURS)) \
 	$(if $(ADDRESS),--address $(ADDRESS)) $(if $(REMOTE),--git-remote $(REMOTE))
 
-.PHONY: demo repro sweep scaling bench race fast verify forget table test lint clean
+.PHONY: demo repro sweep scaling bench race fast verify scrub forget table test lint clean
 
 demo: .venv/ready
 	$(ACTIVE) python -m stages.demo
@@ -46,6 +46,10 @@ fast: .venv/ready
 # Whether the committed results come out again, in a clean clone.
 verify: .venv/ready
 	$(ACTIVE) python -m stages.verify
+
+# What was damaged in DVC's cache is removed, for the next `dvc repro` to make again.
+scrub: .venv/ready
+	$(ACTIVE) python -m stages.scrub
 
 # What interrupted stages saved to go on from.
 forget:

@@ -5,7 +5,7 @@ from http.client import HTTPException
 from pathlib import Path
 
 from src.errors import UserError
-from src.files import sha256
+from src.intact import sha256
 
 
 def _name(url: str) -> str:

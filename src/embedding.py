@@ -26,7 +26,7 @@ def write_features(
     """Embed every image once.
 
     Args:
-        folder: gets <split>.npy of features (N, D) float32, and head.npz, see `pretrained_head`.
+        folder: gets <split>.npy of features (N, D) float32, head.npz, see `pretrained_head`, and the hashes of these.
         weights: a state_dict and its origin, as `files.read_tensors` gives them.
         raw: by split, the images (N, H, W, 3) uint8.
         place: where to save from time to time, and to go on from.
@@ -51,6 +51,7 @@ def write_features(
     if not accelerator.is_main_process:
         return {}
     files.write_arrays(folder / "head.npz", **pretrained)
+    files.write_sums(folder)
     print(f"{count:,} images -> {width} features each, {count / seconds:,.0f} images/s")
     rate = {"images": count, "seconds": seconds, "images_per_second": count / seconds}
     return rate | inference.cost(model, image_size, accelerator)

@@ -4,7 +4,6 @@ numpy, torch and matplotlib are imported where they are used: `inputs` runs at e
 """
 
 import csv
-import hashlib
 import io
 import json
 import os
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from src.errors import UserError
+from src.intact import SUMS, digest, reading, require_sums, sums
 
 if TYPE_CHECKING:
     import numpy as np
@@ -98,7 +98,7 @@ def replacing(path: Path) -> Iterator[Path]:
 def write_folder(path: Path) -> str:
     """An empty folder for a library that insists on naming the files itself."""
     shutil.rmtree(path, ignore_errors=True)
-    path.mkdir(parents=True)
+    path.mkdir(parents=True, exist_ok=True)
     return str(path)
 
 
@@ -117,15 +117,8 @@ def write_text(path: Path, text: str) -> None:
 
 
 def read_bytes(path: Path) -> bytes:
-    return path.read_bytes()
-
-
-def sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    with reading(path):
+        return path.read_bytes()
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -137,7 +130,8 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
+    with reading(path):
+        return json.loads(path.read_text(encoding="utf-8"))
 
 
 def array_header(shape: Sequence[int], dtype: str) -> bytes:
@@ -169,7 +163,8 @@ def read_array(path: Path) -> "np.ndarray":
     """A read-only memory map: nothing is loaded before it is indexed."""
     import numpy as np
 
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+    with reading(path):
+        return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
 def write_arrays(path: Path, **arrays: "np.ndarray") -> None:
@@ -182,27 +177,54 @@ def write_arrays(path: Path, **arrays: "np.ndarray") -> None:
 def read_arrays(path: Path) -> "dict[str, np.ndarray]":
     import numpy as np
 
-    with np.load(path, allow_pickle=False) as archive:
+    with reading(path), np.load(path, allow_pickle=False) as archive:
         return dict(archive)
+
+
+def write_sums(folder: Path) -> None:
+    """The hashes of a folder's files, for `read_features`."""
+    write_text(folder / SUMS, sums(sorted(path for path in folder.iterdir() if path.name != SUMS)))
+
+
+def read_features(folder: Path) -> "tuple[dict[str, np.ndarray], dict[str, np.ndarray]]":
+    """By split the features (N, D) float32, as maps of their files; and the pretrained head, see `src.embedding`.
+
+    Raises:
+        UserError: a file is missing, or is not what was written.
+    """
+    with reading(folder):
+        require_sums(folder)
+    return {split: read_array(folder / f"{split}.npy") for split in ("train", "test")}, read_arrays(folder / "head.npz")
 
 
 def write_tensors(path: Path, tensors: dict[str, "Tensor"], about: dict[str, Any]) -> None:
     """Safetensors with `about` (the settings that made them) in its header."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     with replacing(path) as temporary:
         # One key: the order of several would differ from run to run, and with it the bytes.
-        header = {"about": json.dumps(about, sort_keys=True)}
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata=header)
+        header = {"about": json.dumps({**about, "digest": digest(tensors)}, sort_keys=True)}
+        try:
+            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata=header)
+        except SafetensorError as error:  # what it makes of a full disk
+            raise OSError(str(error)) from error
 
 
 def read_tensors(path: Path) -> tuple[dict[str, "Tensor"], dict[str, Any]]:
-    """The tensors, on the CPU, and what was written about them."""
+    """The tensors, on the CPU, and what was written about them.
+
+    Raises:
+        UserError: there is no such file, or it is not what was written.
+    """
     from safetensors import safe_open
 
-    with safe_open(path, framework="pt") as file:
+    with reading(path), safe_open(path, framework="pt") as file:
         about = json.loads((file.metadata() or {}).get("about", "{}"))
-        return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118 - not a mapping
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+        if about.pop("digest", None) != digest(tensors):
+            raise ValueError("its bytes changed since it was written")
+        return tensors, about
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

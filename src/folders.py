@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 from src.errors import UserError
-from src.files import sha256, write_json
+from src.files import write_json
+from src.intact import sha256
 
 SPLITS = ("train", "test")
 Listing = dict[str, dict[str, list[str]]]  # split -> class -> file names, sorted

@@ -23,7 +23,7 @@ from accelerate import Accelerator
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from src import files, runtime
+from src import files, intact, runtime
 from src.errors import UserError
 from src.params import Settings
 
@@ -55,7 +55,7 @@ class Place:
     def save(self, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
         """Replace what is saved. A disk that is full costs the chance to go on, and not the work itself."""
         try:
-            files.write_tensors(self.path, dict(tensors), {**about, "digest": digest(tensors)})
+            files.write_tensors(self.path, dict(tensors), dict(about))
         except UserError as error:
             print(f"nothing saved to go on from: {error}")
         self.saved = time.monotonic()
@@ -65,13 +65,10 @@ class Place:
         if self.folder is None or not self.path.exists():
             return {}, {}
         try:
-            tensors, about = files.read_tensors(self.path)
-        except Exception as error:  # safetensors has exceptions of its own for every way in which a file is broken
-            about, tensors = {"digest": str(error)}, {}
-        if about.get("digest") != digest(tensors):
+            return files.read_tensors(self.path)
+        except UserError:
             print(f"{self.path}: damaged, so this stage starts from the beginning")
             return {}, {}
-        return tensors, about
 
     def note(self, about: Mapping[str, Any]) -> None:
         """Replace what is known of a file that grows beside."""
@@ -96,15 +93,6 @@ class Place:
             raise UserError(f"stopped by {name} {where}; the same command goes on from here")
 
 
-def digest(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 of tensors, names and bytes."""
-    found = hashlib.sha256()
-    for name in sorted(tensors):
-        found.update(name.encode())
-        found.update(tensors[name].detach().cpu().contiguous().numpy().tobytes())
-    return found.hexdigest()
-
-
 def root() -> Path:
     """The folder of all stages' state."""
     return files.from_root(files.DATA / "resume")
@@ -120,7 +108,7 @@ def key(stage: str, settings: Settings, machine: Any) -> str:
     for name in sorted(entry["deps"]):
         for path in sorted(Path(name).rglob("*")) or [Path(name)]:
             if path.is_file():
-                found.update(f"{path} {files.sha256(path)}".encode())
+                found.update(f"{path} {intact.sha256(path)}".encode())
     return found.hexdigest()[:16]
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from src.downloads import fetch, hash_in_name
 from src.errors import UserError
-from src.files import sha256
+from src.intact import sha256
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,14 +7,15 @@ from stages import run
 
 
 def main(settings: Settings) -> None:
+    features, head = files.read_features(files.CONVNEXT_FEATURES)
     report = write_frozen_cell(
         files.CONVNEXT_PREDICTIONS,
         files.CONVNEXT_PLOTS,
         backbone=Backbone(
             role="convnext",
             arch=settings.convnext.arch,
-            features={split: files.read_array(files.CONVNEXT_FEATURES / f"{split}.npy") for split in ("train", "test")},
-            head=files.read_arrays(files.CONVNEXT_FEATURES / "head.npz"),
+            features=features,
+            head=head,
             embedding=files.read_json(files.EMBED_CONVNEXT_METRICS)["embed_convnext"],
         ),
         subset=files.read_arrays(files.SUBSET / "subset.npz"),

@@ -11,14 +11,15 @@ def main(settings: Settings) -> None:
         return
     from src.probing import Backbone, write_frozen_cell  # scikit-learn takes a second to import
 
+    features, head = files.read_features(files.RESNET_FEATURES)
     report = write_frozen_cell(
         files.RESNET_FROZEN_PREDICTIONS,
         files.RESNET_FROZEN_PLOTS,
         backbone=Backbone(
             role="resnet",
             arch=settings.resnet.arch,
-            features={split: files.read_array(files.RESNET_FEATURES / f"{split}.npy") for split in ("train", "test")},
-            head=files.read_arrays(files.RESNET_FEATURES / "head.npz"),
+            features=features,
+            head=head,
             embedding=files.read_json(files.EMBED_RESNET_METRICS)["embed_resnet"],
         ),
         subset=files.read_arrays(files.SUBSET / "subset.npz"),

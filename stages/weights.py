@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from src import files, models, seeds
+from src import files, intact, models, seeds
 from src import weights as sources
 from src.errors import UserError
 from src.params import Settings
@@ -15,7 +15,7 @@ def pin(role: str, arch: str, weights: str, *, sha256: str | None, seed: int) ->
         path = sources.locate(arch, weights, files.from_root(weights), files.downloads())
         if path is None:
             return models.build(arch, outputs=1000, seed=seed).state_dict()
-        if sha256 is not None and files.sha256(path) != sha256:
+        if sha256 is not None and intact.sha256(path) != sha256:
             raise UserError(f"{path} changed while the pipeline ran; run it again")
         return models.restore(arch, sources.read(path)).state_dict()
     except UserError as error:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from src.downloads import fetch, hash_in_name, sha256
+from src.downloads import fetch, hash_in_name
 from src.errors import UserError
+from src.intact import sha256
 
 CONTENT = b"weights" * 1000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()

@@ -15,7 +15,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from src import models, verify
-from src.files import sha256
+from src.intact import sha256
 
 ONCE = ("download", "weights", "embed_convnext", "embed_resnet")  # paid once in a sweep over class counts
 CONTROL_OUTS = ("data/checkpoints/convnext", "data/features/resnet", "data/predictions/resnet_frozen")

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from src import files, images, inference, resuming, rows, runtime, training
+from src import files, images, inference, intact, resuming, rows, runtime, training
 from src.errors import UserError
 from src.params import Settings
 from src.progress import Epoch, Progress
@@ -310,7 +310,7 @@ def outs(folder: Path) -> dict[str, str]:
     found = {}
     for name in ("data/checkpoints/resnet", "data/features/convnext", "plots/finetune_resnet"):
         found |= {
-            str(path.relative_to(folder)): files.sha256(path)
+            str(path.relative_to(folder)): intact.sha256(path)
             for path in (folder / name).rglob("*")
             if path.is_file() and path.name != "metrics.json"
         }
