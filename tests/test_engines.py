@@ -11,11 +11,15 @@ import subprocess
 import sys
 import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import psutil
 import pytest
+import torch
+import yaml
 
+from src import intact, models, scrub
 from tests import toy_pipeline
 
 pytest.importorskip("ray", reason="needs requirements-cluster.txt")
@@ -238,3 +242,72 @@ def test_an_engine_that_is_not_installed_is_named_with_the_command_that_installs
     command = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from src import engines; "
     output = shared.run(sys.executable, "-c", command + "engines.start('ray', 1, 0, None, 1)", fails=True)
     assert "ENGINE=ray needs ray, which is not installed: pip install -r requirements-cluster.txt" in output
+
+
+# The real `inputs`, `download` and `weights`, and what came of the latter two.
+SUMS = """
+from src import files, intact
+weights = [intact.sha256(path) for path in (files.RESNET_WEIGHTS, files.CONVNEXT_WEIGHTS)]
+files.write_json(files.COMPARE_METRICS, {"sums": [*weights, intact.sha256(files.RAW / "train_images.npy")]})
+"""
+
+
+class Slow(BaseHTTPRequestHandler):
+    """A server of one file, which takes two seconds to send it, and counts how often it is asked."""
+
+    content, asked = b"", 0
+
+    def do_GET(self) -> None:
+        Slow.asked += 1
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.content)))
+        self.end_headers()
+        step = len(self.content) // 20 + 1
+        for start in range(0, len(self.content), step):
+            self.wfile.write(self.content[start : start + step])
+            time.sleep(0.1)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def published(tmp_path):
+    """The address of ImageNet-like weights on a slow server, and their SHA-256."""
+    path = tmp_path / "weights.pth"
+    torch.save(models.build("mobilenet_v3_small", 1000, seed=7).state_dict(), path)
+    Slow.content = path.read_bytes()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Slow) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
+        yield f"http://127.0.0.1:{server.server_port}/weights-{intact.sha256(path)}.pth", intact.sha256(path)
+        server.shutdown()
+
+
+def test_four_workers_of_the_queue_and_a_sweep_by_ray_at_once_share_one_download_and_one_cache(
+    make_clone, ray, published, monkeypatch
+):
+    monkeypatch.setenv("no_proxy", "*")
+    clone, (url, digest) = make_clone(), published
+    stages = yaml.safe_load((clone.folder / "dvc.yaml").read_text())["stages"]
+    deps = ["compare.py", "data/raw", "data/weights/resnet.safetensors", "data/weights/convnext.safetensors"]
+    params, metrics = ["classes", "seed", "subset_seed"], [{"metrics/compare.json": {"cache": False}}]
+    compare = {"cmd": "python compare.py", "deps": deps, "params": params, "metrics": metrics}
+    chosen = {"download": stages["download"], "weights": stages["weights"], "compare": compare}
+    (clone.folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": chosen}))
+    (clone.folder / "compare.py").write_text(SUMS)
+    small = {"arch": "mobilenet_v3_small", "weights": url}
+    clone.configure(resnet=small, convnext=small)
+
+    clone.dvc("exp", "run", "--queue", "-S", "classes=2,3,4,5")
+    clone.dvc("queue", "start", "-j", "4")
+    output = sweep(clone, *ray, "--classes", "6", "7", "8", "--seeds", "0", "--jobs", "2")
+    assert output.count(" finished") == 3 + 1, output  # and the first line
+    wait_for(lambda: clone.dvc("queue", "status").count("Success") == 4, seconds=240)
+
+    found = [metrics["sums"] for metrics in results(clone).values()]
+    assert len(found) == 4 + 3
+    assert all(sums == found[0] for sums in found)
+    assert Slow.asked >= 2  # so that they did meet
+    (kept,) = (path for path in (clone.folder / "data/downloads").iterdir())
+    assert intact.sha256(kept) == digest
+    assert list(scrub.damaged(clone.folder / ".dvc/cache/files/md5")) == []
