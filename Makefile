@@ -1,4 +1,4 @@
-# make demo | repro | sweep | scaling | bench | race | fast | verify | scrub | forget | table | test: each makes .venv first where it is missing or its requirements changed.
+# Every target makes .venv first where it is missing or its requirements changed.
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
 ACTIVE := PATH="$(BIN):$$PATH"
@@ -13,7 +13,7 @@ ENGINE ?= queue
 OPTIONS = --engine $(ENGINE) $(if $(CPUS),--cpus $(CPUS)) $(if $(GPUS),--gpus $(GPUS)) $(if $(HOURS),--hours $(HOURS)) \
 	$(if $(ADDRESS),--address $(ADDRESS)) $(if $(REMOTE),--git-remote $(REMOTE))
 
-.PHONY: demo repro sweep scaling bench race fast verify scrub forget table test lint clean
+.PHONY: demo repro sweep scaling bench race fast verify scrub forget table test lint audit clean
 
 demo: .venv/ready
 	$(ACTIVE) python -m stages.demo
@@ -67,6 +67,10 @@ lint: .venv/ready-dev
 	$(ACTIVE) ruff check .
 	$(ACTIVE) ruff format --check .
 	$(ACTIVE) mypy
+
+# Whether the packages that are installed have known weaknesses; needs a network.
+audit: .venv/ready-dev
+	$(ACTIVE) pip-audit --requirement requirements.txt --requirement requirements-cluster.txt
 
 clean:
 	rm -rf .venv .demo

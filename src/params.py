@@ -141,6 +141,7 @@ class Settings(Section):
     seed: int = Field(0, ge=0, lt=2**31)
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    deterministic: bool = False
     controls: bool = True
     resume: bool = Field(True, exclude=True)  # of no result, so of no name and no page
     download: Download = Download()

@@ -19,13 +19,19 @@ PACKAGES = ("torch", "torchvision", "accelerate", "numpy", "scikit-learn", "scip
 MIXED = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}  # our names, and accelerate's
 
 
-def start(device: str, precision: str) -> Accelerator:
+def start(device: str, precision: str, *, deterministic: bool = False) -> Accelerator:
     """The device and precision of a stage, in the one process that runs it or in each of those of `torchrun`.
+
+    Args:
+        deterministic: on CUDA, only algorithms that give the same bytes every time. The CPU has no others here, MPS
+            offers no such choice.
 
     Raises:
         UserError: this machine has no such device, or the device no such precision.
     """
     kind = choose_device(device)
+    if deterministic and kind == "cuda":
+        choose_deterministic()
     accelerator = Accelerator(mixed_precision=MIXED[choose_precision(precision, kind)], cpu=kind == "cpu")
     if torch.distributed.is_initialized():
         atexit.register(torch.distributed.destroy_process_group)
@@ -70,6 +76,13 @@ def choose_precision(name: str, device: str) -> str:
     if name == "bf16" and not native:
         print(f"precision = bf16: this {device} has no instructions for it, so it will be many times slower than fp32")
     return name
+
+
+def choose_deterministic() -> None:
+    """Refuse algorithms whose sums are in any order: cuDNN's, cuBLAS's by its workspace, and PyTorch's own."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
+    torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(True)
 
 
 def has_bf16(device: str) -> bool:

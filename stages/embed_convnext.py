@@ -7,7 +7,7 @@ from stages import run
 
 
 def main(settings: Settings) -> None:
-    accelerator = runtime.start(settings.device, settings.precision)
+    accelerator = runtime.start(settings.device, settings.precision, deterministic=settings.deterministic)
     with resuming.place("embed_convnext", settings, accelerator) as place:
         report = write_features(
             files.CONVNEXT_FEATURES,

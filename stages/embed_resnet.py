@@ -12,7 +12,7 @@ def main(settings: Settings) -> None:
     from src import resuming, runtime  # PyTorch takes seconds to import
     from src.embedding import write_features
 
-    accelerator = runtime.start(settings.device, settings.precision)
+    accelerator = runtime.start(settings.device, settings.precision, deterministic=settings.deterministic)
     with resuming.place("embed_resnet", settings, accelerator) as place:
         report = write_features(
             files.RESNET_FEATURES,

@@ -25,7 +25,7 @@ def main(settings: Settings) -> None:
         training=files.read_json(files.FINETUNE_CONVNEXT_METRICS)["finetune_convnext"],
         raw={split: files.read_array(files.RAW / f"{split}_images.npy") for split in ("train", "test")},
         subset=files.read_arrays(files.SUBSET / "subset.npz"),
-        accelerator=runtime.start(settings.device, settings.precision),
+        accelerator=runtime.start(settings.device, settings.precision, deterministic=settings.deterministic),
     )
     if report:
         files.write_json(files.CONVNEXT_FINETUNED_METRICS, {"convnext": report})

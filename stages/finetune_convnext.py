@@ -12,7 +12,7 @@ def main(settings: Settings) -> None:
     from src import resuming, runtime  # PyTorch takes seconds to import
     from src.finetuning import write_finetuned
 
-    accelerator = runtime.start(settings.device, settings.precision)
+    accelerator = runtime.start(settings.device, settings.precision, deterministic=settings.deterministic)
     with resuming.place("finetune_convnext", settings, accelerator) as place:
         report = write_finetuned(
             files.CONVNEXT_CHECKPOINTS,

@@ -7,7 +7,7 @@ from stages import run
 
 
 def main(settings: Settings) -> None:
-    accelerator = runtime.start(settings.device, settings.precision)
+    accelerator = runtime.start(settings.device, settings.precision, deterministic=settings.deterministic)
     with resuming.place("finetune_resnet", settings, accelerator) as place:
         report = write_finetuned(
             files.RESNET_CHECKPOINTS,

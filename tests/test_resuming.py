@@ -1,8 +1,10 @@
 """Interrupted stages: they go on where they were, and end in the bytes of a run that nothing disturbed."""
 
+import contextlib
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,8 +12,10 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
+import yaml
 from torch import Tensor, nn
 
 from src import files, images, inference, intact, resuming, rows, runtime, training
@@ -366,3 +370,42 @@ def test_a_repro_that_was_stopped_goes_on_and_ends_in_the_same_bytes(trained, nu
     assert "going on" in said, said
     assert outs(trained.folder) == expected
     assert not list(state.glob("*"))
+
+
+def wait_for(condition, seconds=240):
+    limit = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < limit
+        time.sleep(0.2)
+
+
+def queue(clone, name: str) -> None:
+    """Queue a training at another rate, and have a worker begin."""
+    clone.dvc("exp", "run", "--queue", "-n", name, "-S", "finetune.lr=0.002", "finetune_resnet")
+    started(clone, sys.executable, "-m", "dvc", "queue", "start").wait()  # its output ends with the worker
+
+
+def checkpoint(clone, experiment: str) -> str:
+    """The hash of the checkpoints that an experiment made."""
+    (reference,) = clone.git("for-each-ref", "--format=%(refname)", f"refs/exps/**/{experiment}").split()
+    outs = yaml.safe_load(clone.git("show", f"{reference}:dvc.lock"))["stages"]["finetune_resnet"]["outs"]
+    return next(out["md5"] for out in outs if out["path"] == "data/checkpoints/resnet")
+
+
+def test_a_queued_experiment_whose_stage_was_killed_goes_on_when_it_is_queued_again(trained):
+    """DVC runs the two in different copies of the clone."""
+    trained.dvc("exp", "run", "-n", "undisturbed", "-S", "finetune.lr=0.002", "finetune_resnet")
+    trained.git("checkout", "-q", ".")
+    shutil.rmtree(trained.folder / ".dvc/cache/runs")  # or it comes back as it was once computed
+    queue(trained, "killed")
+    wait_for(lambda: list((trained.folder / "data/resume").glob("*/full.safetensors")))
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if "stages.finetune_resnet" in process.cmdline() and process.cwd().startswith(str(trained.folder)):
+                process.kill()
+    wait_for(lambda: "Failed" in trained.dvc("queue", "status"))
+    queue(trained, "again")
+    wait_for(lambda: "Success" in trained.dvc("queue", "status"))
+    assert "going on" in trained.dvc("queue", "logs", "again")
+    assert checkpoint(trained, "again") == checkpoint(trained, "undisturbed")
+    assert not list((trained.folder / "data/resume").glob("*"))

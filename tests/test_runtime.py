@@ -97,3 +97,31 @@ def test_peak_memory_is_in_bytes_and_knows_of_what_was_given_back():
     assert 50e6 < before < 50e9
     np.ones(before, np.uint8)  # as much again, held for a moment
     assert runtime.peak_memory(torch.device("cpu")) > 1.5 * before
+
+
+DETERMINISTIC = """
+import torch
+from src import models, runtime
+runtime.choose_deterministic()
+assert torch.are_deterministic_algorithms_enabled() and not torch.backends.cudnn.benchmark
+device = "cuda" if torch.cuda.is_available() else "cpu"
+for arch in ("resnet18", "convnext_tiny", "efficientnet_lite0"):
+    found = []
+    for _ in range(2):
+        model = runtime.place(models.build(arch, 3, seed=0), torch.device(device)).train()
+        torch.manual_seed(0)
+        model(torch.rand(4, 3, 32, 32).to(device)).square().sum().backward()
+        found.append([parameter.grad for parameter in model.parameters()])
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+"""
+
+
+def test_what_the_backbones_compute_can_be_had_from_deterministic_algorithms_alone():
+    """PyTorch refuses an operation that has none. It is asked in a process of its own, since the choice is global."""
+    subprocess.run([sys.executable, "-c", DETERMINISTIC], check=True)
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_deterministic_changes_nothing_on_the_cpu():
+    runtime.start("cpu", "fp32", deterministic=True)
+    assert not torch.are_deterministic_algorithms_enabled()
