@@ -97,3 +97,12 @@ def test_peak_memory_is_in_bytes_and_knows_of_what_was_given_back():
     assert 50e6 < before < 50e9
     np.ones(before, np.uint8)  # as much again, held for a moment
     assert runtime.peak_memory(torch.device("cpu")) > 1.5 * before
+
+
+def test_the_version_of_an_optional_library_is_told_where_it_was_imported(monkeypatch):
+    import timm
+
+    accelerator = runtime.start("cpu", "fp32")
+    assert runtime.machine(accelerator)["timm"] == timm.__version__
+    monkeypatch.delitem(sys.modules, "timm")
+    assert "timm" not in runtime.machine(accelerator)
