@@ -65,12 +65,12 @@ class Task:
 
     def learner(self) -> tuple[nn.Module, Any, Any]:
         """A network, its optimizer and the plan of its rate, as this project trains them."""
-        model = runtime.place(models.build(self.arch, CLASSES, seed=0), self.device)
+        model = runtime.place(models.build(self.arch, CLASSES, 0, self.image_size), self.device)
         rule = {name: self.recipe[name] for name in ("optimizer", "lr", "weight_decay")}
         return training.prepare(model.train(), training.make_optimizer(model, **rule), lambda _: 1.0, self.accelerator)
 
     def backbone(self) -> nn.Module:
-        return models.without_head(models.build(self.arch, CLASSES, seed=0))
+        return models.without_head(models.build(self.arch, CLASSES, 0, self.image_size))
 
 
 def timed(device: torch.device, work: Callable[[], Any]) -> float:
@@ -118,7 +118,7 @@ def training_roof(task: Task) -> Way:
 
 
 def training_plain(task: Task) -> Way:
-    model = models.build(task.arch, CLASSES, seed=0).to(task.device)
+    model = models.build(task.arch, CLASSES, 0, task.image_size).to(task.device)
     opt = plain.optimizer(model, task.recipe["lr"], task.recipe["weight_decay"])
 
     def way(batches: int) -> float:

@@ -35,7 +35,7 @@ def write_features(
         What it took; nothing in processes other than the first.
     """
     state, origin = weights
-    model = models.restore(origin["arch"], state)
+    model = models.restore(origin["arch"], state, image_size)
     pretrained, width = pretrained_head(model, origin), models.feature_width(model)
     model = runtime.place(folded.fold(models.without_head(model)), accelerator.device)
     parity.require(model.requires_grad_(False), image_size)

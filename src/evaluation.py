@@ -35,7 +35,7 @@ def write_finetuned_cell(
     """
     report: dict[str, Any] = {}
     for method, (state, about) in checkpoints.items():
-        model = runtime.place(models.restore(about["arch"], state), accelerator.device)
+        model = runtime.place(models.restore(about["arch"], state, about["image_size"]), accelerator.device)
         if not report:
             parity.require(model.requires_grad_(False), about["image_size"])
         answers, seconds = ask(model, images.view(about["arch"], about["image_size"]), raw, subset, accelerator)

@@ -72,7 +72,7 @@ def write_finetuned(
         files.write_folder(curves)
     report = {}
     for method in methods:
-        model = runtime.place(new_model(weights, len(classes), seed), accelerator.device)
+        model = runtime.place(new_model(weights, len(classes), seed, image_size), accelerator.device)
         if method == methods[0]:
             parity.require(model, image_size)
         progress = Progress.taken_up(place.part(method))
@@ -107,7 +107,8 @@ def cost(model: nn.Module, history: Sequence[Epoch], view: images.View, accelera
     }
 
 
-def new_model(weights: Weights, classes: int, seed: int) -> nn.Module:
+def new_model(weights: Weights, classes: int, seed: int, image_size: int) -> nn.Module:
     """The backbone as it was pretrained, under a new head that is the same for every method, on the CPU."""
     state, origin = weights
-    return models.with_new_head(models.restore(origin["arch"], state), classes, seeds.derive(seed, "head"))
+    backbone = models.restore(origin["arch"], state, image_size)
+    return models.with_new_head(backbone, classes, seeds.derive(seed, "head"))

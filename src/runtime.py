@@ -5,6 +5,7 @@ import os
 import platform
 import re
 import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from torch import nn
 from src.errors import UserError
 from src.trimmed import trim
 
+# Of what is optional, the version counts where it was imported.
+OPTIONAL = ("timm",)
 PACKAGES = ("torch", "torchvision", "accelerate", "numpy", "scikit-learn", "scipy")
 MIXED = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}  # our names, and accelerate's
 
@@ -139,7 +142,7 @@ def machine(accelerator: Accelerator) -> dict[str, str | int]:
         "processes": accelerator.num_processes,
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
-        **{name: version(name) for name in PACKAGES},
+        **{name: version(name) for name in (*PACKAGES, *(name for name in OPTIONAL if name in sys.modules))},
     }
 
 

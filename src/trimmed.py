@@ -6,7 +6,7 @@ rounding, and nothing at 224 pixels. What is left is computed in the way that th
 """
 
 from functools import cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -90,6 +90,15 @@ class TrimmedConv2d(nn.Conv2d):
         return (pointwise or kernel == size) and self.groups == 1 and input.device.type == "cpu"
 
 
+def is_plain(layer: nn.Module) -> TypeGuard[nn.Conv2d]:
+    """Whether a layer convolves its input with its weights as they are; EfficientNet-Lite's does, and pads by itself.
+
+    Others compute their weights or their padding: those of timm's that standardise weights, for instance.
+    """
+    plain = type(layer) is nn.Conv2d or (isinstance(layer, nn.Conv2d) and hasattr(layer, "static_padding"))
+    return plain and not isinstance(layer.padding, str)
+
+
 def padding_of(layer: nn.Conv2d) -> tuple[int, int, int, int]:
     """Zeros left, right, above and below: a convolution's own, or of the layer by which EfficientNet-Lite pads."""
     apart = getattr(layer, "static_padding", None)
@@ -103,9 +112,7 @@ def padding_of(layer: nn.Conv2d) -> tuple[int, int, int, int]:
 def trim(model: nn.Module) -> nn.Module:
     """The same network, with the same names and numbers, whose convolutions are trimmed."""
     for layer in model.modules():
-        if not isinstance(layer, nn.Conv2d) or (layer.padding_mode, layer.dilation) != ("zeros", (1, 1)):
-            continue
-        if type(layer) is nn.Conv2d or hasattr(layer, "static_padding"):
+        if is_plain(layer) and (layer.padding_mode, layer.dilation) == ("zeros", (1, 1)):
             pads = padding_of(layer)
             layer.__class__ = TrimmedConv2d
             assert isinstance(layer, TrimmedConv2d)

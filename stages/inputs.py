@@ -1,10 +1,11 @@
 """What the experiment reads from outside the repository, fingerprinted: image folders and files of weights.
 
 It runs at every `dvc repro`, before everything else: it notices files that changed behind DVC's back, and refuses bad
-settings before any good output is removed. So it imports nothing heavy.
+settings before any good output is removed. So it imports nothing heavy, but where an architecture is named that does
+not take images of every size.
 """
 
-from src import classes, files, folders, weights
+from src import classes, files, folders, libraries, weights
 from src.errors import UserError
 from src.params import Settings
 from stages import run
@@ -17,6 +18,8 @@ def main(settings: Settings) -> None:
     base, count = settings.compare.base_classes, len(chosen)
     if base > count:
         raise UserError(f"compare.base_classes = {base}: the subset has {count} classes; allowed are 2 to {count}")
+    for arch in (settings.resnet.arch, settings.convnext.arch):
+        libraries.require_size(arch, settings.image_size)
     files.write_json(
         files.WEIGHT_INPUTS,
         {

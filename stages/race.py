@@ -62,7 +62,7 @@ def main(settings: Settings, words: Sequence[str]) -> None:
     for classes in arguments.classes:
         finishes = []
         for course in courses(settings, classes, arguments.seeds, arguments.images):
-            finishes.append(race.run(partial(new_model, weights, classes, course.seed), course))
+            finishes.append(race.run(partial(new_model, weights, classes, course.seed, course.view.size), course))
             print(race.line(f"{classes} classes, seed {course.seed}", finishes[-1]), flush=True)
         report[f"{classes} classes"] = race.summary(finishes)
     files.write_json(

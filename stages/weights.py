@@ -2,8 +2,9 @@
 
 from torch import Tensor
 
-from src import files, intact, models, seeds
+from src import files, intact, models, seeds, timm_nets
 from src import weights as sources
+from src.architectures import TIMM
 from src.errors import UserError
 from src.params import Settings
 from stages import run
@@ -12,6 +13,8 @@ from stages import run
 def pin(role: str, arch: str, weights: str, *, sha256: str | None, seed: int) -> dict[str, Tensor]:
     """The state_dict that the setting `<role>.weights` names, checked against its architecture."""
     try:
+        if weights == "imagenet" and arch.startswith(TIMM):
+            return timm_nets.published(arch, files.downloads(), seed)
         path = sources.locate(arch, weights, files.from_root(weights), files.downloads())
         if path is None:
             return models.build(arch, outputs=1000, seed=seed).state_dict()

@@ -9,8 +9,9 @@ from dvc.utils.serialize import modify_yaml
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 
+from src import architectures
 from src.errors import UserError
-from src.params import ARCHITECTURES, Finetune, Settings, flat, load
+from src.params import Finetune, Settings, flat, load
 from src.subsets import split
 from src.training import train
 
@@ -148,7 +149,24 @@ def test_a_misspelt_key_is_refused_with_the_nearest_and_all_that_there_are(read,
 
 def test_an_unknown_architecture_is_answered_with_the_nearest_and_all(read):
     message = refusal(read, "resnet: {arch: resnet81}")
-    assert message == f"resnet.arch = 'resnet81': did you mean resnet18? allowed: {', '.join(ARCHITECTURES)}"
+    everything = ", ".join(architectures.names())
+    assert message == f"resnet.arch = 'resnet81': did you mean resnet18? allowed: {everything}, and timm/<name>"
+
+
+@pytest.mark.parametrize(
+    ("arch", "start"),
+    [
+        ("timm/resnet81", "did you mean resnet18? allowed are the"),
+        ("squeezenet1_0", "its logits are means of a convolution's outputs"),
+        ("5", "allowed is a valid string"),
+    ],
+)
+def test_an_architecture_that_cannot_be_had_is_refused_with_the_reason(read, arch, start):
+    assert refusal(read, f"convnext: {{arch: {arch}}}").partition(": ")[2].startswith(start)
+
+
+def test_an_architecture_of_timms_is_named_without_quotes(read):
+    assert read("resnet: {arch: timm/resnet18.a1_in1k}").resnet.arch == "timm/resnet18.a1_in1k"
 
 
 def test_a_value_however_long_or_odd_is_shown_in_one_short_line(read):

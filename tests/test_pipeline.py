@@ -342,6 +342,8 @@ BAD = {
     "classes: [3, dog]": "classes: 'dog' is not a class of the dataset; allowed are 0, 1, 2",
     "finetune: {lr: -1}": "finetune.lr = -1: allowed is greater than 0",
     "resnet: {arch: resnet19}": "resnet.arch = 'resnet19': did you mean resnet18? allowed: ",
+    "convnext: {arch: squeezenet1_0}": "convnext.arch = 'squeezenet1_0': its logits are means",
+    "{image_size: 40, resnet: {arch: vit_b_16}}": "image_size = 40: vit_b_16 sees patches of 16 pixels; allowed are",
     "fintune: {lr: 1}": "fintune: no such setting; did you mean finetune? allowed: ",
     "finetune: {epoch: 3}": "finetune.epoch: no such setting; did you mean epochs? allowed: ",
     "dataset: mnist": "dataset = 'mnist': allowed is 'cifar10', 'cifar100', 'digits' or 'folder'",

@@ -125,3 +125,12 @@ def test_what_the_backbones_compute_can_be_had_from_deterministic_algorithms_alo
 def test_deterministic_changes_nothing_on_the_cpu():
     runtime.start("cpu", "fp32", deterministic=True)
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_the_version_of_an_optional_library_is_told_where_it_was_imported(monkeypatch):
+    import timm
+
+    accelerator = runtime.start("cpu", "fp32")
+    assert runtime.machine(accelerator)["timm"] == timm.__version__
+    monkeypatch.delitem(sys.modules, "timm")
+    assert "timm" not in runtime.machine(accelerator)

