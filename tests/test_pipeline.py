@@ -344,7 +344,7 @@ BAD = {
     "resnet: {arch: resnet19}": "resnet.arch = 'resnet19': did you mean resnet18? allowed: ",
     "fintune: {lr: 1}": "fintune: no such setting; did you mean finetune? allowed: ",
     "finetune: {epoch: 3}": "finetune.epoch: no such setting; did you mean epochs? allowed: ",
-    "dataset: mnist": "dataset = 'mnist': allowed is 'cifar10', 'cifar100', 'digits' or 'folder'",
+    "dataset: mnist": "dataset = 'mnist': allowed is 'cifar10', 'cifar100', 'cifar100_coarse', 'digits' or 'folder'",
     "dataset: folder": "folder = null: dataset is folder",
     "{dataset: folder, folder: nowhere}": "there is no train/ in it; allowed is a root of train/<class>/*",
     "resnet: {weights: nowhere.pth}": "nowhere.pth",
