@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -114,11 +115,12 @@ def in_order(work: Callable[[Any], T], pieces: Iterable[Any], count: int) -> Ite
         yield from map(work, pieces)
         return
     # By spawn everywhere, as macOS does: a copy of this process would have its locks and its handlers of signals too.
-    pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), initializer=_begin)
+    pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), initializer=_end_with_parent)
     waiting = deque[Future[T]]()
     try:
         for piece in pieces:
-            waiting.append(pool.submit(work, piece))
+            with _without_ctrl_c():
+                waiting.append(pool.submit(work, piece))
             if len(waiting) == AHEAD * count:
                 yield waiting.popleft().result()
         while waiting:
@@ -132,15 +134,25 @@ def in_order(work: Callable[[Any], T], pieces: Iterable[Any], count: int) -> Ite
         pool.shutdown(cancel_futures=True)
 
 
-def _begin() -> None:
-    """Leave Ctrl-C to the first process, which finishes a piece of work and saves; and never outlive it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
+@contextmanager
+def _without_ctrl_c() -> Iterator[None]:
+    """Processes that start meanwhile never see it: it is left to this one, which finishes a piece of work and saves."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _end_with(parent: Any) -> None:
-    parent.join()
-    os._exit(1)
+def _end_with_parent() -> None:
+    """In a process of the pool: it would wait for work for ever after its parent was killed."""
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    parent: Any = multiprocessing.parent_process()
+    threading.Thread(target=wait, daemon=True).start()
 
 
 class MadeOf:
