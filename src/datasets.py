@@ -3,7 +3,7 @@
 import pickle
 import tarfile
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -30,20 +30,19 @@ CIFAR_SHA256 = {
 
 @dataclass(frozen=True)
 class Split:
-    """One half of a dataset: `write` fills a .npy file (N, H, W, 3) uint8 in the order of `labels` (N,) int64."""
+    """One half of a dataset: `images` yields blocks (b, H, W, 3) uint8 in the order of `labels` (N,) int64."""
 
-    write: Callable[[Path, Place], None]
+    images: Iterable[np.ndarray]
     shape: tuple[int, int]  # H, W in pixels
     labels: np.ndarray
+    fill: Callable[[Path, Place], None] | None = None  # a faster way to the same .npy file, which can be interrupted
 
-
-def in_memory(images: np.ndarray, labels: Sequence[int] | np.ndarray) -> Split:
-    """Images (N, H, W, 3) uint8 that are there at once, so that there is nothing to go on from."""
-
-    def write(path: Path, _: Place) -> None:
-        files.write_array(path, [images], images.shape, "uint8")
-
-    return Split(write, images.shape[1:3], np.asarray(labels, np.int64))
+    def write(self, path: Path, place: Place) -> None:
+        """Write all images to a .npy file; see `rows.fill` for the place."""
+        if self.fill:
+            self.fill(path, place)
+        else:
+            files.write_array(path, self.images, (len(self.labels), *self.shape, 3), "uint8")
 
 
 def folder(root: Path, listing: folders.Listing, *, max_side: int) -> dict[str, Split]:
@@ -61,8 +60,9 @@ def folder(root: Path, listing: folders.Listing, *, max_side: int) -> dict[str, 
         labels = np.repeat(np.arange(len(listing[split])), [len(names) for names in listing[split].values()])
         compute = partial(decoding.write, paths=every[split], shape=shape, square=square, label=f"decode {split}")
         made_of = decoding.MadeOf(root, every[split], shape, square)
-        write = partial(rows.fill, shape=shape, compute=compute, made_of=made_of)
-        result[split] = Split(write, (height, width), labels.astype(np.int64))
+        fill = partial(rows.fill, shape=shape, compute=compute, made_of=made_of)
+        one_by_one = pictures.decode(every[split](), square)
+        result[split] = Split(one_by_one, (height, width), labels.astype(np.int64), fill)
     return result
 
 
@@ -75,7 +75,8 @@ def digits() -> dict[str, Split]:
     images = np.repeat(grey[..., None], 3, axis=3)  # (N, 8, 8, 3)
     test = np.arange(len(images)) % 5 == 4
     return {
-        split: in_memory(images[chosen], bunch.target[chosen]) for split, chosen in (("train", ~test), ("test", test))
+        split: Split([images[chosen]], (8, 8), bunch.target[chosen].astype(np.int64))
+        for split, chosen in (("train", ~test), ("test", test))
     }
 
 
@@ -118,7 +119,12 @@ def read_cifar(archive: Path, kind: "type[CIFAR10]", classes: tuple[str, ...]) -
         raise UserError(f"{archive}: its classes are not those of the published dataset")
     if any(found != _expected(read[split].targets) for split, found in groups.items()):
         raise UserError(f"{archive}: its superclasses are not those of the published dataset")
-    return {split: in_memory(part.data, groups[split][1] if coarse else part.targets) for split, part in read.items()}
+    return {
+        split: Split(
+            [part.data], part.data.shape[1:3], np.asarray(groups[split][1] if coarse else part.targets, np.int64)
+        )
+        for split, part in read.items()
+    }
 
 
 def _coarse_labels(part: "CIFAR10") -> tuple[list[str], list[int]]:
