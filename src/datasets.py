@@ -3,17 +3,20 @@
 import pickle
 import tarfile
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from src import folders, pictures
-from src.classes import class_names
+from src import files, folders
+from src.classes import CIFAR100_CLASSES, CIFAR100_SUPERCLASSES, class_names
 from src.downloads import fetch
 from src.errors import UserError
+from src.resuming import Place
 
 if TYPE_CHECKING:
     from torchvision.datasets import CIFAR10
@@ -32,17 +35,34 @@ class Split:
     images: Iterable[np.ndarray]
     shape: tuple[int, int]  # H, W in pixels
     labels: np.ndarray
+    fill: Callable[[Path, Place], None] | None = None  # a faster way to the same .npy file, which can be interrupted
+
+    def write(self, path: Path, place: Place) -> None:
+        """Write all images to a .npy file; see `rows.fill` for the place."""
+        if self.fill:
+            self.fill(path, place)
+        else:
+            files.write_array(path, self.images, (len(self.labels), *self.shape, 3), "uint8")
 
 
 def folder(root: Path, listing: folders.Listing, *, max_side: int) -> dict[str, Split]:
     """Images of any format; where their sizes differ they are cut to squares (see `pictures.side`)."""
-    files = {split: folders.paths(root, listing, split) for split in folders.SPLITS}
-    square = pictures.side([path for paths in files.values() for path in paths], max_side)
+    from src import decoding, pictures, rows
+
+    counts = {split: folders.count(listing, split) for split in folders.SPLITS}
+    every = {split: partial(folders.paths, root, listing, split) for split in folders.SPLITS}
+    sizes = [decoding.sizes(every[split](), counts[split], f"look at {split}") for split in folders.SPLITS]
+    square = pictures.side(np.concatenate(sizes), max_side)
     result = {}
-    for split, paths in files.items():
-        height, width = next(pictures.decode(paths[:1], square)).shape[1:3]
+    for split, count in counts.items():
+        height, width = next(pictures.decode(islice(every[split](), 1), square)).shape[1:3]
+        shape = (count, height, width, 3)
         labels = np.repeat(np.arange(len(listing[split])), [len(names) for names in listing[split].values()])
-        result[split] = Split(pictures.decode(paths, square), (height, width), labels.astype(np.int64))
+        compute = partial(decoding.write, paths=every[split], shape=shape, square=square, label=f"decode {split}")
+        made_of = decoding.MadeOf(root, every[split], shape, square)
+        fill = partial(rows.fill, shape=shape, compute=compute, made_of=made_of)
+        one_by_one = pictures.decode(every[split](), square)
+        result[split] = Split(one_by_one, (height, width), labels.astype(np.int64), fill)
     return result
 
 
@@ -63,28 +83,62 @@ def digits() -> dict[str, Split]:
 def cifar(dataset: str, downloads: Path) -> dict[str, Split]:
     """CIFAR-10 or CIFAR-100 as torchvision reads it, from the archive in `downloads` or from the network.
 
+    `cifar100_coarse` has CIFAR-100's images with the archive's own coarse labels.
+
     Raises:
         UserError: the archive can neither be found nor fetched, or is not the published one.
     """
     from torchvision.datasets import CIFAR10, CIFAR100
 
     kind = CIFAR10 if dataset == "cifar10" else CIFAR100
-    return read_cifar(fetch(kind.url, downloads, CIFAR_SHA256[dataset]), kind, class_names(dataset, downloads))
+    archive = fetch(kind.url, downloads, CIFAR_SHA256[dataset.removesuffix("_coarse")])
+    return read_cifar(archive, kind, class_names(dataset, downloads))
 
 
 def read_cifar(archive: Path, kind: "type[CIFAR10]", classes: tuple[str, ...]) -> dict[str, Split]:
-    """Read a CIFAR archive. Its batches are pickles: call this only after the archive's hash was checked."""
+    """Read a CIFAR archive. Its batches are pickles: call this only after the archive's hash was checked.
+
+    Args:
+        classes: the names of its labels, or those of CIFAR-100's superclasses for its coarse labels.
+
+    Raises:
+        UserError: it cannot be read, or its classes are not those of the published dataset.
+    """
     from torchvision.datasets.utils import extract_archive
 
+    coarse = classes == tuple(CIFAR100_SUPERCLASSES)
+    published = CIFAR100_CLASSES if coarse else classes
     with tempfile.TemporaryDirectory() as folder:
         try:
             extract_archive(str(archive), folder)
             read = {split: kind(folder, train=split == "train") for split in folders.SPLITS}
+            groups = {split: _coarse_labels(part) for split, part in read.items() if published == CIFAR100_CLASSES}
         except (OSError, RuntimeError, EOFError, tarfile.TarError, pickle.UnpicklingError) as error:
             raise UserError(f"{archive}: {' '.join(str(error).split())}; delete it, and it is fetched again") from error
-    if tuple(read["train"].classes) != classes:
+    if tuple(read["train"].classes) != published:
         raise UserError(f"{archive}: its classes are not those of the published dataset")
+    if any(found != _expected(read[split].targets) for split, found in groups.items()):
+        raise UserError(f"{archive}: its superclasses are not those of the published dataset")
     return {
-        split: Split([part.data], part.data.shape[1:3], np.asarray(part.targets, np.int64))
+        split: Split(
+            [part.data], part.data.shape[1:3], np.asarray(groups[split][1] if coarse else part.targets, np.int64)
+        )
         for split, part in read.items()
     }
+
+
+def _coarse_labels(part: "CIFAR10") -> tuple[list[str], list[int]]:
+    """The names of CIFAR-100's superclasses and every image's, which torchvision leaves in the archive."""
+    (name, _), *_ = part.train_list if part.train else part.test_list
+
+    def content(name: str) -> dict:
+        with (Path(part.root) / part.base_folder / name).open("rb") as file:
+            return pickle.load(file, encoding="latin1")  # noqa: S301 - the archive's hash was checked
+
+    return content(part.meta["filename"])["coarse_label_names"], content(name)["coarse_labels"]
+
+
+def _expected(fine_labels: list[int]) -> tuple[list[str], list[int]]:
+    """What `_coarse_labels` has to give for these fine labels, if our table of superclasses is the archive's."""
+    members = {name: label for label, names in enumerate(CIFAR100_SUPERCLASSES.values()) for name in names}
+    return list(CIFAR100_SUPERCLASSES), [members[CIFAR100_CLASSES[label]] for label in fine_labels]

@@ -13,6 +13,8 @@ from src import architectures
 from src.arms import FINETUNED, READOUTS
 from src.errors import UserError
 
+COUNT_OR_NAMES = "a whole number >= 2 (the first K classes) or a list of two or more class names"
+
 
 def _known(allowed: tuple[str, ...]) -> Any:
     def check(value: Any) -> Any:
@@ -47,7 +49,7 @@ def _built(arch: str) -> str:
 Arch = Annotated[str, AfterValidator(_built)]
 Method = Annotated[str, _known(FINETUNED)]
 Readout = Annotated[str, _known(READOUTS)]
-ClassNames = Annotated[list[str], BeforeValidator(_names), Field(min_length=2)]
+ClassNames = Annotated[list[str], BeforeValidator(_names), Field(min_length=1)]
 
 
 class Section(BaseModel):
@@ -130,7 +132,7 @@ class Compare(Section):
 class Settings(Section):
     """All of params.yaml. A missing key takes the default here, which is the report's value."""
 
-    dataset: Literal["cifar10", "cifar100", "digits", "folder"] = "cifar10"
+    dataset: Literal["cifar10", "cifar100", "cifar100_coarse", "digits", "folder"] = "cifar10"
     folder: str | None = None
     classes: Annotated[int, Field(ge=2)] | ClassNames = 10
     subset_seed: Annotated[int, Field(ge=0, lt=2**31)] | None = None
@@ -176,8 +178,7 @@ def _explain(error: ValidationError) -> str:
     first = details[-1] if details[0]["loc"][0] == "classes" else details[0]
     path = [str(part) if str(part).isprintable() else repr(part) for part in first["loc"]]
     if first["loc"][0] == "classes":
-        allowed = "a whole number >= 2 (the first K classes) or a list of two or more class names"
-        return f"classes = {_shown(first['input'])}: allowed is {allowed}"
+        return f"classes = {_shown(first['input'])}: allowed is {COUNT_OR_NAMES}"
     if first["type"] == "extra_forbidden":
         model: Any = Settings
         for part in path[:-1]:
@@ -226,6 +227,8 @@ def load(path: Path = Path("params.yaml")) -> Settings:
         raise UserError(
             f"{path}: folder = null: dataset is folder, so give the root of train/<class>/* and test/<class>/*"
         )
+    if settings.dataset != "cifar100" and isinstance(settings.classes, list) and len(settings.classes) < 2:
+        raise UserError(f"{path}: classes = {_shown(settings.classes)}: allowed is {COUNT_OR_NAMES}")
     if "lp_ft" in settings.finetune.methods and settings.finetune.epochs < 2:
         raise UserError(
             f"{path}: finetune.epochs = 1: the method lp_ft needs 2 or more, one for the probe and one for fine-tuning"

@@ -2,7 +2,7 @@
 
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,18 +13,25 @@ from src.errors import UserError
 PIXELS = 2**26  # of one image at most: 8,192 x 8,192, some 200 MB in memory
 
 
-def side(files: list[Path], max_side: int) -> int | None:
+def sizes(files: Iterable[Path]) -> np.ndarray:
+    """Width and height of each, (n, 2) int32, from the headers alone."""
+    return np.array([_open(path).size for path in files], np.int32).reshape(-1, 2)
+
+
+def side(sizes: np.ndarray, max_side: int) -> int | None:
     """None where all images are squares of one size, else the side in pixels of the squares that they are cut to.
 
     The median of the shorter sides, so that most images are neither enlarged nor much reduced; at most `max_side`.
+
+    Args:
+        sizes: (N, 2), see `sizes`.
     """
-    sizes = [_open(path).size for path in files]  # (width, height), from the headers alone
-    if len(set(sizes)) == 1 and sizes[0][0] == sizes[0][1] <= max_side:
+    if (sizes == sizes[0, 0]).all() and sizes[0, 0] <= max_side:
         return None
-    return min(max_side, int(np.median([min(size) for size in sizes])))
+    return min(max_side, int(np.median(sizes.min(axis=1))))
 
 
-def decode(files: list[Path], square: int | None) -> Iterator[np.ndarray]:
+def decode(files: Iterable[Path], square: int | None) -> Iterator[np.ndarray]:
     """The images one by one, (1, H, W, 3) uint8: upright, RGB, and with `square` reduced and cut to that side."""
     for path in files:
         image = _open(path)
@@ -56,7 +63,8 @@ def _open(path: Path) -> Image.Image:
     except Image.DecompressionBombError:
         raise UserError(f"folder: {path} has far more than {PIXELS:,} pixels; reduce or remove it") from None
     except (OSError, ValueError, SyntaxError) as error:
-        reason = "empty file" if path.stat().st_size == 0 else "not an image, or cut short"
+        known = getattr(error, "strerror", None) or ("empty file" if path.stat().st_size == 0 else None)
+        reason = known or "not an image, or cut short"
         raise UserError(f"folder: {path} cannot be read as an image ({reason}); replace or remove it") from error
     if image.width * image.height > PIXELS:
         raise UserError(

@@ -1,4 +1,4 @@
-"""Where an interrupted stage goes on. For the stages `finetune_*` and `embed_*`.
+"""Where an interrupted stage goes on. For the stages `download` (of a folder), `finetune_*` and `embed_*`.
 
 State lies in `data/resume/<stage>-<key>` of the repository that the user is in, which git and DVC leave alone. The key
 stands for everything that decides a result, so that no experiment takes up what another one left; a lock keeps apart
@@ -11,21 +11,22 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
-from accelerate import Accelerator
 from filelock import FileLock, Timeout
-from torch import Tensor
 
-from src import files, intact, runtime
+from src import files, intact
 from src.errors import UserError
 from src.params import Settings
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 EVERY = float(os.environ.get("RESUME_EVERY", 30))  # seconds between two points from which to go on
 
@@ -52,7 +53,7 @@ class Place:
         """Whether to save now."""
         return self.folder is not None and (bool(self.asked) or time.monotonic() - self.saved >= EVERY)
 
-    def save(self, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+    def save(self, tensors: "Mapping[str, Tensor]", about: Mapping[str, Any]) -> None:
         """Replace what is saved. A disk that is full costs the chance to go on, and not the work itself."""
         try:
             files.write_tensors(self.path, dict(tensors), dict(about))
@@ -60,7 +61,7 @@ class Place:
             print(f"nothing saved to go on from: {error}")
         self.saved = time.monotonic()
 
-    def load(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    def load(self) -> "tuple[dict[str, Tensor], dict[str, Any]]":
         """What was saved, if it is whole."""
         if self.folder is None or not self.path.exists():
             return {}, {}
@@ -98,14 +99,17 @@ def root() -> Path:
     return files.from_root(files.DATA / "resume")
 
 
-def key(stage: str, settings: Settings, machine: Any) -> str:
-    """16 hexadecimal digits for all that decides a stage's result: dvc.yaml lists it, and the machine adds to it."""
+def key(stage: str, settings: Settings, machine: Any, apart: Collection[str] = ()) -> str:
+    """16 hexadecimal digits for all that decides a stage's result: dvc.yaml lists it, and the machine adds to it.
+
+    `apart` names dependencies that the stage itself compares with what it goes on from.
+    """
     entry = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"][stage]
     found = hashlib.sha256(json.dumps(machine, sort_keys=True).encode())
     values = settings.model_dump(mode="json")
     chosen = {name: reduce(lambda part, word: part[word], name.split("."), values) for name in entry["params"]}
     found.update(json.dumps(chosen, sort_keys=True).encode())
-    for name in sorted(entry["deps"]):
+    for name in sorted(set(entry["deps"]) - {str(path) for path in apart}):
         for path in sorted(Path(name).rglob("*")) or [Path(name)]:
             if path.is_file():
                 found.update(f"{path} {intact.sha256(path)}".encode())
@@ -113,15 +117,19 @@ def key(stage: str, settings: Settings, machine: Any) -> str:
 
 
 @contextmanager
-def place(stage: str, settings: Settings, accelerator: Accelerator) -> Iterator[Place]:
+def place(stage: str, settings: Settings, machine: Mapping[str, Any], apart: Collection[str] = ()) -> Iterator[Place]:
     """The place of a stage's state, this process's alone until the block ends, and gone when it ends well.
 
     Several processes save nothing: each has running statistics of its own.
+
+    Args:
+        machine: what a result depends on besides, such as `runtime.machine` of the stage's accelerator.
+        apart: see `key`.
     """
-    if not settings.resume or accelerator.num_processes > 1:
+    if not settings.resume or machine.get("processes", 1) > 1:
         yield Place()
         return
-    folder = root() / f"{stage}-{key(stage, settings, runtime.machine(accelerator))}"
+    folder = root() / f"{stage}-{key(stage, settings, machine, apart)}"
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / "lock", timeout=0), signals() as asked:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+from src.classes import expanded, superclasses
 from src.errors import UserError
 
 SWEPT = ("classes", "seed", "subset_seed")  # what a sweep varies, by options of their own
@@ -58,7 +59,8 @@ def planned(set_here: tuple[str, ...], settings: Mapping[str, Any], commit: str)
     text = json.dumps([commit, dict(settings)], sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
     classes = settings["classes"]
-    count = classes if isinstance(classes, int) else len(classes)
+    groups = superclasses(settings["dataset"])
+    count = classes if isinstance(classes, int) else len(expanded(classes, groups))
     subset = "" if settings["subset_seed"] is None else f"-subset{settings['subset_seed']}"
     return Planned(f"k{count:02d}{subset}-seed{settings['seed']}-{digest}", set_here, count)
 

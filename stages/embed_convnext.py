@@ -8,7 +8,7 @@ from stages import run
 
 def main(settings: Settings) -> None:
     accelerator = runtime.start(settings.device, settings.precision, deterministic=settings.deterministic)
-    with resuming.place("embed_convnext", settings, accelerator) as place:
+    with resuming.place("embed_convnext", settings, runtime.machine(accelerator)) as place:
         report = write_features(
             files.CONVNEXT_FEATURES,
             weights=files.read_tensors(files.CONVNEXT_WEIGHTS),

@@ -13,7 +13,7 @@ def main(settings: Settings) -> None:
     from src.embedding import write_features
 
     accelerator = runtime.start(settings.device, settings.precision, deterministic=settings.deterministic)
-    with resuming.place("embed_resnet", settings, accelerator) as place:
+    with resuming.place("embed_resnet", settings, runtime.machine(accelerator)) as place:
         report = write_features(
             files.RESNET_FEATURES,
             weights=files.read_tensors(files.RESNET_WEIGHTS),

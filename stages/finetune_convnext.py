@@ -13,7 +13,7 @@ def main(settings: Settings) -> None:
     from src.finetuning import write_finetuned
 
     accelerator = runtime.start(settings.device, settings.precision, deterministic=settings.deterministic)
-    with resuming.place("finetune_convnext", settings, accelerator) as place:
+    with resuming.place("finetune_convnext", settings, runtime.machine(accelerator)) as place:
         report = write_finetuned(
             files.CONVNEXT_CHECKPOINTS,
             files.CONVNEXT_CURVES,

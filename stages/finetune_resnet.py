@@ -8,7 +8,7 @@ from stages import run
 
 def main(settings: Settings) -> None:
     accelerator = runtime.start(settings.device, settings.precision, deterministic=settings.deterministic)
-    with resuming.place("finetune_resnet", settings, accelerator) as place:
+    with resuming.place("finetune_resnet", settings, runtime.machine(accelerator)) as place:
         report = write_finetuned(
             files.RESNET_CHECKPOINTS,
             files.RESNET_CURVES,

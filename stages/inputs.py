@@ -14,7 +14,7 @@ from stages import run
 def main(settings: Settings) -> None:
     root = files.from_root(settings.folder or ".")
     names = classes.class_names(settings.dataset, root)
-    chosen = classes.choose(settings.classes, names, settings.subset_seed)
+    chosen = classes.choose(settings.classes, names, settings.subset_seed, classes.superclasses(settings.dataset))
     base, count = settings.compare.base_classes, len(chosen)
     if base > count:
         raise UserError(f"compare.base_classes = {base}: the subset has {count} classes; allowed are 2 to {count}")
@@ -29,8 +29,8 @@ def main(settings: Settings) -> None:
     )
     images: dict = {"dataset": settings.dataset}
     if settings.dataset == "folder":
-        listing, signature = folders.scan(root)
-        digest = folders.digest(root, listing, signature, files.downloads() / "folder.json")
+        listing, signatures = folders.scan(root)
+        digest = folders.digest(root, listing, signatures, files.downloads() / "folder.json")
         images |= {"sha256": digest, "listing": listing}
     files.write_json(files.IMAGE_INPUTS, images)
 

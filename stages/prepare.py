@@ -1,14 +1,14 @@
 """The subset: which images, under which new labels, for training, validation and testing."""
 
 from src import files, seeds, subsets
-from src.classes import choose
+from src.classes import choose, superclasses
 from src.params import Settings
 from stages import run
 
 
 def main(settings: Settings) -> None:
     names = files.read_json(files.RAW / "classes.json")
-    chosen = choose(settings.classes, names, settings.subset_seed)
+    chosen = choose(settings.classes, names, settings.subset_seed, superclasses(settings.dataset))
     classes = [names[label] for label in chosen]
     subset = subsets.subset(
         files.read_array(files.RAW / "train_labels.npy"),

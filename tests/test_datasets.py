@@ -3,6 +3,8 @@
 import hashlib
 import pickle
 import tarfile
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +14,15 @@ from sklearn.datasets import load_digits
 from torchvision.datasets import CIFAR10, CIFAR100
 
 from src import datasets, folders
-from src.classes import CIFAR10_CLASSES, CIFAR100_CLASSES
+from src.classes import CIFAR10_CLASSES, CIFAR100_CLASSES, CIFAR100_SUPERCLASSES
 from src.errors import UserError
+from src.resuming import Place
 
 
 def pixels(split: datasets.Split) -> np.ndarray:
-    return np.concatenate(list(split.images))
+    with tempfile.TemporaryDirectory() as folder:
+        split.write(Path(folder) / "images.npy", Place())
+        return np.load(Path(folder) / "images.npy")
 
 
 def test_digits_are_those_of_scikit_learn_every_fifth_for_testing():
@@ -38,7 +43,20 @@ FORMATS = {
 }
 
 
-def miniature(folder: Path, published: type, classes: tuple[str, ...] | None = None) -> tuple[Path, type, dict]:
+COARSE_NAMES = list(CIFAR100_SUPERCLASSES)
+COARSE = [
+    next(number for number, names in enumerate(CIFAR100_SUPERCLASSES.values()) if name in names)
+    for name in CIFAR100_CLASSES
+]
+
+
+def miniature(
+    folder: Path,
+    published: type,
+    classes: tuple[str, ...] | None = None,
+    coarse: Sequence[int] = COARSE,
+    coarse_names: Sequence[str] = COARSE_NAMES,
+) -> tuple[Path, type, dict]:
     """An archive of four images to a batch in the published format, its class, and the batches as they were written.
 
     See https://www.cs.toronto.edu/~kriz/cifar.html: a row is 1024 reds, 1024 greens, 1024 blues.
@@ -59,7 +77,12 @@ def miniature(folder: Path, published: type, classes: tuple[str, ...] | None = N
         }
         for name in (*train, *test)
     }
-    meta = write(published.meta["filename"], {published.meta["key"]: list(classes or names)})
+    described = {published.meta["key"]: list(classes or names)}
+    if published is CIFAR100:
+        described["coarse_label_names"] = list(coarse_names)
+        for batch in batches.values():
+            batch["coarse_labels"] = [coarse[label] for label in batch[key]]
+    meta = write(published.meta["filename"], described)
     members = {
         "train_list": [write(name, batches[name]) for name in train],
         "test_list": [write(name, batches[name]) for name in test],
@@ -84,6 +107,25 @@ def test_an_archive_is_read_as_images_of_height_width_and_colour(tmp_path, publi
         np.testing.assert_array_equal(images[:, 5, 7, 2], rows[:, 2 * 1024 + 5 * 32 + 7])
         assert found[split].labels.dtype == np.int64
         assert found[split].labels.tolist() == [label for name in names for label in batches[name][key]]
+
+
+def test_coarse_labels_are_those_of_the_archive_for_the_same_images(tmp_path):
+    archive, kind, batches = miniature(tmp_path, CIFAR100)
+    fine = datasets.read_cifar(archive, kind, CIFAR100_CLASSES)
+    coarse = datasets.read_cifar(archive, kind, tuple(CIFAR100_SUPERCLASSES))
+    for split in folders.SPLITS:
+        assert coarse[split].labels.tolist() == batches[split]["coarse_labels"]
+        assert coarse[split].labels.dtype == np.int64
+        assert coarse[split].labels.max() < 20
+        np.testing.assert_array_equal(pixels(coarse[split]), pixels(fine[split]))
+
+
+@pytest.mark.parametrize("wanted", [CIFAR100_CLASSES, tuple(CIFAR100_SUPERCLASSES)])
+@pytest.mark.parametrize("differing", [{"coarse": COARSE[::-1]}, {"coarse_names": COARSE_NAMES[::-1]}])
+def test_an_archive_whose_superclasses_are_not_those_of_our_table_is_refused(tmp_path, wanted, differing):
+    archive, kind, _ = miniature(tmp_path, CIFAR100, **differing)
+    with pytest.raises(UserError, match="its superclasses are not those of the published dataset"):
+        datasets.read_cifar(archive, kind, wanted)
 
 
 def test_an_archive_with_other_classes_is_refused(tmp_path):
@@ -113,9 +155,9 @@ def test_what_is_no_archive_is_refused(tmp_path, content):
         datasets.read_cifar(archive, CIFAR10, CIFAR10_CLASSES)
 
 
-@pytest.mark.parametrize("dataset", ["cifar10", "cifar100"])
+@pytest.mark.parametrize("dataset", ["cifar10", "cifar100", "cifar100_coarse"])
 def test_an_archive_that_is_not_the_published_one_is_refused_before_it_is_opened(tmp_path, dataset):
-    kind = {"cifar10": CIFAR10, "cifar100": CIFAR100}[dataset]
+    kind = CIFAR10 if dataset == "cifar10" else CIFAR100
     (tmp_path / kind.filename).write_bytes(b"pickles of a stranger")
     with pytest.raises(UserError, match=f"{kind.filename}: its SHA-256 does not begin with"):
         datasets.cifar(dataset, tmp_path)

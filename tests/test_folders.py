@@ -1,12 +1,13 @@
 """Image folders: what is there, and whether it changed."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from src import folders
+from src import files, folders
 from src.errors import UserError
 
 
@@ -53,6 +54,61 @@ def test_splits_with_different_classes_are_refused_with_what_differs(root):
         folders.class_names(root)
 
 
+def test_val_stands_for_test_where_there_is_no_test(root):
+    before, listing = digest(root), folders.scan(root)[0]
+    (root / "test").rename(root / "val")
+    assert folders.class_names(root) == ["cat", "dog"]
+    assert folders.scan(root)[0] == listing
+    assert digest(root) == before
+    assert list(folders.paths(root, listing, "test")) == [root / "val" / name / "1.png" for name in ("cat", "dog")]
+
+
+def test_val_beside_test_is_left_alone(root):
+    before = digest(root)
+    (root / "val" / "bird").mkdir(parents=True)
+    assert digest(root) == before
+
+
+def test_what_is_wrong_in_val_is_said_of_val(root):
+    (root / "test").rename(root / "val")
+    (root / "val" / "cat" / "1.png").unlink()
+    with pytest.raises(UserError, match=r"class 'cat' has no images in val/; add some"):
+        folders.scan(root)
+    (root / "val" / "cat").rmdir()
+    with pytest.raises(UserError, match=r"train and val hold different classes \('cat'\)"):
+        folders.scan(root)
+
+
+def test_images_at_any_depth_are_of_the_class_of_the_first_folder(root):
+    nested = root / "train" / "cat" / "images"
+    (nested / "more").mkdir(parents=True)
+    (nested / ".cache").mkdir()
+    for path in ("2.png", "more/3.png", ".cache/4.png"):
+        Image.new("RGB", (10, 8)).save(nested / path)
+    (nested / "loop").symlink_to(root / "train")
+    before, listing = digest(root), folders.scan(root)[0]
+    assert listing["train"]["cat"] == ["1.png", "images/2.png", "images/more/3.png"]
+    assert all(path.is_file() for path in folders.paths(root, listing, "train"))
+    rewrite(nested / "more" / "3.png", b"other bytes", later=1)
+    assert digest(root) != before
+
+
+def test_a_class_may_be_a_link_to_a_folder_elsewhere(root, tmp_path):
+    """So that a tree of links chooses what is decoded of a larger one."""
+    for split in folders.SPLITS:
+        (tmp_path / "few" / split).mkdir(parents=True)
+        (tmp_path / "few" / split / "dog").symlink_to(root / split / "dog")
+    assert folders.scan(tmp_path / "few")[0] == {split: {"dog": ["1.png"]} for split in folders.SPLITS}
+
+
+def test_every_file_is_looked_at_once(root, monkeypatch):
+    seen, real = [], os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: seen.append(str(path)) or real(path))
+    folders.scan(root)
+    classes = [f"{root}/{split}/{name}" for split in folders.SPLITS for name in ("cat", "dog")]
+    assert sorted(path for path in seen if Path(path).parent.name in folders.SPLITS) == sorted(classes)
+
+
 def test_a_class_without_images_is_refused_by_name(root):
     (root / "test" / "cat" / "1.png").unlink()
     with pytest.raises(UserError, match=r"class 'cat' has no images in test/; add some, or remove the class"):
@@ -82,10 +138,42 @@ def test_the_digest_stays_when_only_the_time_of_a_file_changes(root):
     assert digest(root) == before
 
 
-def test_the_digest_is_remembered_while_names_sizes_and_times_are_the_same(root):
-    before, memory = digest(root), root.parent / "remembered.json"
-    memory.write_text(memory.read_text().replace(before, "not read again"))
-    assert digest(root) == "not read again"
+def test_the_digest_is_remembered_while_names_sizes_and_times_are_the_same(root, monkeypatch):
+    before = digest(root)
+    monkeypatch.setattr(folders, "sha256", None)
+    assert digest(root) == before
+
+
+def test_only_the_classes_in_which_something_changed_are_read_again(root, monkeypatch):
+    read = []
+    monkeypatch.setattr(folders, "sha256", lambda path: read.append(path) or files.sha256(path))
+    before = digest(root)
+    assert len(read) == 4
+    read.clear()
+    shutil.copy(root / "train" / "dog" / "1.png", root / "train" / "dog" / "2.png")
+    assert digest(root) != before
+    assert read == [root / "train" / "dog" / "1.png", root / "train" / "dog" / "2.png"]
+    (root / "train" / "dog" / "2.png").unlink()
+    assert digest(root) == before
+
+
+def test_what_was_read_before_a_file_that_cannot_be_is_not_read_again(root, monkeypatch):
+    read = []
+
+    def fails_at_third(path: Path) -> str:
+        read.append(path)
+        if len(read) == 3:
+            raise PermissionError(13, "Permission denied", str(path))
+        return files.sha256(path)
+
+    monkeypatch.setattr(folders, "sha256", fails_at_third)
+    with pytest.raises(UserError, match=r"folder: .*test/cat/1.png cannot be read \(Permission denied\)"):
+        digest(root)
+    again = digest(root)
+    assert [path.relative_to(root).as_posix() for path in read[3:]] == ["test/cat/1.png", "test/dog/1.png"]
+    monkeypatch.undo()
+    (root.parent / "remembered.json").unlink()
+    assert digest(root) == again
 
 
 def test_bytes_changed_under_the_old_time_of_modification_are_noticed(root):

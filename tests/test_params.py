@@ -76,9 +76,13 @@ COUNT_OR_NAMES = "a whole number >= 2 (the first K classes) or a list of two or 
 @pytest.mark.parametrize(
     ("text", "setting", "allowed"),
     [
-        ("dataset: mnist", "dataset = 'mnist'", "'cifar10', 'cifar100', 'digits' or 'folder'"),
-        ("dataset: [cifar10]", "dataset = ['cifar10']", "'cifar10', 'cifar100', 'digits' or 'folder'"),
-        ("dataset: null", "dataset = None", "'cifar10', 'cifar100', 'digits' or 'folder'"),
+        ("dataset: mnist", "dataset = 'mnist'", "'cifar10', 'cifar100', 'cifar100_coarse', 'digits' or 'folder'"),
+        (
+            "dataset: [cifar10]",
+            "dataset = ['cifar10']",
+            "'cifar10', 'cifar100', 'cifar100_coarse', 'digits' or 'folder'",
+        ),
+        ("dataset: null", "dataset = None", "'cifar10', 'cifar100', 'cifar100_coarse', 'digits' or 'folder'"),
         ("classes: 1", "classes = 1", COUNT_OR_NAMES),
         ("classes: -5", "classes = -5", COUNT_OR_NAMES),
         ("classes: 2.5", "classes = 2.5", COUNT_OR_NAMES),
@@ -87,6 +91,8 @@ COUNT_OR_NAMES = "a whole number >= 2 (the first K classes) or a list of two or 
         ("classes: cat", "classes = 'cat'", COUNT_OR_NAMES),
         ("classes: [cat]", "classes = ['cat']", COUNT_OR_NAMES),
         ("classes: [cat, [dog]]", "classes = ['dog']", COUNT_OR_NAMES),
+        ("classes: []", "classes = []", COUNT_OR_NAMES),
+        ("dataset: cifar100_coarse\nclasses: [people]", "classes = ['people']", COUNT_OR_NAMES),
         ("seed: -1", "seed = -1", "greater than or equal to 0"),
         ("seed: 4294967296", "seed = 4294967296", "less than 2147483648"),
         ("seed: 1.0", "seed = 1.0", "integer"),
@@ -252,6 +258,10 @@ def test_what_dvc_writes_for_set_param_is_what_we_read(tmp_path, rate):
 )
 def test_class_names_that_other_yaml_readers_take_for_something_else_are_names(read, written, names):
     assert read(f"classes: {written}").classes == names
+
+
+def test_one_name_is_enough_where_it_can_be_a_superclass(read):
+    assert read("dataset: cifar100\nclasses: [people]").classes == ["people"]
 
 
 SCALARS = (

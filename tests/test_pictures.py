@@ -30,10 +30,14 @@ def decoded(path: Path, square: int | None = None) -> np.ndarray:
     return block[0]
 
 
+def side(files: list[Path], max_side: int) -> int | None:
+    return pictures.side(pictures.sizes(files), max_side)
+
+
 def refusal(path: Path) -> str:
     """The one line with which a file is refused, be it by its header or by its pixels."""
     with pytest.raises(UserError) as error:
-        list(pictures.decode([path], pictures.side([path], 256)))
+        list(pictures.decode([path], side([path], 256)))
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -81,7 +85,7 @@ def test_images_of_one_size_of_which_some_lie_on_their_side_become_squares(tmp_p
     files = [tmp_path / f"upright.{suffix}", tmp_path / f"lying.{suffix}"]
     Image.new("RGB", (12, 8)).save(files[0])
     Image.new("RGB", (12, 8)).save(files[1], exif=exif)
-    assert pictures.side(files, 256) == 8
+    assert side(files, 256) == 8
 
 
 @pytest.mark.parametrize("orientation", [0, 3, 6, 9])
@@ -91,7 +95,7 @@ def test_squares_of_one_size_stay_as_they_are_however_they_lie(tmp_path, orienta
     files = [tmp_path / "1.jpg", tmp_path / "2.jpg"]
     Image.new("RGB", (12, 12)).save(files[0])
     Image.new("RGB", (12, 12)).save(files[1], exif=exif)
-    assert pictures.side(files, 256) is None
+    assert side(files, 256) is None
     assert [block.shape for block in pictures.decode(files, None)] == [(1, 12, 12, 3)] * 2
 
 
@@ -105,31 +109,31 @@ def test_exif_that_makes_no_sense_is_ignored_or_refused(tmp_path, suffix, exif):
     path, shapes = tmp_path / f"image.{suffix}", []
     quarters().save(path, exif=exif)
     with contextlib.suppress(UserError):
-        shapes = [block.shape for block in pictures.decode([path], pictures.side([path], 256))]
+        shapes = [block.shape for block in pictures.decode([path], side([path], 256))]
     assert shapes in ([], [(1, 16, 16, 3)])
 
 
 def test_squares_of_one_size_are_left_as_they_are_and_others_are_cut(tmp_path):
     for name, size in (("1.png", (8, 8)), ("2.png", (8, 8)), ("3.png", (10, 8))):
         Image.new("RGB", size).save(tmp_path / name)
-    assert pictures.side([tmp_path / "1.png", tmp_path / "2.png"], 256) is None
-    assert pictures.side([tmp_path / "3.png"], 256) == 8
+    assert side([tmp_path / "1.png", tmp_path / "2.png"], 256) is None
+    assert side([tmp_path / "3.png"], 256) == 8
 
 
-@pytest.mark.parametrize(("max_side", "side"), [(256, 20), (16, 16)])
-def test_images_of_many_sizes_become_squares_of_their_median_shorter_side(tmp_path, max_side, side):
+@pytest.mark.parametrize(("max_side", "expected"), [(256, 20), (16, 16)])
+def test_images_of_many_sizes_become_squares_of_their_median_shorter_side(tmp_path, max_side, expected):
     files = []
     for width, height in ((30, 10), (20, 40), (50, 50)):
         files.append(tmp_path / f"{width}.png")
         Image.new("RGB", (width, height)).save(files[-1])
-    assert pictures.side(files, max_side) == side
-    assert [block.shape for block in pictures.decode(files, side)] == [(1, side, side, 3)] * 3
+    assert side(files, max_side) == expected
+    assert [block.shape for block in pictures.decode(files, expected)] == [(1, expected, expected, 3)] * 3
 
 
 def test_large_images_of_one_size_are_reduced(tmp_path):
     Image.new("RGB", (10, 8)).save(tmp_path / "1.png")
-    assert pictures.side([tmp_path / "1.png"], max_side=9) == 8
-    assert pictures.side([tmp_path / "1.png"], max_side=5) == 5
+    assert side([tmp_path / "1.png"], max_side=9) == 8
+    assert side([tmp_path / "1.png"], max_side=5) == 5
 
 
 def test_the_middle_of_an_oblong_image_is_kept(tmp_path):
@@ -182,6 +186,10 @@ def test_an_empty_file_is_refused_by_name(tmp_path):
     )
 
 
+def test_a_file_that_is_gone_is_refused_by_name(tmp_path):
+    assert f"{tmp_path / 'gone.jpg'} cannot be read as an image (No such file" in refusal(tmp_path / "gone.jpg")
+
+
 def test_a_file_that_is_no_image_is_refused_by_name(tmp_path):
     (tmp_path / "Thumbs.db").write_text("no image")
     assert f"{tmp_path / 'Thumbs.db'} cannot be read as an image (not an image" in refusal(tmp_path / "Thumbs.db")
@@ -218,7 +226,7 @@ def test_real_images_decode_as_pillow_shows_them(tmp_path):
     listing, _ = folders.scan(tmp_path)
     files = [path for split in folders.SPLITS for path in folders.paths(tmp_path, listing, split)]
     assert len(files) == 12
-    assert pictures.side(files, 256) is None
+    assert side(files, 256) is None
     for path, block in zip(files, pictures.decode(files, None), strict=True):
         assert block.shape == (1, 32, 32, 3)
         np.testing.assert_array_equal(block[0], np.asarray(Image.open(path)))

@@ -15,6 +15,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from src import models, verify
+from src.classes import CIFAR100_CLASSES
 from src.intact import sha256
 
 ONCE = ("download", "weights", "embed_convnext", "embed_resnet")  # paid once in a sweep over class counts
@@ -286,6 +287,24 @@ def test_a_folder_whose_files_changed_is_noticed_and_one_that_did_not_is_not_rea
     assert "23 images" in folder_clone.dvc("repro", "prepare")
 
 
+def test_a_superclass_of_cifar100_is_a_subset_of_its_five_classes(make_clone):
+    """As far as it goes without the archive: the arrays of its images are made up."""
+    clone, raw = make_clone(), "data/raw"
+    clone.configure(dataset="cifar100", classes=["people", "rocket"], subset_seed=None)
+    (clone.folder / raw).mkdir()
+    labels = np.arange(1000) % 100
+    for split in ("train", "test"):
+        np.save(clone.folder / raw / f"{split}_labels.npy", labels)
+    (clone.folder / raw / "classes.json").write_text(json.dumps(CIFAR100_CLASSES))
+    clone.stage("inputs")
+    assert "6 classes: 48 training, 12 validation, 60 test images" in clone.stage("prepare")
+    assert clone.json("data/subset/classes.json") == ["baby", "boy", "girl", "man", "woman", "rocket"]
+    clone.configure(compare={"base_classes": 7})
+    assert "compare.base_classes = 7: the subset has 6 classes; allowed are 2 to 6" in clone.stage("inputs", fails=True)
+    clone.configure(dataset="cifar100_coarse", compare={"base_classes": 2})
+    assert "'rocket' is not a class of the dataset" in clone.stage("inputs", fails=True)
+
+
 def test_class_names_that_mean_something_elsewhere_are_text_in_every_file(make_clone):
     clone, names = make_clone(), sorted(HOSTILE)
     draw_folder(clone.folder / "images", colours=dict(zip(names, COLOURS.values(), strict=True)))
@@ -346,7 +365,7 @@ BAD = {
     "{image_size: 40, resnet: {arch: vit_b_16}}": "image_size = 40: vit_b_16 sees patches of 16 pixels; allowed are",
     "fintune: {lr: 1}": "fintune: no such setting; did you mean finetune? allowed: ",
     "finetune: {epoch: 3}": "finetune.epoch: no such setting; did you mean epochs? allowed: ",
-    "dataset: mnist": "dataset = 'mnist': allowed is 'cifar10', 'cifar100', 'digits' or 'folder'",
+    "dataset: mnist": "dataset = 'mnist': allowed is 'cifar10', 'cifar100', 'cifar100_coarse', 'digits' or 'folder'",
     "dataset: folder": "folder = null: dataset is folder",
     "{dataset: folder, folder: nowhere}": "there is no train/ in it; allowed is a root of train/<class>/*",
     "resnet: {weights: nowhere.pth}": "nowhere.pth",

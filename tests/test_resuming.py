@@ -223,8 +223,8 @@ def pipeline(tmp_path, monkeypatch) -> Path:
     return Path("code.py")
 
 
-def key(machine: object = "cpu", **changes: object) -> str:
-    return resuming.key("train", Settings.model_validate(changes), machine)
+def key(machine: object = "cpu", apart: tuple[str, ...] = (), **changes: object) -> str:
+    return resuming.key("train", Settings.model_validate(changes), machine, apart)
 
 
 def test_a_key_changes_with_all_that_decides_the_result_and_with_nothing_else(pipeline):
@@ -238,19 +238,27 @@ def test_a_key_changes_with_all_that_decides_the_result_and_with_nothing_else(pi
     assert len(others | {first}) == 6
 
 
+def test_a_key_leaves_out_the_dependencies_that_the_stage_compares_itself(pipeline):
+    first = key(apart=("code.py",))
+    pipeline.write_text("2")
+    assert key(apart=("code.py",)) == first
+    Path("raw/images.npy").write_text("2")
+    assert key(apart=("code.py",)) != first
+
+
 @pytest.mark.usefixtures("pipeline")
 def test_state_is_gone_after_a_good_end_and_stays_after_a_bad_one():
-    with pytest.raises(CutError), resuming.place("train", Settings(), CPU) as place:
+    with pytest.raises(CutError), resuming.place("train", Settings(), runtime.machine(CPU)) as place:
         raise CutError
     assert place.folder.exists()
-    with resuming.place("train", Settings(), CPU) as again:
+    with resuming.place("train", Settings(), runtime.machine(CPU)) as again:
         assert again.folder == place.folder
     assert not place.folder.exists()
 
 
 @pytest.mark.usefixtures("pipeline")
 def test_nothing_is_saved_where_it_is_switched_off():
-    with resuming.place("train", Settings(resume=False), CPU) as place:
+    with resuming.place("train", Settings(resume=False), runtime.machine(CPU)) as place:
         assert place.folder is None
         assert not place.due()
     assert not resuming.root().exists()
@@ -258,8 +266,8 @@ def test_nothing_is_saved_where_it_is_switched_off():
 
 @pytest.mark.usefixtures("pipeline")
 def test_two_that_compute_the_same_never_share_a_state(capsys):
-    with resuming.place("train", Settings(), CPU) as first:
-        with resuming.place("train", Settings(), CPU) as second:
+    with resuming.place("train", Settings(), runtime.machine(CPU)) as first:
+        with resuming.place("train", Settings(), runtime.machine(CPU)) as second:
             assert first.folder.exists()
             assert second.folder is None
         assert first.folder.exists()
@@ -283,7 +291,7 @@ class Signalled(Place):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_first_signal_waits_for_the_batch_and_is_answered_by_a_saved_point(number, capsys):
     def stage() -> None:
-        with resuming.place("train", Settings(), CPU) as place:
+        with resuming.place("train", Settings(), runtime.machine(CPU)) as place:
             signalled = Signalled(place.folder, asked=place.asked)
             signalled.number = number
             train(signalled)

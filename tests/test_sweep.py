@@ -18,7 +18,7 @@ from src import dvc_queue, sweep
 from src.errors import UserError
 from tests import toy_pipeline
 
-SETTINGS = {"classes": 5, "seed": 1, "subset_seed": None, "finetune": {"lr": 0.001}}
+SETTINGS = {"dataset": "cifar10", "classes": 5, "seed": 1, "subset_seed": None, "finetune": {"lr": 0.001}}
 
 
 def test_every_class_count_is_run_under_one_seed_before_the_next_seed():
@@ -52,6 +52,8 @@ def test_a_name_tells_classes_and_seed_and_changes_with_any_setting_and_the_comm
     assert len(names | {first.name}) == 4
     assert any(name.startswith("k05-subset3-seed1-") for name in names)
     assert sweep.planned((), SETTINGS | {"classes": ["cat", "dog"]}, "aaa").classes == 2
+    both = SETTINGS | {"dataset": "cifar100", "classes": ["people", "rocket"]}
+    assert sweep.planned((), both, "aaa").name.startswith("k06-seed1-")
 
 
 def test_the_time_left_is_that_of_the_remaining_classes_at_the_pace_after_the_first():
