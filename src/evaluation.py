@@ -43,9 +43,10 @@ def write_finetuned_cell(
         if not accelerator.is_main_process:
             continue  # it answered its share; the first process writes for all
         found = results.write_arm(predictions, drawings, method, title, answers, about["classes"])
-        curves = plots.curves(about["history"], about["epoch"], f"{title} on {len(about['classes'])} classes")
+        (said,) = training[method]["convergence"]
+        curves = plots.curves(about["history"], about["epoch"], f"{title} on {len(about['classes'])} classes\n{said}")
         files.write_figure(drawings / "pictures" / f"curves_{method}.png", curves)
-        took = ("trained_parameters", "train_macs", "train_seconds", "peak_memory")
+        took = ("trained_parameters", "train_macs", "train_seconds", "peak_memory", "convergence")
         report[method] = found | {"seconds": seconds, "images_per_second": found["n"] / seconds}
         report[method] |= inference.cost(model, about["image_size"], accelerator)
         report[method] |= {key: training[method][key] for key in took}

@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from dvclive import Live
 from torch import Tensor, nn
 
-from src import feeding, files, images, models, parity, runtime, seeds, training
+from src import convergence, feeding, files, images, models, parity, runtime, seeds, training
 from src.batches import Data
 from src.progress import Epoch, Progress
 from src.resuming import Place
@@ -52,6 +52,7 @@ def write_finetuned(
     methods: Sequence[str],
     recipe: dict[str, Any],
     place: Place,
+    end: Place,
 ) -> dict[str, Any]:
     """Train by every method from the same weights and the same new head; keep of each the best epoch by validation.
 
@@ -60,6 +61,7 @@ def write_finetuned(
         raw: the training images (N, H, W, 3) uint8, of which `subset` holds the indices and labels.
         recipe: the settings of `training.train`.
         place: where to save from time to time, and to go on from.
+        end: where its end is kept, and where that of a training of fewer epochs may lie.
 
     Returns:
         By method, what it reached on validation images and what it took; nothing in processes other than the first.
@@ -75,12 +77,12 @@ def write_finetuned(
         model = runtime.place(new_model(weights, len(classes), seed, image_size), accelerator.device)
         if method == methods[0]:
             parity.require(model, image_size)
-        progress = Progress.taken_up(place.part(method))
+        progress = Progress.taken_up(place.part(method), end.part(method), recipe["epochs"])
         epochs = training.finetune(model, method=method, progress=progress, **how)
         if accelerator.is_main_process:
             follow(epochs, model, curves / method, progress)
             write_best(checkpoints / f"{method}.safetensors", progress, about | {"method": method})
-            report[method] = reached(progress) | cost(model, progress.history, view, accelerator)
+            report[method] = reached(progress, len(data.val_labels)) | cost(model, progress.history, view, accelerator)
         else:
             deque(epochs, maxlen=0)  # it learns the same; the first process writes for all
     return report
@@ -92,9 +94,13 @@ def write_best(path: Path, progress: Progress, about: dict[str, Any]) -> None:
     files.write_tensors(path, progress.kept, about | {"epoch": progress.best.number, "history": history})
 
 
-def reached(progress: Progress) -> dict[str, Any]:
-    """Which epoch was the best on validation images, and how good."""
-    return {"best_epoch": progress.best.number, "val_accuracy": progress.best.val_accuracy}
+def reached(progress: Progress, val_images: int) -> dict[str, Any]:
+    """Which epoch was the best on validation images, how good, and what the curve says.
+
+    The latter in a list, because DVC turns whatever a metrics file holds outside of lists into columns.
+    """
+    said = convergence.verdict(progress.history, val_images)
+    return {"best_epoch": progress.best.number, "val_accuracy": progress.best.val_accuracy, "convergence": [said]}
 
 
 def cost(model: nn.Module, history: Sequence[Epoch], view: images.View, accelerator: Accelerator) -> dict[str, Any]:

@@ -1,8 +1,7 @@
 """The settings of an experiment as typed, bounded, documented models; the only reader of params.yaml."""
 
 import difflib
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from src import architectures
 from src.arms import FINETUNED, READOUTS
 from src.errors import UserError
+from src.yaml12 import Yaml12
 
 COUNT_OR_NAMES = "a whole number >= 2 (the first K classes) or a list of two or more class names"
 
@@ -93,7 +93,9 @@ class Modern(Backbone):
 class Finetune(Section):
     """How a backbone is trained; both are trained alike. The first method stands for fine-tuning in the 2 x 2 table.
 
-    `warmup`: the share of steps in which the rate of `one_cycle` rises.
+    `warmup`: the share of steps in which the rate rises; null is 0.3 of `one_cycle` and none of the others. `ema`: what
+    the average of the weights keeps of itself at every step. `patience`: so many epochs without a better one end it.
+    `extendable`: its end is kept, for more epochs to begin there.
     """
 
     methods: Annotated[list[Method], AfterValidator(_once)] = Field(["full"], min_length=1)
@@ -103,12 +105,16 @@ class Finetune(Section):
     lr: float = Field(1e-3, gt=0, le=100)
     weight_decay: float = Field(1e-4, ge=0, le=10)
     schedule: Literal["constant", "cosine", "one_cycle"] = "constant"
-    warmup: float = Field(0.3, gt=0, lt=1)
+    warmup: float | None = Field(None, ge=0, lt=1)
+    ema: float | None = Field(None, gt=0, lt=1)
+    patience: int | None = Field(None, ge=1)
+    extendable: bool = False
     augment: bool = True
 
     def recipe(self) -> dict[str, Any]:
         """The keyword arguments of `training.finetune`."""
-        return self.model_dump(exclude={"methods"})
+        rise = self.warmup if self.warmup is not None else 0.3 if self.schedule == "one_cycle" else 0.0
+        return self.model_dump(exclude={"methods", "extendable"}) | {"warmup": rise}
 
 
 class Frozen(Section):
@@ -152,25 +158,6 @@ class Settings(Section):
     compare: Compare = Compare()
 
 
-class _Yaml12(yaml.SafeLoader):
-    """YAML 1.2 scalars, as DVC writes them: 1e-05 is a number, and `no`, `on` or 1:30 are text."""
-
-
-_Yaml12.yaml_implicit_resolvers = {}
-_Yaml12.add_constructor("tag:yaml.org,2002:int", lambda _, node: int(node.value))  # 010 is ten
-for _tag, _pattern, _first in (
-    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
-    ("int", r"[-+]?[0-9]+", list("-+0123456789")),
-    (
-        "float",
-        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
-        list("-+.0123456789"),
-    ),
-):
-    _Yaml12.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first)
-
-
 def _explain(error: ValidationError) -> str:
     """The first complaint as one line: the setting, its value, what is allowed."""
     details = error.errors()
@@ -210,7 +197,7 @@ def load(path: Path = Path("params.yaml")) -> Settings:
         UserError: one line naming the setting, its value and what is allowed.
     """
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_Yaml12)  # noqa: S506 - a SafeLoader
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=Yaml12)  # noqa: S506 - a SafeLoader
     except FileNotFoundError:
         raise UserError(f"{path} is missing; run from the repository's root") from None
     except RecursionError:
@@ -223,14 +210,24 @@ def load(path: Path = Path("params.yaml")) -> Settings:
         settings = Settings.model_validate(values)
     except ValidationError as error:
         raise UserError(f"{path}: {_explain(error)}") from None
-    if settings.dataset == "folder" and settings.folder is None:
-        raise UserError(
-            f"{path}: folder = null: dataset is folder, so give the root of train/<class>/* and test/<class>/*"
-        )
-    if settings.dataset != "cifar100" and isinstance(settings.classes, list) and len(settings.classes) < 2:
-        raise UserError(f"{path}: classes = {_shown(settings.classes)}: allowed is {COUNT_OR_NAMES}")
-    if "lp_ft" in settings.finetune.methods and settings.finetune.epochs < 2:
-        raise UserError(
-            f"{path}: finetune.epochs = 1: the method lp_ft needs 2 or more, one for the probe and one for fine-tuning"
-        )
+    for fault in _faults(settings):
+        raise UserError(f"{path}: {fault}")
     return settings
+
+
+def _faults(settings: Settings) -> Iterator[str]:
+    """What each setting allows and their combination does not, as lines."""
+    recipe = settings.finetune
+    if settings.dataset == "folder" and settings.folder is None:
+        yield "folder = null: dataset is folder, so give the root of train/<class>/* and test/<class>/*"
+    if settings.dataset != "cifar100" and isinstance(settings.classes, list) and len(settings.classes) < 2:
+        yield f"classes = {_shown(settings.classes)}: allowed is {COUNT_OR_NAMES}"
+    if "lp_ft" in recipe.methods and recipe.epochs < 2:
+        yield "finetune.epochs = 1: the method lp_ft needs 2 or more, one for the probe and one for fine-tuning"
+    if recipe.schedule == "one_cycle" and recipe.warmup == 0:
+        yield "finetune.warmup = 0: the rate of one_cycle rises first; allowed is more than 0, or null for 0.3"
+    if recipe.extendable and (recipe.schedule != "constant" or recipe.warmup or "lp_ft" in recipe.methods):
+        yield (
+            "finetune.extendable = true: what happens in the first epochs must not depend on how many follow; allowed "
+            "with schedule constant, warmup null or 0, and the methods full and head"
+        )

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.swa_utils import AveragedModel
 
 from src.resuming import Place
 
@@ -65,18 +66,23 @@ class Progress:
     history: list[Epoch] = field(default_factory=list)
     kept: dict[str, Tensor] = field(default_factory=dict)
     point: Point = Point()
-    rest: dict[str, Tensor] = field(default_factory=dict)  # of the network, its optimizer and its generators
+    rest: dict[str, Tensor] = field(default_factory=dict)  # of the network, its average, optimizer and generators
+    average: AveragedModel | None = None  # of the weights of the present phase
+    end: Place = field(default_factory=Place)  # where what the last epoch ends with is kept
 
     @classmethod
-    def taken_up(cls, place: Place) -> "Progress":
-        """What was saved at a place, or a beginning."""
+    def taken_up(cls, place: Place, end: Place | None = None, epochs: int = 0) -> "Progress":
+        """What was saved at a place; or the end of a training of so many epochs at the most; or a beginning."""
+        end = end or Place()
         tensors, about = place.load()
         if not tensors:
-            return cls(place)
+            tensors, about = end.load()
+        if not tensors or len(about["history"]) > epochs > 0:
+            return cls(place, end=end)
         kept = {name.removeprefix("kept."): tensor for name, tensor in tensors.items() if name.startswith("kept.")}
         point = Point(**about["point"] | {"sums": tuple(about["point"]["sums"])})
         print(f"{place.name}: going on in epoch {point.epoch}, after {point.batches} of its batches", flush=True)
-        return cls(place, [Epoch(**epoch) for epoch in about["history"]], kept, point, tensors)
+        return cls(place, [Epoch(**epoch) for epoch in about["history"]], kept, point, tensors, end=end)
 
     @property
     def best(self) -> Epoch:
@@ -90,6 +96,10 @@ class Progress:
         if self.best is epoch:
             self.kept = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
 
+    def since(self, first: int) -> list[Epoch]:
+        """The epochs from number `first` on."""
+        return [epoch for epoch in self.history if epoch.number >= first]
+
     def enter(self, first: int, steps: int, model: nn.Module, opt: torch.optim.Optimizer, plan: LambdaLR) -> Point:
         """Where a phase that begins with epoch `first`, of so many steps each, goes on: all of it set to that point."""
         if not self.rest or self.point.epoch < first:
@@ -100,6 +110,8 @@ class Progress:
         done = (self.point.epoch - first) * steps + self.point.batches
         if done:  # else what was saved is the optimizer of the phase before
             self._restore(opt, plan, done)
+            if self.average is not None:
+                self.average.load_state_dict(_under("average.", self.rest))
         return self.point
 
     def _restore(self, opt: torch.optim.Optimizer, plan: LambdaLR, steps: int) -> None:
@@ -127,15 +139,27 @@ class Progress:
             UserError: someone asked to stop.
         """
         if self.place.due():
-            learning = opt.param_groups[0]["params"]
-            tensors = _prefixed("model.", model.state_dict()) | _prefixed("kept.", self.kept)
-            for number, parameter in enumerate(learning):
-                tensors |= _prefixed(f"opt.{number}.", opt.state[parameter])
-            self.place.save(
-                tensors | _generators(device),
-                {"history": [asdict(epoch) for epoch in self.history], "point": asdict(point)},
-            )
+            self._save(self.place, model, opt, point, device)
         self.place.leave_if_asked(f"in epoch {point.epoch}, after {point.batches} of its batches")
+
+    def finish(self, model: nn.Module, opt: torch.optim.Optimizer, point: Point, device: torch.device) -> None:
+        """The end of the last epoch: kept where that was asked for, unless a longer training's is."""
+        if self.end.folder is not None and len(self.end.load()[1].get("history", ())) < len(self.history):
+            self._save(self.end, model, opt, point, device)
+
+    def _save(
+        self, place: Place, model: nn.Module, opt: torch.optim.Optimizer, point: Point, device: torch.device
+    ) -> None:
+        learning = opt.param_groups[0]["params"]
+        tensors = _prefixed("model.", model.state_dict()) | _prefixed("kept.", self.kept)
+        if self.average is not None:
+            tensors |= _prefixed("average.", self.average.state_dict())
+        for number, parameter in enumerate(learning):
+            tensors |= _prefixed(f"opt.{number}.", opt.state[parameter])
+        place.save(
+            tensors | _generators(device),
+            {"history": [asdict(epoch) for epoch in self.history], "point": asdict(point)},
+        )
 
 
 def _prefixed(prefix: str, tensors: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -140,6 +140,14 @@ def place(stage: str, settings: Settings, machine: Mapping[str, Any], apart: Col
         yield Place()
 
 
+def end(stage: str, settings: Settings, machine: Mapping[str, Any]) -> Place:
+    """Where the end of a training stays, for one of more epochs to begin there; nowhere unless that was asked for."""
+    if not settings.finetune.extendable or machine["processes"] > 1:
+        return Place()
+    whatever = settings.finetune.model_copy(update={"epochs": 1})
+    return Place(root() / f"end-{stage}-{key(stage, settings.model_copy(update={'finetune': whatever}), machine)}")
+
+
 @contextmanager
 def signals() -> Iterator[list[int]]:
     """The signals that asked to stop meanwhile. The first waits for a good moment, the second does not."""

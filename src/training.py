@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import takewhile
 from typing import Any
 
 import torch
@@ -16,28 +17,16 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 from tqdm import tqdm
 
-from src import fitting, seeds, sharding
+from src import averaging, convergence, fitting, seeds, sharding
 from src.batches import Data, shuffled
 from src.errors import UserError
 from src.images import View
 from src.inference import predict
 from src.models import freeze_backbone
 from src.progress import Epoch, Point, Progress
+from src.schedules import rate_at
 
 ASK = 32  # steps after which a device is asked whether all is well, since it waits for the answer
-
-
-def rate_at(step: int, steps: int, schedule: str, warmup: float) -> float:
-    """The factor of the learning rate at a step: `constant`; `cosine` to 0; `one_cycle`, up and then down to 0.
-
-    One-cycle is Smith and Topin's super-convergence (2018) in its linear form; it rises for a share `warmup` of steps.
-    """
-    done = step / steps
-    if schedule == "cosine":
-        return (1 + math.cos(math.pi * done)) / 2
-    if schedule == "one_cycle":
-        return min((done + 1 / steps) / warmup, (1 - done) / (1 - warmup), 1.0)
-    return 1.0
 
 
 def make_optimizer(model: nn.Module, optimizer: str, lr: float, weight_decay: float) -> torch.optim.Optimizer:
@@ -89,6 +78,8 @@ def train(
     weight_decay: float,
     schedule: str,
     warmup: float,
+    ema: float | None,
+    patience: int | None,
     augment: bool,
     view: View,
     seed: int,
@@ -100,6 +91,11 @@ def train(
     The first is numbered `first`, or is the one in which `progress` was interrupted. A network of which a part is
     frozen runs as when it is evaluated: running statistics and dropout rest. Several processes share every batch.
 
+    Args:
+        ema: the share of itself that the average of the weights keeps at every step. Then `model` is that average
+            whenever it is evaluated and yielded.
+        patience: after so many epochs without a better one no more follow.
+
     Raises:
         UserError: the loss is no number, a batch cannot be shared or does not fit, or someone asked to stop.
     """
@@ -110,16 +106,21 @@ def train(
     raw = make_optimizer(model, optimizer, lr, weight_decay)
     rate = partial(rate_at, steps=epochs * steps, schedule=schedule, warmup=warmup)
     learner, opt, plan = prepare(model, raw, rate, accelerator)
-    point = progress.enter(first, steps, model, raw, plan)
-    for number in range(point.epoch, first + epochs):
+    progress.average = averaging.start(model, ema)
+    point, phase = progress.enter(first, steps, model, raw, plan), progress.since(first)
+    for number in takewhile(lambda _: not convergence.is_over(phase, patience), range(point.epoch, first + epochs)):
         progress.seed_generators(seeds.derive(seed, "dropout", number), accelerator.device)
         fed = shuffled(data, number, batch_size, augment, view, seed, accelerator, skip=point.batches)
         with explained(lr, number, partial(fitting.advice, model, view.size, accelerator.device, batch_size)):
             point = one_pass(learner.train(whole), bar(fed, point, steps), opt, plan, accelerator, progress, point)
-            known = evaluate(model, data, view, accelerator)
-        yield Epoch(number, *point.means(), *known, whole, steps * batch_size, point.seconds)
+        with averaging.standing_in(progress.average, model):
+            with explained(lr, number, partial(fitting.advice, model, view.size, accelerator.device, batch_size)):
+                known = evaluate(model, data, view, accelerator)
+            phase.append(Epoch(number, *point.means(), *known, whole, steps * batch_size, point.seconds))
+            yield phase[-1]
         point = Point(number + 1)
         progress.pause(model, raw, point, accelerator.device)
+    progress.finish(model, raw, point, accelerator.device)
     accelerator.free_memory(learner, opt)
 
 
@@ -175,6 +176,8 @@ def one_pass(
         accelerator.backward(loss)
         opt.step()
         plan.step()
+        if progress.average is not None:
+            progress.average.update_parameters(accelerator.unwrap_model(model))
         loss = loss.detach()
         sums += torch.stack((loss * len(labels), (logits.argmax(1) == labels).sum(), loss.isfinite()))
         done, seen = done + 1, seen + len(labels) * accelerator.num_processes

@@ -13,7 +13,8 @@ def main(settings: Settings) -> None:
     from src.finetuning import write_finetuned
 
     accelerator = runtime.start(settings.device, settings.precision, deterministic=settings.deterministic)
-    with resuming.place("finetune_convnext", settings, runtime.machine(accelerator)) as place:
+    known = "finetune_convnext", settings, runtime.machine(accelerator)
+    with resuming.place(*known) as place:
         report = write_finetuned(
             files.CONVNEXT_CHECKPOINTS,
             files.CONVNEXT_CURVES,
@@ -27,6 +28,7 @@ def main(settings: Settings) -> None:
             methods=settings.finetune.methods,
             recipe=settings.finetune.recipe(),
             place=place,
+            end=resuming.end(*known),
         )
         if report:
             files.write_json(files.FINETUNE_CONVNEXT_METRICS, {"finetune_convnext": report})

@@ -8,7 +8,8 @@ from stages import run
 
 def main(settings: Settings) -> None:
     accelerator = runtime.start(settings.device, settings.precision, deterministic=settings.deterministic)
-    with resuming.place("finetune_resnet", settings, runtime.machine(accelerator)) as place:
+    known = "finetune_resnet", settings, runtime.machine(accelerator)
+    with resuming.place(*known) as place:
         report = write_finetuned(
             files.RESNET_CHECKPOINTS,
             files.RESNET_CURVES,
@@ -22,6 +23,7 @@ def main(settings: Settings) -> None:
             methods=settings.finetune.methods,
             recipe=settings.finetune.recipe(),
             place=place,
+            end=resuming.end(*known),
         )
         if report:
             files.write_json(files.FINETUNE_RESNET_METRICS, {"finetune_resnet": report})

@@ -83,7 +83,9 @@ def test_features_are_the_librarys_own_and_a_step_of_training_changes_the_networ
         "lr": 0.0001,
         "weight_decay": 0.0,
         "schedule": "constant",
-        "warmup": 0.3,
+        "warmup": 0.0,
+        "ema": None,
+        "patience": None,
         "augment": True,
     }
     (epoch,) = training.train(model, data, epochs=1, batch_size=2, view=view, seed=0, accelerator=CPU, **recipe)

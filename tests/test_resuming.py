@@ -68,9 +68,11 @@ def same(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> bool:
 
 
 RECIPES = {
-    "adam": {"schedule": "one_cycle", "weight_decay": 0.01},
+    "adam": {"schedule": "one_cycle", "warmup": 0.3, "weight_decay": 0.01},
     "sgd": {"optimizer": "sgd", "schedule": "cosine", "weight_decay": 0.01, "augment": False},
     "lp_ft": {"method": "lp_ft", "epochs": 4},
+    "average": {"method": "lp_ft", "epochs": 4, "ema": 0.8, "schedule": "cosine", "warmup": 0.2},
+    "patience": {"method": "lp_ft", "epochs": 6, "patience": 1, "lr": 0.1},
 }
 
 
@@ -102,6 +104,21 @@ def test_a_training_can_be_interrupted_at_every_single_step(tmp_path):
     weights, again, _ = train(place)
     assert same(weights, whole)
     assert [epoch.results() for epoch in again] == [epoch.results() for epoch in history]
+
+
+@pytest.mark.parametrize("ema", [None, 0.9])
+def test_a_finished_training_is_extended_to_the_same_bytes_as_a_longer_one(ema, tmp_path):
+    whole, history, progress = train(Place(), epochs=4, ema=ema)
+    for epochs, there in ((2, 0), (1, 0), (4, 2), (4, 4), (3, 0)):
+        model, again = network(), Progress.taken_up(Place(), Place(tmp_path), epochs)
+        assert len(again.history) == there
+        how = RECIPE | {"accelerator": CPU, "progress": again, "epochs": epochs, "ema": ema}
+        for epoch in training.finetune(model, digits(), method="full", **how):
+            again.add(epoch, model)
+        assert [epoch.results() for epoch in again.history] == [epoch.results() for epoch in history[:epochs]]
+        if epochs == 4:
+            assert same(again.kept, progress.kept)
+            assert there == 4 or same(model.state_dict(), whole)
 
 
 def test_optimizer_state_is_restored_in_the_layout_of_the_weights(tmp_path):

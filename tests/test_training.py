@@ -47,49 +47,6 @@ def same(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> bool:
     return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
-# The rate of learning over the steps
-
-
-@pytest.mark.parametrize("steps", [1, 2, 10, 1000])
-def test_a_constant_rate_is_constant(steps):
-    assert [training.rate_at(step, steps, "constant", 0.3) for step in range(steps)] == [1.0] * steps
-
-
-@pytest.mark.parametrize("steps", [10, 1000])
-def test_a_cosine_falls_from_the_whole_rate_over_half_of_it_to_nothing(steps):
-    rates = [training.rate_at(step, steps, "cosine", 0.3) for step in range(steps + 1)]
-    assert rates[0] == 1
-    assert rates[steps // 2] == pytest.approx(0.5)
-    assert rates[-1] == pytest.approx(0)
-    assert rates == sorted(rates, reverse=True)
-    assert np.mean(rates) == pytest.approx(0.5)
-
-
-def test_a_cosine_is_pytorchs():
-    opt = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
-    plan = torch.optim.lr_scheduler.CosineAnnealingLR(opt, T_max=20)
-    for step in range(20):
-        assert training.rate_at(step, 20, "cosine", 0.3) == pytest.approx(plan.get_last_lr()[0])
-        opt.step()
-        plan.step()
-
-
-@pytest.mark.parametrize("steps", [1, 2, 3, 10, 100, 1000])
-@pytest.mark.parametrize("warmup", [0.1, 0.3])
-def test_one_cycle_rises_for_its_share_and_falls_to_nothing(steps, warmup):
-    rates = [training.rate_at(step, steps, "one_cycle", warmup) for step in range(steps + 1)]
-    assert all(0 < rate <= 1 for rate in rates[:-1])
-    assert rates[-1] == 0
-    if steps >= 10:
-        top = int(np.argmax(rates))
-        assert top == pytest.approx(warmup * steps, abs=1)
-        assert rates[top] == pytest.approx(1, abs=1 / steps)
-        assert rates[0] == pytest.approx(min(1, 1 / (warmup * steps)))
-        assert (np.diff(rates[: top + 1]) > 0).all()
-        assert (np.diff(rates[top + 1 :]) < 0).all()
-        assert np.mean(rates) == pytest.approx(0.5, abs=0.1)
-
-
 def test_the_rate_follows_its_schedule_through_all_epochs_to_the_last_step(data, monkeypatch):
     used = []
     step = torch.optim.SGD.step
@@ -243,7 +200,7 @@ def test_another_seed_gives_another_result(data):
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "one_cycle"])
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 def test_every_optimizer_learns_by_every_schedule(data, optimizer, schedule):
-    _, history = train(data, optimizer=optimizer, schedule=schedule, epochs=4, augment=False)
+    _, history = train(data, optimizer=optimizer, schedule=schedule, warmup=0.3, epochs=4, augment=False)
     assert history[-1].train_loss < history[0].train_loss
 
 

@@ -8,7 +8,7 @@ from src.batches import Data
 VIEW = images.view("resnet18", 8)
 RECIPE = {
     **{"epochs": 2, "batch_size": 16, "optimizer": "adam", "lr": 0.01, "weight_decay": 0.0},
-    **{"schedule": "constant", "warmup": 0.3, "augment": True, "view": VIEW, "seed": 0},
+    **{"schedule": "constant", "warmup": 0.0, "ema": None, "patience": None, "augment": True, "view": VIEW, "seed": 0},
 }
 
 
