@@ -29,6 +29,13 @@ def worst(attacked: Attacked) -> dict[float, np.ndarray]:
     return {size: np.all([attacked[name, size] for name in names], axis=0) for size in sizes} if names else {}
 
 
+def summary(attacked: Mapping[str, Attacked]) -> dict[str, Any]:
+    """How many of the checks were made and hold, and those that do not."""
+    rows = sanity(attacked)
+    broken = [row for row in rows if not row["holds"]]
+    return {"made": len(rows), "hold": len(rows) - len(broken), "broken": broken}
+
+
 def sanity(attacked: Mapping[str, Attacked]) -> list[dict[str, Any]]:
     """Whether a larger epsilon, more steps, and an attack in place of noise, never help the network.
 

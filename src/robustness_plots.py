@@ -53,7 +53,7 @@ def _styles(rows: Rows) -> dict[str, dict[str, Any]]:
 
 
 def _panels(count: int, title: str) -> tuple[Figure, list[Axes]]:
-    columns = min(3, count)
+    columns = 2 if count == 4 else min(3, count)
     rows = -(-count // columns)
     figure = Figure(figsize=(1.2 + 3.4 * columns, 1.9 + 2.7 * rows), layout="constrained")
     figure.suptitle(plain(title))
@@ -91,6 +91,7 @@ def epsilons(result: Mapping[str, Any]) -> Figure:
     """The accuracy of every attacked arm against epsilon with its interval, one panel for each attack."""
     rows = [row for row in result["adversarial"] if row["attack"] != attacks.SHORT]
     clean = {row["arm"]: row["clean"] for row in result["corruptions"]}
+    titles = {row["arm"]: row["title"] for row in result["corruptions"]}
     names, styles = list(dict.fromkeys(row["attack"] for row in rows)), _styles(rows)
     figure, panels = _panels(len(names), f"Accuracy on {result['n']:,} attacked test images")
     for axes, name in zip(panels, names, strict=True):
@@ -100,7 +101,7 @@ def epsilons(result: Mapping[str, Any]) -> Figure:
             values = [clean[arm], *(row["accuracy"] for row in drawn)]
             middle = [value["value"] for value in values]
             spread = [[v["value"] - v["low"] for v in values], [v["high"] - v["value"] for v in values]]
-            axes.errorbar(places, middle, spread, markersize=4, capsize=2, label=plain(drawn[0]["title"]), **style)
+            axes.errorbar(places, middle, spread, markersize=4, capsize=2, label=plain(titles[arm]), **style)
         axes.set(title=TITLES[name], xlabel="epsilon, in 255ths")
     _legend(figure, panels[0])
     return figure
@@ -109,7 +110,7 @@ def epsilons(result: Mapping[str, Any]) -> Figure:
 def told_apart(result: Mapping[str, Any]) -> Figure:
     """The AUROC of every arm with its interval, by score: unknown classes of the dataset, and another dataset."""
     rows = result["ood"]
-    names = {row["arm"]: row["title"] for row in rows}
+    names = {row["arm"]: row["title"] for row in result["corruptions"]}
     kinds = list(dict.fromkeys(row["against"] for row in rows))
     figure = Figure(figsize=(2.5 + 4.2 * len(kinds), 1.8 + 0.42 * len(names)), layout="constrained")
     figure.suptitle(plain("How well unknown images are told from test images: AUROC, 0.5 by guessing"))

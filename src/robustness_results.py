@@ -64,7 +64,7 @@ def report(
         "adversarial": against,
         "ood": strange,
         "effects": _effects(found, **how),
-        "sanity": attack_checks.sanity(found.attacked),
+        "sanity": [attack_checks.summary(found.attacked)],
         "far": [far_name],
         "unavailable": unavailable,
     }
@@ -112,8 +112,7 @@ def _adversarial(found: Measured, confidence: float) -> list[Row]:
     for arm, attacked in found.attacked.items():
         every = {**attacked, **{("worst", size): right for size, right in attack_checks.worst(attacked).items()}}
         for (name, size), right in every.items():
-            row = {"arm": arm, "title": found.titles[arm], "attack": name, "epsilon": size}
-            rows.append({**row, "accuracy": _wilson(right, confidence)})
+            rows.append({"arm": arm, "attack": name, "epsilon": size, "accuracy": _wilson(right, confidence)})
     return rows
 
 
@@ -158,22 +157,23 @@ def _ood(found: Measured, confidence: float) -> list[Row]:
                 parts = {arm: ood.placements(kinds["test"], kinds[kind])}
                 area = ood.auroc(parts, {arm: 1}, confidence=confidence)
                 area = Interval(area.value, max(0.0, area.low), min(1.0, area.high))
-                row = {"arm": arm, "title": found.titles[arm], "score": score, "against": kind, "auroc": asdict(area)}
+                row = {"arm": arm, "score": score, "against": kind, "auroc": asdict(area)}
                 rows.append({**row, "fpr95": ood.fpr95(kinds["test"], kinds[kind]), "unknown": len(kinds[kind])})
     return rows
 
 
 def tables(found: Measured, result: Mapping[str, Any], confidence: float) -> dict[str, Table]:
     """The CSV files by name: their columns and rows."""
+    titles = found.titles
     family = {name: group for group, names in corruptions.FAMILIES.items() for name in names}
     corrupted = [
-        (found.titles[arm], name, family[name], severity, *_wilson(right[i, j], confidence).values())
+        (titles[arm], name, family[name], severity, *_wilson(right[i, j], confidence).values())
         for arm, right in found.corrupted.items()
         for i, name in enumerate(found.names)
         for j, severity in enumerate(found.severities)
     ]
-    against = [(r["title"], r["attack"], r["epsilon"], *r["accuracy"].values()) for r in result["adversarial"]]
-    strange = [(r["title"], r["score"], r["against"], *r["auroc"].values(), r["fpr95"]) for r in result["ood"]]
+    against = [(titles[r["arm"]], r["attack"], r["epsilon"], *r["accuracy"].values()) for r in result["adversarial"]]
+    strange = [(titles[r["arm"]], r["score"], r["against"], *r["auroc"].values(), r["fpr95"]) for r in result["ood"]]
     return {
         "corruptions": (("arm", "corruption", "family", "severity", "accuracy", "low", "high"), corrupted),
         "adversarial": (("arm", "attack", "epsilon", "accuracy", "low", "high"), against),
@@ -187,16 +187,17 @@ def render(result: Row) -> str:
     for row in result["corruptions"]:
         clean, shown = row["clean"]["value"], row["corrupted"]
         lines.append(f"{row['title']:45} {clean:.3f}  {shown['value']:.3f}  [{shown['low']:.3f}, {shown['high']:.3f}]")
+    titles = {row["arm"]: row["title"] for row in result["corruptions"]}
     lines += [
-        f"{row['title']}: {row['accuracy']['value']:.3f} under every attack of {row['epsilon']:g}/255"
+        f"{titles[row['arm']]}: {row['accuracy']['value']:.3f} under every attack of {row['epsilon']:g}/255"
         for row in result["adversarial"]
         if row["attack"] == "worst"
     ]
-    broken = [row for row in result["sanity"] if not row["holds"]]
-    lines.append(f"checks of the attacks: {len(result['sanity']) - len(broken)} of {len(result['sanity'])} hold")
+    (checks,) = result["sanity"]
+    lines.append(f"checks of the attacks: {checks['hold']} of {checks['made']} hold")
     lines += [
         f"  {row['arm']}: {row['attack']} at {row['epsilon']:g}/255 does worse than {row['than']} at "
         f"{row['than_epsilon']:g}/255 ({row['helped']} images right, {row['hurt']} the other way): distrust its numbers"
-        for row in broken
+        for row in checks["broken"]
     ]
     return "\n".join(lines)
