@@ -93,7 +93,8 @@ def survivors(
     """
     right = torch.cat([answers(model, x) for x in images.split(LARGEST)]) == labels
     waiting = right.nonzero().flatten()
-    for number, part in enumerate(waiting.split(batch_size(model, images)), start=1):
+    parts = waiting.split(batch_size(model, images)) if len(waiting) else ()
+    for number, part in enumerate(parts, start=1):
         x, y = images[part], labels[part]
         with torch.random.fork_rng(devices=[]):  # the package seeds PyTorch's own generator
             found = ATTACKS[name](model, x, y, epsilon, budget, seeds.derive(seed, name, number)).detach()

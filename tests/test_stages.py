@@ -92,12 +92,8 @@ def test_everything_that_dvc_draws_is_an_output_of_a_stage():
 
 
 def test_the_controls_are_the_stages_that_can_be_switched_off():
-    assert {stage for stage in PIPELINE if "controls" in entry(stage, "params")} == {
-        *CONTROLS,
-        "compare",
-        "robustness",
-        "report",
-    }
+    off = {*CONTROLS, "robustness"}
+    assert {stage for stage in PIPELINE if "controls" in entry(stage, "params")} == off | {"compare", "report"}
 
 
 @pytest.mark.parametrize("stage", PIPELINE)
