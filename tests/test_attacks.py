@@ -90,7 +90,7 @@ def test_an_image_that_was_wrong_before_counts_as_broken():
 
 
 def test_an_attack_that_leaves_its_bounds_is_not_believed(monkeypatch):
-    monkeypatch.setitem(ATTACKS, "fgsm", lambda model, x, *_: x + 0.1)
+    monkeypatch.setitem(ATTACKS, "fgsm", lambda *arguments: arguments[1] + 0.1)
     model, x = linear(2), greys(20)
     with pytest.raises(ValueError, match="changed a pixel by more than"):
         survivors("fgsm", model, x, model(x).argmax(1), EPSILON, budget=BUDGET, seed=0)

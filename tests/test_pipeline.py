@@ -394,3 +394,20 @@ def test_published_weights_are_fetched_checked_and_pinned_and_a_wrong_hash_is_re
     clone.stage("weights")
     pinned = load_file(clone.folder / "data/weights/resnet.safetensors")
     assert all(torch.equal(pinned[name], state[name]) for name in state)
+
+
+def test_robustness_is_measured_of_every_arm_where_it_is_asked_for_and_nothing_of_it_is_there_otherwise(clone):
+    assert clone.json("metrics/robustness.json") == {}
+    assert list((clone.folder / "plots/robustness").iterdir()) == []
+    few = {"enabled": True, "images": 4, "severities": [3], "attacks": ["fgsm"], "epsilons": [8.0], "steps": 1}
+    clone.configure(robustness=few)
+    output = clone.stage("robustness")
+    found = clone.json("metrics/robustness.json")["robustness"]
+    assert {role: set(found[role]) for role in ("resnet", "convnext")} == {
+        role: {"full", *READOUTS} for role in ("resnet", "convnext")
+    }
+    assert {row["effect"] for row in found["effects"]} == {"question", "architecture", "finetuning", "interaction"}
+    assert {row["against"] for row in found["ood"]} == {"near", "far"}
+    assert "checks of the attacks: " in output
+    clone.stage("report")
+    assert 'id="robustness"' in (clone.folder / "plots/report.html").read_text(encoding="utf-8")
