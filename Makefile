@@ -76,6 +76,6 @@ clean:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-cluster.txt
 	touch $@
 
-.venv/ready-dev: .venv/ready requirements-dev.txt requirements-cluster.txt
+.venv/ready-dev: .venv/ready requirements-dev.txt requirements-cluster.txt requirements-robustness.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@
