@@ -61,24 +61,19 @@ def write_robustness(
     wanted, why = available(plan["attacks"], classes)
     images, index = robustness_measures.choose(raw, subset, dataset, count=plan["images"], seed=seed)
     names, corrupt = source(plan["corrupted"], images.test, index, raw_labels, seed)
-    memo = robustness_measures.Memo(place)
-    clean, corrupted = robustness_measures.corrupted(
-        networks, images, names, plan["severities"], corrupt=corrupt, memo=memo, accelerator=accelerator
-    )
-    attacked = robustness_measures.attacked(
-        networks,
-        images,
-        wanted,
-        plan["epsilons"],
-        budget=Budget.of(plan["steps"]),
-        seed=seed,
-        memo=memo,
-        device=accelerator.device,
-    )
-    strange = robustness_measures.strangeness(networks, images, memo=memo, accelerator=accelerator)
     called = arms.called(archs)
-    titles = {name: arms.title(name, called[arms.split(name)[0]]) for name in clean}
-    found = robustness_results.Measured(titles, names, plan["severities"], clean, corrupted, attacked, strange)
+    titles = {name: arms.title(name, called[arms.split(name)[0]]) for part in networks for name in part.heads}
+    found = measure(
+        networks,
+        titles,
+        images,
+        names,
+        corrupt,
+        plan={**plan, "attacks": wanted},
+        seed=seed,
+        accelerator=accelerator,
+        memo=robustness_measures.Memo(place),
+    )
     result = robustness_results.report(
         found,
         left_out(networks, images, names, why),
@@ -90,6 +85,41 @@ def write_robustness(
     write(drawings, found, result, corrupt, confidence)
     print(robustness_results.render(result))
     return {**result, "environment": runtime.environment(accelerator)}
+
+
+def measure(
+    networks: Sequence[Network],
+    titles: Mapping[str, str],
+    images: robustness_measures.Images,
+    names: Sequence[str],
+    corrupt: robustness_measures.Corrupt,
+    *,
+    plan: Mapping[str, Any],
+    seed: int,
+    accelerator: Accelerator,
+    memo: robustness_measures.Memo,
+) -> robustness_results.Measured:
+    """Every arm on corrupted, attacked and unknown images.
+
+    Args:
+        titles: of the arms, by name.
+        names, corrupt: what `source` gives.
+    """
+    clean, corrupted = robustness_measures.corrupted(
+        networks, images, names, plan["severities"], corrupt=corrupt, memo=memo, accelerator=accelerator
+    )
+    attacked = robustness_measures.attacked(
+        networks,
+        images,
+        plan["attacks"],
+        plan["epsilons"],
+        budget=Budget.of(plan["steps"]),
+        seed=seed,
+        memo=memo,
+        device=accelerator.device,
+    )
+    strange = robustness_measures.strangeness(networks, images, memo=memo, accelerator=accelerator)
+    return robustness_results.Measured(titles, names, plan["severities"], clean, corrupted, attacked, strange)
 
 
 def source(
