@@ -37,7 +37,8 @@ class Attacked(nn.Module):
         self.register_buffer("std", torch.tensor(view.std)[:, None, None])
 
     def forward(self, x: Tensor) -> Tensor:
-        x = (x - self.mean) / self.std
+        # Flat and back, so that the gradient comes out contiguous, which AutoAttack takes for granted.
+        x = (x.flatten(1).unflatten(1, x.shape[1:]) - self.mean) / self.std
         if tuple(x.shape[2:]) != (self.size, self.size):
             x = F.interpolate(x, (self.size, self.size), mode="bilinear", antialias=True)
         if x.device.type == "cpu":

@@ -138,6 +138,15 @@ def test_a_gradient_comes_through_the_resizing():
     assert (slope != 0).all()
 
 
+def test_the_gradient_is_contiguous_however_the_network_lays_out_its_maps():
+    conv = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten()).to(memory_format=torch.channels_last)
+    model = Attacked(conv, nn.Linear(8 * 22 * 22, 2), images.view("resnet18", 24)).requires_grad_(False)
+    for side in (4, 24):
+        x = torch.rand(3, 3, side, side)
+        slope, _ = attacks.gradient(model, x, torch.zeros(3, dtype=torch.int64))
+        assert slope.is_contiguous()
+
+
 def test_autoattack_is_left_out_below_four_classes_and_says_why():
     names = ["pgd", "autoattack"]
     assert attacks.available(names, 4) == (names, {})
