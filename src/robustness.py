@@ -76,7 +76,7 @@ def write_robustness(
     )
     result = robustness_results.report(
         found,
-        left_out(networks, images, names, why),
+        left_out(networks if wanted else [], images, names, why),
         far_name=images.far_name,
         confidence=confidence,
         resamples=resamples,
@@ -149,7 +149,12 @@ def _official(path: Path, index: np.ndarray, total: int, name: str, severity: in
 def left_out(
     networks: Sequence[Network], images: robustness_measures.Images, names: Sequence[str], why: Mapping[str, str]
 ) -> list[dict[str, str]]:
-    """What could not be measured, and why."""
+    """What could not be measured, and why.
+
+    Args:
+        networks: those that are attacked.
+        why: of the attacks that do not exist for these classes, by name.
+    """
     found = [{"what": name, "why": reason} for name, reason in why.items()]
     if "frost" not in names:
         reason = "it pastes photographs that are in the official files only; set robustness.corrupted to their folder"

@@ -135,7 +135,7 @@ def corrupted_image(examples: np.ndarray, names: Sequence[str], severities: Sequ
     """One test image with every corruption (rows) and severity (columns), in two halves."""
     half = -(-len(names) // 2)
     width = len(severities)
-    figure = Figure(figsize=(2.6 + 1.5 * width, 0.6 + 0.75 * half), layout="constrained")
+    figure = Figure(figsize=(1.4 + 1.1 * width, 0.6 + 0.75 * half), layout="constrained")
     every = figure.subplots(half, 2, squeeze=False)
     for place in range(2 * half):
         axes = every[place % half, place // half]
