@@ -92,6 +92,7 @@ def survivors(
     Raises:
         ValueError: an attack broke its bounds.
     """
+    images = images.contiguous()  # as the package takes for granted
     right = torch.cat([answers(model, x) for x in images.split(LARGEST)]) == labels
     waiting = right.nonzero().flatten()
     parts = waiting.split(batch_size(model, images)) if len(waiting) else ()

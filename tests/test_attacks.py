@@ -147,6 +147,25 @@ def test_the_gradient_is_contiguous_however_the_network_lays_out_its_maps():
         assert slope.is_contiguous()
 
 
+def test_autoattack_takes_images_that_lie_as_the_dataset_holds_them(monkeypatch):
+    """Channels last in memory; of its four attacks, the queries of the last are made few."""
+    from pyautoattack.square import SquareAttack
+
+    def few(attack, x, y):
+        attack.n_queries = 20
+        return original(attack, x, y)
+
+    original = SquareAttack.perturb
+    monkeypatch.setattr(SquareAttack, "perturb", few)
+    conv = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten()).to(memory_format=torch.channels_last)
+    torch.manual_seed(0)
+    model = Attacked(conv, nn.Linear(8 * 22 * 22, 5), images.view("resnet18", 24)).eval().requires_grad_(False)
+    x = torch.rand(6, 8, 8, 3).permute(0, 3, 1, 2)
+    y = model(x).argmax(1)
+    broken = ~survivors("autoattack", model, x, y, 0.2, budget=BUDGET, seed=0)
+    assert broken.any()
+
+
 def test_autoattack_is_left_out_below_four_classes_and_says_why():
     names = ["pgd", "autoattack"]
     assert attacks.available(names, 4) == (names, {})
