@@ -84,6 +84,6 @@ clean:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-cluster.txt
 	touch $@
 
-.venv/ready-dev: .venv/ready requirements-dev.txt requirements-cluster.txt requirements-timm.txt
+.venv/ready-dev: .venv/ready requirements-dev.txt requirements-cluster.txt requirements-timm.txt requirements-robustness.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@

@@ -128,9 +128,15 @@ def resample(arms: Arms, labels: np.ndarray, *, confidence: float, resamples: in
     What makes an image hard for both of two arms so does not widen the interval of their difference (Efron and
     Tibshirani 1993, chapter 13; the percentile interval).
     """
-    right = np.stack([correct(logits, labels) for logits in arms.values()])  # (A, N)
+    right = {name: correct(logits, labels) for name, logits in arms.items()}
+    return resample_shares(right, confidence=confidence, resamples=resamples, seed=seed)
+
+
+def resample_shares(shares: Arms, *, confidence: float, resamples: int, seed: int) -> Resampled:
+    """The same of arms that got a share (N,) of each image's versions right."""
+    right = np.stack(list(shares.values()))  # (A, N)
     draws = np.concatenate(list(_draw(right, resamples, np.random.default_rng(seed))))
-    return Resampled(tuple(arms), len(labels), right.sum(1), draws, confidence)
+    return Resampled(tuple(shares), right.shape[1], right.sum(1), draws, confidence)
 
 
 def _draw(values: np.ndarray, resamples: int, rng: np.random.Generator) -> Iterator[np.ndarray]:

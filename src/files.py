@@ -58,6 +58,8 @@ COMPARE_METRICS = METRICS / "compare.json"
 BENCH_METRICS = METRICS / "bench.json"  # this and the next are of no stage
 RACE_METRICS = METRICS / "race.json"
 COMPARE_PLOTS = PLOTS / "compare"
+ROBUSTNESS_METRICS = METRICS / "robustness.json"
+ROBUSTNESS_PLOTS = PLOTS / "robustness"
 REPORT = PLOTS / "report.html"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from src import arms, readout, results, seeds, subsets, zero_shot
+from src import arms, files, readout, results, seeds, subsets, zero_shot
 from src.errors import UserError
 
 
@@ -41,7 +41,8 @@ def write_frozen_cell(
     """Each read-out fitted on the subset's training images, its logits of the test images, and what they cost.
 
     Args:
-        predictions, drawings: the folders that get <readout>.npz, and tables and pictures.
+        predictions, drawings: the folders that get <readout>.npz (and affine/<readout>.npz, what such a read-out
+            computes), and tables and pictures.
         shots: so many training images of each class at most, and as many for validation: who has few images of a
             class has few to choose settings on, too. None for all.
 
@@ -56,6 +57,8 @@ def write_frozen_cell(
         start = time.perf_counter()
         fitted = readout.fit(name, parts, rng=seeds.generator(seed, name), head=head, classes=classes)
         fit_seconds = time.perf_counter() - start
+        if fitted.affine:
+            files.write_arrays(predictions / "affine" / f"{name}.npz", **fitted.affine)
         answers, read_seconds = ask(fitted, backbone, subset, parts)
         title = arms.title(f"{backbone.role}.{name}", backbone.arch)
         found = results.write_arm(predictions, drawings, name, title, answers, classes)

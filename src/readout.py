@@ -13,6 +13,7 @@ import numpy as np
 from src import zero_shot
 from src.errors import UserError
 from src.metrics import accuracy, nll
+from src.neighbours import most_similar, unit
 from src.zero_shot import Head
 
 Logits = Callable[[np.ndarray], np.ndarray]
@@ -21,7 +22,6 @@ Logits = Callable[[np.ndarray], np.ndarray]
 C_GRID = np.logspace(-6, 5, 45)
 # Of `knn`: the temperature of Wu et al. 2018, the numbers of neighbours that DINO (Caron et al. 2021) tries.
 NEIGHBOURS, TEMPERATURE = (10, 20, 100, 200), 0.07
-BLOCK = 512  # images whose similarities to all training images are held at once: 100 MB at 50,000 of these
 # The search of `linear` ranks strengths by fits that stop early; only the chosen one is worth the way to the optimum.
 SEARCHED = 10_000  # images, at most, for the coarse search
 # At most so many iterations, and the gradient that is small enough.
@@ -36,7 +36,8 @@ class Readout:
 
     `images` is how many images it needed the features of before it could be used: training and validation;
     `parameters` how many numbers were trained; `val_logits` (n, K) are those of the validation images where fitting
-    computed them.
+    computed them. Of a read-out that is affine, (x - mean) / std @ weight.T + bias, `affine` holds these: mean and std
+    (D,), weight (K, D), bias (K,).
     """
 
     logits: Logits
@@ -44,6 +45,7 @@ class Readout:
     parameters: int = 0
     val_logits: np.ndarray | None = None
     chosen: dict[str, Any] = field(default_factory=dict)
+    affine: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,8 @@ def random_head(features: Features, *, rng: np.random.Generator) -> Readout:
     bound = 1 / np.sqrt(width)
     weight = rng.uniform(-bound, bound, (width, features.classes)).astype(np.float32)
     bias = rng.uniform(-bound, bound, features.classes).astype(np.float32)
-    return Readout(lambda x: x @ weight + bias)
+    same = {"mean": np.zeros(width, np.float32), "std": np.ones(width, np.float32)}
+    return Readout(lambda x: x @ weight + bias, affine={**same, "weight": weight.T, "bias": bias})
 
 
 def centroid(features: Features) -> Readout:
@@ -79,10 +82,10 @@ def centroid(features: Features) -> Readout:
     from sklearn.metrics.pairwise import euclidean_distances
 
     mean = features.train.mean(0)
-    train, labels = _unit(features.train - mean), features.train_labels
+    train, labels = unit(features.train - mean), features.train_labels
     means = np.stack([train[labels == label].mean(0) for label in range(features.classes)])  # (K, D)
     return Readout(
-        lambda x: -euclidean_distances(_unit(x - mean), means, squared=True).astype(np.float32), len(features.train)
+        lambda x: -euclidean_distances(unit(x - mean), means, squared=True).astype(np.float32), len(features.train)
     )
 
 
@@ -93,7 +96,7 @@ def knn(features: Features) -> Readout:
     them where there are fewer than 10); ties go to the smaller. A logit is the logarithm of a class's votes; a class
     without any has those of one neighbour in the opposite direction, the fewest there can be, so that it is finite.
     """
-    train, labels, classes = _unit(features.train), features.train_labels, features.classes
+    train, labels, classes = unit(features.train), features.train_labels, features.classes
 
     def votes(similar: np.ndarray, voters: np.ndarray) -> np.ndarray:
         cells = np.arange(len(voters))[:, None] * classes + voters  # (n, k), into (n, K)
@@ -101,7 +104,7 @@ def knn(features: Features) -> Readout:
         return np.log(np.maximum(total, np.exp(-1 / TEMPERATURE))).reshape(-1, classes).astype(np.float32)
 
     def search(x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        similar, nearest = _most_similar(_unit(x), train, k)
+        similar, nearest = most_similar(unit(x), train, k)
         return similar, labels[nearest]
 
     tried = [k for k in NEIGHBOURS if k <= len(labels)] or [len(labels)]
@@ -140,6 +143,12 @@ def linear(features: Features) -> Readout:
         images=len(train) + len(val),
         parameters=(train.shape[1] + 1) * features.classes,
         chosen={"c": c},
+        affine={
+            "mean": mean,
+            "std": std,
+            "weight": _both(model.coef_),
+            "bias": _both(model.intercept_),
+        },
     )
 
 
@@ -171,29 +180,6 @@ def _zero_shot(head: Head | None, classes: Sequence[str]) -> Readout:
     if head is None or why:
         raise UserError(why)
     return Readout(lambda x: zero_shot.logits(x, head, classes))
-
-
-def _unit(x: np.ndarray) -> np.ndarray:
-    """Rows scaled to length 1; a row of zeros, which has no direction, stays."""
-    length = np.linalg.norm(x, axis=1, keepdims=True)
-    return x / np.where(length > 0, length, 1)
-
-
-def _most_similar(x: np.ndarray, train: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Cosines (n, k) of the k most similar rows of `train` to each of `x`, the most similar first, and which they are.
-
-    Rows are of length 1. In blocks, so that memory stays bounded, and in float32: scikit-learn's brute force multiplies
-    in float64, which takes half as long again.
-    """
-    cosines, indices = np.empty((len(x), k), np.float32), np.empty((len(x), k), np.int64)
-    for start in range(0, len(x), BLOCK):
-        rows = slice(start, start + BLOCK)
-        cosine = x[rows] @ train.T  # (b, N)
-        found = np.argpartition(cosine, -k, axis=1)[:, -k:]
-        order = np.argsort(-np.take_along_axis(cosine, found, 1), axis=1, kind="stable")
-        indices[rows] = np.take_along_axis(found, order, 1)
-        cosines[rows] = np.take_along_axis(cosine, indices[rows], 1)
-    return cosines, indices
 
 
 def _search(train: np.ndarray, labels: np.ndarray, val: np.ndarray, val_labels: np.ndarray) -> tuple[float, Any]:
@@ -248,3 +234,8 @@ def _two_sided(scores: np.ndarray) -> np.ndarray:
     if scores.ndim == 1:
         scores = np.stack([np.zeros_like(scores), scores], axis=1)
     return scores.astype(np.float32)
+
+
+def _both(rows: np.ndarray) -> np.ndarray:
+    """Likewise of its weights: those of the second class, in a first dimension of 1."""
+    return np.concatenate([np.zeros_like(rows), rows]) if len(rows) == 1 else rows

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from src import arms, report_format, report_mistakes, report_settings, report_tables
+from src import arms, report_format, report_mistakes, report_robustness, report_settings, report_tables
 
 TEMPLATES = Path(__file__).with_name("templates")  # the page and its styles
 
@@ -28,6 +28,7 @@ def context(
     predictions: tuple[Predictions, Predictions],
     raw: np.ndarray,
     reliability: bytes,
+    robustness: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Everything that the template shows.
 
@@ -36,6 +37,7 @@ def context(
         cells: the metrics of the four cells of the 2 x 2 table; those of a cell that was not run are empty.
         classes: the names of the K classes.
         predictions: logits (N, K), labels (N,) and index (N,) of the two arms that the question is about.
+        robustness: what the stage of that name found; None where it is switched off.
         raw, reliability: the test images (M, H, W, 3) uint8 that `index` points into, and a PNG file's bytes.
     """
     measured = report_tables.by_arm(cells)
@@ -55,6 +57,7 @@ def context(
         "confusions": report_tables.confusions(square, classes),
         "mistakes": report_mistakes.groups(first["logits"], second["logits"], first["labels"], first["index"], raw),
         "reliability": report_mistakes.data_uri(reliability),
+        "robustness": report_robustness.section(robustness) if robustness else None,
         "rows": report_settings.rows(settings),
         "command": report_settings.command(settings),
         "environments": report_tables.environments(compared, measured),

@@ -25,6 +25,7 @@ def main(settings: Settings) -> None:
         predictions=predictions,
         raw=files.read_array(files.RAW / "test_images.npy"),
         reliability=files.read_bytes(files.COMPARE_PLOTS / "reliability.png"),
+        robustness=files.read_json(files.ROBUSTNESS_METRICS).get("robustness"),
     )
     files.write_text(files.REPORT, report.render(found))
     print(f"{files.REPORT}: open it in a browser")

@@ -15,7 +15,7 @@ import psutil
 import pytest
 from PIL import Image
 
-from src import datasets, decoding, files, folders, pictures
+from src import datasets, decoding, folders, intact, pictures
 from src.errors import UserError
 from src.resuming import Place
 
@@ -197,7 +197,7 @@ def clone(make_clone):
 
 
 def hashes(clone) -> dict[str, str]:
-    return {path.name: files.sha256(path) for path in sorted((clone.folder / "data" / "raw").iterdir())}
+    return {path.name: intact.sha256(path) for path in sorted((clone.folder / "data" / "raw").iterdir())}
 
 
 def started(clone) -> subprocess.Popen:

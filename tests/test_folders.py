@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from src import files, folders
+from src import folders, intact
 from src.errors import UserError
 
 
@@ -146,7 +146,7 @@ def test_the_digest_is_remembered_while_names_sizes_and_times_are_the_same(root,
 
 def test_only_the_classes_in_which_something_changed_are_read_again(root, monkeypatch):
     read = []
-    monkeypatch.setattr(folders, "sha256", lambda path: read.append(path) or files.sha256(path))
+    monkeypatch.setattr(folders, "sha256", lambda path: read.append(path) or intact.sha256(path))
     before = digest(root)
     assert len(read) == 4
     read.clear()
@@ -164,7 +164,7 @@ def test_what_was_read_before_a_file_that_cannot_be_is_not_read_again(root, monk
         read.append(path)
         if len(read) == 3:
             raise PermissionError(13, "Permission denied", str(path))
-        return files.sha256(path)
+        return intact.sha256(path)
 
     monkeypatch.setattr(folders, "sha256", fails_at_third)
     with pytest.raises(UserError, match=r"folder: .*test/cat/1.png cannot be read \(Permission denied\)"):

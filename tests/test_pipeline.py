@@ -1,10 +1,12 @@
 """The pipeline as a user runs it: dvc repro, experiments, queues, plots, and what goes wrong."""
 
+import copy
 import csv
 import html
 import itertools
 import json
 import resource
+import shutil
 import time
 
 import numpy as np
@@ -124,6 +126,29 @@ def test_the_page_holds_the_verdict_and_every_arm(clone):
         assert sentence in page
     for arm in compared["arms"]:
         assert arm["title"] in page
+
+
+def test_robustness_is_measured_of_every_arm_where_it_is_asked_for_and_nothing_of_it_is_there_otherwise(
+    clone, tmp_path
+):
+    assert clone.json("metrics/robustness.json") == {}
+    assert list((clone.folder / "plots/robustness").iterdir()) == []
+    asked = copy.copy(clone)  # and the others find theirs as it was
+    asked.folder = tmp_path / "clone"
+    shutil.copytree(clone.folder, asked.folder, ignore=shutil.ignore_patterns(".git", ".dvc"))
+    settings = yaml.safe_load((asked.folder / "params.yaml").read_text())
+    few = {"images": 4, "severities": [3], "attacks": ["fgsm"], "epsilons": [8.0], "steps": 1}
+    settings["robustness"] |= {"enabled": True, **few}
+    (asked.folder / "params.yaml").write_text(yaml.safe_dump(settings))
+    assert "checks of the attacks: " in asked.stage("robustness")
+    found = asked.json("metrics/robustness.json")["robustness"]
+    assert {role: set(found[role]) for role in ("resnet", "convnext")} == {
+        role: {"full", *READOUTS} for role in ("resnet", "convnext")
+    }
+    assert {row["effect"] for row in found["effects"]} == {"question", "architecture", "finetuning", "interaction"}
+    assert {row["against"] for row in found["ood"]} == {"near", "far"}
+    asked.stage("report")
+    assert 'id="robustness"' in (asked.folder / "plots/report.html").read_text(encoding="utf-8")
 
 
 def test_names_of_metrics_never_collide(clone):

@@ -506,6 +506,7 @@ def test_the_stage_writes_the_page_from_the_files_of_the_others(experiment, tmp_
     monkeypatch.chdir(tmp_path)
     first, second = experiment.pair()
     files.write_json(files.COMPARE_METRICS, {"compare": experiment.compared})
+    files.write_nothing(files.ROBUSTNESS_METRICS)
     cells = (files.RESNET_METRICS, files.RESNET_FROZEN_METRICS, files.CONVNEXT_FINETUNED_METRICS)
     for path, cell in zip((*cells, files.CONVNEXT_METRICS), experiment.cells, strict=True):
         files.write_json(path, cell)
