@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -254,3 +255,8 @@ def _faults(settings: Settings) -> Iterator[str]:
             "finetune.extendable = true: what happens in the first epochs must not depend on how many follow; allowed "
             "with schedule constant, warmup null or 0, and the methods full and head"
         )
+
+
+if __name__ == "__main__":
+    # By name: no stage's result depends on how its settings are printed.
+    import_module("src.settings_table").show()

@@ -118,5 +118,5 @@ def read_frozen(
         else:
             fitted = readout.fit(name, parts, rng=seeds.generator(seed, name), head=pretrained, classes=classes)
             heads[f"{role}.{name}"] = Head(fitted.logits)
-    backbone = _backbone(models.restore(origin["arch"], state), image_size, device)
+    backbone = _backbone(models.restore(origin["arch"], state, image_size), image_size, device)
     return [Network(backbone, images.view(origin["arch"], image_size), heads)]
