@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from src import files, folders
+from src import archives, files, folders
 from src.classes import CIFAR100_CLASSES, CIFAR100_SUPERCLASSES, class_names
 from src.downloads import fetch
 from src.errors import UserError
@@ -104,13 +104,11 @@ def read_cifar(archive: Path, kind: "type[CIFAR10]", classes: tuple[str, ...]) -
     Raises:
         UserError: it cannot be read, or its classes are not those of the published dataset.
     """
-    from torchvision.datasets.utils import extract_archive
-
     coarse = classes == tuple(CIFAR100_SUPERCLASSES)
     published = CIFAR100_CLASSES if coarse else classes
     with tempfile.TemporaryDirectory() as folder:
         try:
-            extract_archive(str(archive), folder)
+            archives.unpack(archive, Path(folder))
             read = {split: kind(folder, train=split == "train") for split in folders.SPLITS}
             groups = {split: _coarse_labels(part) for split, part in read.items() if published == CIFAR100_CLASSES}
         except (OSError, RuntimeError, EOFError, tarfile.TarError, pickle.UnpicklingError) as error:
