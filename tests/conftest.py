@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -28,6 +29,10 @@ class Clone:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+
+    def fill(self) -> "Clone":
+        """Make it a repository of what git knows or would take of this working tree, with toy settings."""
+        folder = self.folder
         listed = subprocess.run(
             ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
         )
@@ -42,6 +47,7 @@ class Clone:
         self.git("config", "user.name", "test")
         self.git("config", "user.email", "test@localhost")
         self.configure(**TOY)
+        return self
 
     def configure(self, **settings: object) -> None:
         """Change settings in params.yaml, sections key by key, and commit."""
@@ -91,4 +97,24 @@ class Clone:
 
 @pytest.fixture(scope="session")
 def make_clone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Clone]:
-    return lambda: Clone(tmp_path_factory.mktemp("clone"))
+    return lambda: Clone(tmp_path_factory.mktemp("clone")).fill()
+
+
+@pytest.fixture(scope="session")
+def smallest(make_clone: Callable[[], Clone]) -> Clone:
+    """A clone after its first `dvc repro`, committed, of the report's two arms alone; tests take copies of it."""
+    clone = make_clone()
+    clone.configure(controls=False, frozen={"readouts": ["linear"]}, finetune={"epochs": 1})
+    clone.dvc("repro")
+    clone.commit("results")
+    return clone
+
+
+@pytest.fixture(scope="session")
+def copy_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Clone], Clone]:
+    """A copy of a clone that a test may change: files, history and DVC's cache."""
+
+    def copy(clone: Clone) -> Clone:
+        return Clone(Path(shutil.copytree(clone.folder, tmp_path_factory.mktemp("copy") / "clone", symlinks=True)))
+
+    return copy

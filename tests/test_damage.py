@@ -20,13 +20,8 @@ NOBODY = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search") if os.g
 
 
 @pytest.fixture(scope="module")
-def clone(make_clone):
-    """A clone after its first `dvc repro`, of the report's two arms alone."""
-    clone = make_clone()
-    clone.configure(controls=False, frozen={"readouts": ["linear"]}, finetune={"epochs": 1})
-    clone.dvc("repro")
-    clone.commit("results")
-    return clone
+def clone(smallest, copy_of):
+    return copy_of(smallest)
 
 
 def flip(path: Path) -> None:

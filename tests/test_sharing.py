@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.conftest import Clone
 from tests.test_damage import flip
 
 ACCESS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
@@ -40,15 +41,12 @@ def s3(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def computed(make_clone):
-    """A clone with results, an experiment `narrow`, and a bare repository that it pushes to."""
-    clone = make_clone()
-    clone.configure(controls=False, frozen={"readouts": ["linear"]}, finetune={"epochs": 1})
-    clone.dvc("repro")
-    hub = clone.folder.with_name(f"{clone.folder.name}-hub.git")
+def computed(smallest, copy_of):
+    """A clone with results, and a bare repository that it pushes to."""
+    clone = copy_of(smallest)
+    hub = clone.folder.with_name("hub.git")
     clone.git("init", "-q", "--bare", str(hub))
     clone.git("remote", "add", "origin", str(hub))
-    clone.commit("results")
     return clone
 
 
@@ -72,9 +70,7 @@ def share(clone, url: str, address: str | None) -> str:
 def colleague(clone, folder: Path):
     """A fresh clone of what was pushed, and nothing else."""
     clone.git("clone", "-q", clone.git("remote", "get-url", "origin").strip(), str(folder))
-    other = object.__new__(type(clone))
-    other.folder = folder
-    return other
+    return Clone(folder)
 
 
 def ran(output: str) -> list[str]:
