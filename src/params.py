@@ -65,10 +65,16 @@ class Download(Section):
 
 
 class Prepare(Section):
-    """`val_fraction` of train is held out for every choice; `per_class` caps the training images of each class."""
+    """`val_fraction` of train is held out for every choice; `per_class` caps the training images of each class.
+
+    `imbalance` thins out the training images alone; of the smallest class there is one to `imbalance_ratio` of the
+    largest.
+    """
 
     val_fraction: float = Field(0.1, gt=0, le=0.5)
     per_class: int | None = Field(None, ge=2)
+    imbalance: Literal["none", "long_tailed", "step"] = "none"
+    imbalance_ratio: float = Field(10.0, ge=1, le=100_000)
 
 
 class Backbone(Section):
@@ -93,7 +99,9 @@ class Modern(Backbone):
 class Finetune(Section):
     """How a backbone is trained; both are trained alike. The first method stands for fine-tuning in the 2 x 2 table.
 
-    `warmup`: the share of steps in which the rate of `one_cycle` rises.
+    `warmup`: the share of steps in which the rate of `one_cycle` rises. `balance`: what answers to classes of different
+    size, see `losses.of` and `batches.balanced`. `policy`, `erasing` (its probability), `mix` and `mix_alpha` (both
+    parameters of its beta distribution) are augmentations, see `src.augmentation`.
     """
 
     methods: Annotated[list[Method], AfterValidator(_once)] = Field(["full"], min_length=1)
@@ -105,6 +113,12 @@ class Finetune(Section):
     schedule: Literal["constant", "cosine", "one_cycle"] = "constant"
     warmup: float = Field(0.3, gt=0, lt=1)
     augment: bool = True
+    policy: Literal["none", "randaugment", "trivialaugment"] = "none"
+    erasing: float = Field(0.0, ge=0, le=1)
+    mix: Literal["none", "mixup", "cutmix"] = "none"
+    mix_alpha: float = Field(1.0, gt=0, le=100)
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    balance: Literal["none", "weights", "sampling", "logit_adjustment"] = "none"
 
     def recipe(self) -> dict[str, Any]:
         """The keyword arguments of `training.finetune`."""
