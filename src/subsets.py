@@ -24,17 +24,13 @@ def subset(
         how: see `split`.
 
     Raises:
-        UserError: a class has too few images.
+        UserError: a class has too few images, or would have none to train on.
     """
     train_index, train_labels = relabel(train_labels, chosen)
     test_index, test_labels = relabel(test_labels, chosen)
     require(train_labels, names, 2, "training")
     require(test_labels, names, 1, "test")
     train, val = split(train_labels, **how)
-    kept = np.bincount(train_labels[train], minlength=len(names))
-    if not kept.all():
-        name, ratio = names[int(kept.argmin())], how["imbalance_ratio"]
-        raise UserError(f"prepare.imbalance_ratio = {ratio:g}: no training image of {name!r} is left; try a smaller")
     return {
         "train_index": train_index[train],
         "train_labels": train_labels[train],
@@ -86,8 +82,10 @@ def split(
         imbalance, imbalance_ratio: see `profile`; it starts from the largest class's training images.
 
     Returns:
-        Sorted positions into `labels`: training, validation. A class of two images or more is in both, unless it is
-        thinned out to nothing.
+        Sorted positions into `labels`: training, validation. A class of two images or more is in both.
+
+    Raises:
+        UserError: no training image of the smallest class would be left.
     """
     train, val = [], []
     for label in range(int(labels.max()) + 1):
@@ -96,7 +94,13 @@ def split(
         val.append(members[:held_out])
         train.append(members[held_out:])
     if imbalance != "none":
-        most = profile(imbalance, imbalance_ratio, max(map(len, train)), len(train))
+        largest = max(map(len, train))
+        if imbalance_ratio > largest:
+            raise UserError(
+                f"prepare.imbalance_ratio = {imbalance_ratio:g}: no training image of the smallest class would be "
+                f"left; allowed here is at most {largest}, the training images of the largest"
+            )
+        most = profile(imbalance, imbalance_ratio, largest, len(train))
         train = [members[:count] for members, count in zip(train, most, strict=True)]
     return np.sort(np.concatenate(train)), np.sort(np.concatenate(val))
 
