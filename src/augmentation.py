@@ -36,11 +36,16 @@ class Augmentation:
 
     def pixels(self, batch: Tensor) -> Tensor:
         """The policy on (N, H, W, 3) uint8, before it is resized: RandAugment (Cubuk et al. 2020), or TrivialAugment in
-        its wide form (Müller and Hutter 2021)."""
+        its wide form (Müller and Hutter 2021).
+
+        On the CPU for MPS, where the convolution by which torchvision sharpens, with a view as its kernel, may be wrong
+        for all images but the first (pytorch#169342), and batches of several shapes leak memory.
+        """
         if self.policy == "none":
             return batch
-        images = _grouped(_transform(self.policy), batch.permute(0, 3, 1, 2))
-        return images.permute(0, 2, 3, 1).contiguous()
+        images = batch.cpu() if batch.device.type == "mps" else batch
+        images = _grouped(_transform(self.policy), images.permute(0, 3, 1, 2))
+        return images.permute(0, 2, 3, 1).contiguous().to(batch.device)
 
     def inputs(self, inputs: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
         """Erasing (Zhong et al. 2020), by which rectangles become 0, the mean; then MixUp (Zhang et al. 2018) or CutMix

@@ -71,6 +71,8 @@ RECIPES = {
     "adam": {"schedule": "one_cycle", "weight_decay": 0.01},
     "sgd": {"optimizer": "sgd", "schedule": "cosine", "weight_decay": 0.01, "augment": False},
     "lp_ft": {"method": "lp_ft", "epochs": 4},
+    "augmented": {"policy": "randaugment", "erasing": 0.5, "mix": "cutmix", "label_smoothing": 0.1},
+    "balanced": {"balance": "sampling", "mix": "mixup", "augment": False},
 }
 
 
