@@ -1,6 +1,6 @@
 """The batches of an epoch, which the seed and the epoch alone decide. For the training loop."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +9,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from src import seeds, sharding
+from src.augmentation import Augmentation, drawing
 from src.feeding import Images, gathered
 from src.images import View, crop, draw_crops, to_input
 
@@ -33,22 +34,49 @@ def shuffled(
     data: Data,
     epoch: int,
     batch_size: int,
-    augment: bool,
+    augmentation: Augmentation,
     view: View,
     seed: int,
     accelerator: Accelerator,
     skip: int = 0,
+    evenly: bool = False,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """The batches of one epoch, which (seed, epoch) alone decide, without the first `skip`; see `feed`.
 
     Every batch has the same size; the images that do not fill the last one are left out of that epoch.
+
+    Args:
+        evenly: whether all classes are shown equally often, see `balanced`, instead of all images.
     """
-    order = seeds.generator(seed, "order", epoch).permutation(len(data.train_index))
-    crops = torch.Generator().manual_seed(seeds.derive(seed, "augment", epoch)) if augment else None
+    rng = seeds.generator(seed, "order", epoch)
+    order = balanced(data.train_labels, rng) if evenly else rng.permutation(len(data.train_index))
+    crops = torch.Generator().manual_seed(seeds.derive(seed, "augment", epoch)) if augmentation.crops else None
     if crops:
         for _ in range(skip):
             draw_crops(batch_size, data.images.shape[1], data.images.shape[2], crops)
-    return feed(data, order[skip * batch_size :], batch_size, crops, view, accelerator)
+    rest = order[skip * batch_size :]
+    if not augmentation.whole:
+        return feed(data, rest, batch_size, crops, view, accelerator)
+    numbers = range(skip + 1, len(order) // batch_size + 1)  # of the batches, from 1
+    drawn = (seeds.derive(seed, "transforms", epoch, number) for number in numbers)
+    return feed_whole(data, rest, batch_size, crops, view, accelerator, augmentation, drawn)
+
+
+def balanced(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """As many positions as there are labels (n,), shuffled, the same number of each class.
+
+    The images of a class take turns: each is there as often as any other, or once more. What n leaves over when it is
+    divided by the number of classes goes to classes that are drawn.
+    """
+    classes = int(labels.max()) + 1
+    counts = np.full(classes, len(labels) // classes)
+    counts[rng.permutation(classes)[: len(labels) % classes]] += 1
+    members = [np.flatnonzero(labels == label) for label in range(classes)]
+    shown = [
+        np.concatenate([rng.permutation(own) for _ in range(-(-count // len(own)))])[:count]
+        for own, count in zip(members, counts, strict=True)
+    ]
+    return rng.permutation(np.concatenate(shown))
 
 
 def feed(
@@ -59,11 +87,24 @@ def feed(
     view: View,
     accelerator: Accelerator,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Full batches in the given order: inputs (B, 3, S, S) float32, augmented where `crops` is given; labels (B,).
+    """Full batches in the given order: inputs (B, 3, S, S) float32, cropped where `crops` is given; labels (B,).
 
     One of several processes is given its own part of each batch: the images and crops that one alone would see there.
     """
     own = sharding.own(batch_size, accelerator)
+    for batch, labels in pixels(data, order, batch_size, crops, accelerator, own):
+        yield to_input(batch, view), labels
+
+
+def pixels(
+    data: Data,
+    order: np.ndarray,
+    batch_size: int,
+    crops: torch.Generator | None,
+    accelerator: Accelerator,
+    own: slice = slice(None),
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Of full batches the `own` part: images (B, H, W, 3) uint8 and labels (B,), on the device."""
     parts = [order[start : start + batch_size][own] for start in range(0, len(order) - batch_size + 1, batch_size)]
     pictures = gathered(data.images, (data.train_index[part] for part in parts), accelerator.device)
     for part, batch in zip(parts, pictures, strict=True):  # (B, H, W, 3)
@@ -71,4 +112,30 @@ def feed(
             rows, columns = draw_crops(batch_size, batch.shape[1], batch.shape[2], crops)
             batch = crop(batch, rows[own], columns[own])
         labels = torch.from_numpy(data.train_labels[part]).to(accelerator.device, non_blocking=True)  # (B,)
-        yield to_input(batch, view), labels
+        yield batch, labels
+
+
+def feed_whole(
+    data: Data,
+    order: np.ndarray,
+    batch_size: int,
+    crops: torch.Generator | None,
+    view: View,
+    accelerator: Accelerator,
+    augmentation: Augmentation,
+    drawn: Iterable[int],
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """As `feed`, with an augmentation that looks at the whole of a batch; labels are (B, K) where images are mixed.
+
+    Every process makes all of a batch and gives out its own part.
+
+    Args:
+        drawn: for each batch the seed of its augmentation.
+    """
+    classes = int(data.train_labels.max()) + 1
+    own = sharding.own(batch_size, accelerator)
+    for (batch, labels), seed in zip(pixels(data, order, batch_size, crops, accelerator), drawn, strict=True):
+        with drawing(seed):
+            inputs = to_input(augmentation.pixels(batch), view)
+            inputs, labels = augmentation.inputs(inputs, labels, classes)
+        yield inputs[own], labels[own]

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from src import feeding, folded, images, inference, models, plain, runtime, training
+from src.augmentation import Augmentation
 from src.batches import Data, shuffled
 from src.progress import Point, Progress
 
@@ -33,12 +34,16 @@ class Task:
     arch: str
     image_size: int
     batch_size: int
-    recipe: Mapping[str, Any]  # of which optimizer, lr, weight_decay and augment count
+    recipe: Mapping[str, Any]  # of which optimizer, lr, weight_decay and what augments count
     accelerator: Accelerator
 
     @property
     def view(self) -> images.View:
         return images.view(self.arch, self.image_size)
+
+    @property
+    def augmentation(self) -> Augmentation:
+        return Augmentation(*(self.recipe[name] for name in ("augment", "policy", "erasing", "mix", "mix_alpha")))
 
     @property
     def device(self) -> torch.device:
@@ -94,7 +99,7 @@ def training_here(task: Task) -> Way:
         raw, labels = task.data(batches)
         index = np.arange(len(raw))
         data = Data(feeding.resident(raw, task.device), index, labels, index[:0], labels[:0])
-        fed = shuffled(data, 1, task.batch_size, task.recipe["augment"], task.view, 0, task.accelerator)
+        fed = shuffled(data, 1, task.batch_size, task.augmentation, task.view, 0, task.accelerator)
         return timed(
             task.device, lambda: training.one_pass(model, fed, opt, plan, task.accelerator, Progress(), Point())
         )

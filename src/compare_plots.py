@@ -49,6 +49,8 @@ def pictures(found: Mapping[str, Arm], result: Mapping[str, Any]) -> dict[str, F
         "per_class": per_class(recall, classes, title, shades),
         "reliability": reliability({name: _before_and_after(arm) for name, arm in chosen.items()}, title, shades),
     }
+    if "by_frequency" in result:
+        drawn["by_frequency"] = by_frequency(recall, result["by_frequency"]["train_images"], title, shades)
     if "effects" in result:
         names = {role: found[cells[f"{role}.frozen"]].title.split(", ")[0] for role in arms.ROLES}
         columns = [
@@ -122,6 +124,25 @@ def per_class(recall: Mapping[str, np.ndarray], classes: Sequence[str], title: s
     axes.set_yticks(rows, [short(name) for name in classes])
     axes.set(xlabel="accuracy on the class's test images", xlim=(0, 1), ylim=(len(classes) - 0.45, -0.55))
     axes.xaxis.set_major_formatter(PercentFormatter(1))
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    return figure
+
+
+def by_frequency(
+    recall: Mapping[str, np.ndarray], train_images: Sequence[int], title: str, colours: Sequence[str]
+) -> Figure:
+    """Each class's recall (K,) against its training images (K,), an arm in a colour; a line joins the means."""
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    figure.suptitle(plain(title))
+    axes = figure.subplots()
+    counts = np.asarray(train_images)
+    sizes = np.unique(counts)
+    for (name, values), colour in zip(recall.items(), colours, strict=True):
+        axes.scatter(counts, values, color=colour, alpha=0.6, clip_on=False, zorder=3)
+        axes.plot(sizes, [values[counts == size].mean() for size in sizes], color=colour, label=plain(name))
+    axes.set(xscale="log", ylim=(0, 1), xlabel="training images of the class", ylabel="accuracy on its test images")
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
     return figure

@@ -68,6 +68,7 @@ def report(
     confidence: float,
     resamples: int,
     seed: int,
+    train_images: Sequence[int] = (),
 ) -> dict[str, Any]:
     """Everything that metrics/compare.json says.
 
@@ -78,6 +79,7 @@ def report(
         unavailable: arms that could not be had, each with `arm` and `why`.
         base_classes: how many classes, from the first, the report's bar chart tests.
         seed: of the bootstrap.
+        train_images: of each class, where the settings have them differ in size.
     """
     logits, labels = {name: arm.logits for name, arm in found.items()}, next(iter(found.values())).labels
     resampled = compare.resample(logits, labels, confidence=confidence, resamples=resamples, seed=seed)
@@ -95,6 +97,8 @@ def report(
         "base_classes": {"count": base_classes, "arms": _base_classes(found, base_classes, confidence)},
         "unavailable": [dict(row) for row in unavailable],
     }
+    if train_images:
+        result["by_frequency"] = {"train_images": list(train_images), "arms": _by_frequency(found)}
     if len(cells) == 4:
         result["effects"] = {name: asdict(value) for name, value in compare.effects(resampled, cells).items()}
     return result | {"verdict": verdict.sentences(result)}
@@ -130,6 +134,15 @@ def _base_classes(found: Mapping[str, Arm], count: int, confidence: float) -> li
     ]
 
 
+def _by_frequency(found: Mapping[str, Arm]) -> list[dict[str, Any]]:
+    """The recall of each class, and their mean: balanced accuracy, which is accuracy where the test set is balanced."""
+    recalls = {name: compare.recall(arm.logits, arm.labels).tolist() for name, arm in found.items()}
+    return [
+        {"arm": name, "title": found[name].title, "recall": recall, "balanced_accuracy": sum(recall) / len(recall)}
+        for name, recall in recalls.items()
+    ]
+
+
 def tables(result: Mapping[str, Any]) -> dict[str, tuple[Sequence[str], Sequence[Sequence[Any]]]]:
     """The CSV files that DVC draws, by name: columns and rows."""
     rows = {row["arm"]: [row["title"], *row["accuracy"].values()] for row in result["arms"]}
@@ -146,12 +159,21 @@ def tables(result: Mapping[str, Any]) -> dict[str, tuple[Sequence[str], Sequence
         [row["title"], row["full_head"]["value"], row["restricted"]["value"]] for row in result["base_classes"]["arms"]
     ]
     cells = [[*name.split("."), *rows[arm]] for name, arm in result["cells"][0].items()]
-    return {
+    found: dict[str, tuple[Sequence[str], Sequence[Sequence[Any]]]] = {
         "arms": (("arm", "accuracy", "low", "high"), list(rows.values())),
         "base_classes": (("arm", "accuracy", "restricted"), base),
         "pairs": (("first", "second", "difference", "low", "high", "p", "p_holm"), pairs),
         "table": (("backbone", "adaptation", "arm", "accuracy", "low", "high"), cells),
     }
+    if "by_frequency" in result:
+        sizes = result["by_frequency"]["train_images"]
+        recalls = [
+            [arm["title"], *row]
+            for arm in result["by_frequency"]["arms"]
+            for row in zip(result["classes"], sizes, arm["recall"], strict=True)
+        ]
+        found["by_frequency"] = (("arm", "class", "train_images", "recall"), recalls)
+    return found
 
 
 def render(result: Mapping[str, Any]) -> str:

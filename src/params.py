@@ -66,10 +66,16 @@ class Download(Section):
 
 
 class Prepare(Section):
-    """`val_fraction` of train is held out for every choice; `per_class` caps the training images of each class."""
+    """`val_fraction` of train is held out for every choice; `per_class` caps the training images of each class.
+
+    `imbalance` thins out the training images alone; of the smallest class there is one to `imbalance_ratio` of the
+    largest.
+    """
 
     val_fraction: float = Field(0.1, gt=0, le=0.5)
     per_class: int | None = Field(None, ge=2)
+    imbalance: Literal["none", "long_tailed", "step"] = "none"
+    imbalance_ratio: float = Field(10.0, ge=1, le=100_000)
 
 
 class Backbone(Section):
@@ -96,7 +102,9 @@ class Finetune(Section):
 
     `warmup`: the share of steps in which the rate rises; null is 0.3 of `one_cycle` and none of the others. `ema`: what
     the average of the weights keeps of itself at every step. `patience`: so many epochs without a better one end it.
-    `extendable`: its end is kept, for more epochs to begin there.
+    `extendable`: its end is kept, for more epochs to begin there. `balance`: what answers to classes of different size,
+    see `losses.of` and `batches.balanced`. `policy`, `erasing` (its probability), `mix` and `mix_alpha` (both of the
+    parameters of its beta distribution) are augmentations, see `src.augmentation`.
     """
 
     methods: Annotated[list[Method], AfterValidator(_once)] = Field(["full"], min_length=1)
@@ -111,6 +119,12 @@ class Finetune(Section):
     patience: int | None = Field(None, ge=1)
     extendable: bool = False
     augment: bool = True
+    policy: Literal["none", "randaugment", "trivialaugment"] = "none"
+    erasing: float = Field(0.0, ge=0, le=1)
+    mix: Literal["none", "mixup", "cutmix"] = "none"
+    mix_alpha: float = Field(1.0, gt=0, le=100)
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    balance: Literal["none", "weights", "sampling", "logit_adjustment"] = "none"
 
     def recipe(self) -> dict[str, Any]:
         """The keyword arguments of `training.finetune`."""

@@ -17,7 +17,8 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 from tqdm import tqdm
 
-from src import averaging, convergence, fitting, seeds, sharding
+from src import averaging, convergence, fitting, losses, seeds, sharding
+from src.augmentation import Augmentation
 from src.batches import Data, shuffled
 from src.errors import UserError
 from src.images import View
@@ -81,12 +82,18 @@ def train(
     ema: float | None,
     patience: int | None,
     augment: bool,
+    policy: str = "none",
+    erasing: float = 0.0,
+    mix: str = "none",
+    mix_alpha: float = 1.0,
+    label_smoothing: float = 0.0,
+    balance: str = "none",
     view: View,
     seed: int,
     accelerator: Accelerator,
     progress: Progress | None = None,
 ) -> Iterator[Epoch]:
-    """Train in place with cross-entropy, and yield after each epoch, when `model` holds that epoch's weights.
+    """Train in place with the loss of `losses.of`, and yield after each epoch, when `model` holds that epoch's weights.
 
     The first is numbered `first`, or is the one in which `progress` was interrupted. A network of which a part is
     frozen runs as when it is evaluated: running statistics and dropout rest. Several processes share every batch.
@@ -106,13 +113,17 @@ def train(
     raw = make_optimizer(model, optimizer, lr, weight_decay)
     rate = partial(rate_at, steps=epochs * steps, schedule=schedule, warmup=warmup)
     learner, opt, plan = prepare(model, raw, rate, accelerator)
+    augmentation = Augmentation(augment, policy, erasing, mix, mix_alpha)
+    loss_of = losses.of(data.train_labels, balance, label_smoothing, accelerator.device)
+    feeding = partial(shuffled, data, view=view, seed=seed, accelerator=accelerator, evenly=balance == "sampling")
     progress.average = averaging.start(model, ema)
     point, phase = progress.enter(first, steps, model, raw, plan), progress.since(first)
     for number in takewhile(lambda _: not convergence.is_over(phase, patience), range(point.epoch, first + epochs)):
         progress.seed_generators(seeds.derive(seed, "dropout", number), accelerator.device)
-        fed = shuffled(data, number, batch_size, augment, view, seed, accelerator, skip=point.batches)
+        fed = feeding(number, batch_size, augmentation, skip=point.batches)
         with explained(lr, number, partial(fitting.advice, model, view.size, accelerator.device, batch_size)):
-            point = one_pass(learner.train(whole), bar(fed, point, steps), opt, plan, accelerator, progress, point)
+            learner.train(whole)
+            point = one_pass(learner, bar(fed, point, steps), opt, plan, accelerator, progress, point, loss_of)
         with averaging.standing_in(progress.average, model):
             with explained(lr, number, partial(fitting.advice, model, view.size, accelerator.device, batch_size)):
                 known = evaluate(model, data, view, accelerator)
@@ -160,8 +171,11 @@ def one_pass(
     accelerator: Accelerator,
     progress: Progress,
     point: Point,
+    loss_of: losses.Loss = F.cross_entropy,
 ) -> Point:
     """One step of the optimizer for each batch, from a point on: where the epoch ends, with its sums over all images.
+
+    An answer to a soft label is right where it is the class that has the largest part of it.
 
     Raises:
         FloatingPointError: a loss is no number; the message is the step, from 1. A device is asked every so often only.
@@ -171,7 +185,7 @@ def one_pass(
     start, done, seen = time.perf_counter() - point.seconds, point.batches, point.images
     for inputs, labels in batches:
         logits = model(inputs)  # (B, K)
-        loss = F.cross_entropy(logits, labels)
+        loss = loss_of(logits, labels)
         opt.zero_grad()
         accelerator.backward(loss)
         opt.step()
@@ -179,7 +193,7 @@ def one_pass(
         if progress.average is not None:
             progress.average.update_parameters(accelerator.unwrap_model(model))
         loss = loss.detach()
-        sums += torch.stack((loss * len(labels), (logits.argmax(1) == labels).sum(), loss.isfinite()))
+        sums += torch.stack((loss * len(labels), (logits.argmax(1) == losses.dominant(labels)).sum(), loss.isfinite()))
         done, seen = done + 1, seen + len(labels) * accelerator.num_processes
         if accelerator.device.type == "cpu" or done % ASK == 0:
             require_finite(sums)

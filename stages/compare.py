@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from src import arms, files, outcome, seeds
 from src import compare_plots as plots
 from src.params import Settings
@@ -58,6 +60,13 @@ def write_pictures(folder: Path, found: Mapping[str, outcome.Arm], result: Mappi
         files.write_figure(folder / f"{name}.png", figure)
 
 
+def train_images(settings: Settings) -> list[int]:
+    """Of each class, where the settings have them differ in size."""
+    if settings.prepare.imbalance == "none":
+        return []
+    return np.bincount(files.read_arrays(files.SUBSET / "subset.npz")["train_labels"]).tolist()
+
+
 def main(settings: Settings) -> None:
     found, unavailable = read_arms(settings)
     result = outcome.report(
@@ -68,6 +77,7 @@ def main(settings: Settings) -> None:
         confidence=settings.compare.confidence,
         resamples=settings.compare.resamples,
         seed=seeds.derive(settings.seed, "bootstrap"),
+        train_images=train_images(settings),
     )
     files.write_json(files.COMPARE_METRICS, {"compare": result})
     files.write_folder(files.COMPARE_PLOTS)  # no picture of an earlier setting may stay

@@ -114,6 +114,18 @@ def test_every_class_has_a_bar_of_each_arm_side_by_side():
     assert [text.get_text() for text in figure.legends[0].get_texts()] == list(recall)
 
 
+def test_recall_stands_over_the_number_of_training_images_and_a_line_joins_the_means():
+    recall = {"fine-tuned": np.array([0.9, 0.3, 0.5]), "frozen": np.array([0.8, 0.7, 0.6])}
+    figure = plots.by_frequency(recall, [100, 10, 10], "title", COLOURS)
+    (axes,) = figure.axes
+    points = [dots.get_offsets().tolist() for dots in axes.collections]
+    assert points == [[[100, 0.9], [10, 0.3], [10, 0.5]], [[100, 0.8], [10, 0.7], [10, 0.6]]]
+    lines = [list(zip(line.get_xdata(), line.get_ydata(), strict=True)) for line in axes.lines]
+    assert lines == [[(10, pytest.approx(0.4)), (100, 0.9)], [(10, pytest.approx(0.65)), (100, 0.8)]]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == list(recall)
+    require_legible(figure)
+
+
 TABLE = {
     "resnet.finetuned": Interval(0.8, 0.7, 0.9),
     "resnet.frozen": Interval(0.4, 0.3, 0.5),

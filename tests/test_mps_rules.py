@@ -134,6 +134,22 @@ def test_on_the_pretended_device_a_training_gives_the_numbers_of_the_cpu(data, m
         torch.testing.assert_close(state[name], theirs, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"policy": "trivialaugment", "mix": "mixup", "balance": "weights", "label_smoothing": 0.1},
+        {"policy": "randaugment", "erasing": 0.5, "mix": "cutmix", "balance": "logit_adjustment"},
+    ],
+)
+def test_on_the_pretended_device_batches_are_augmented_as_on_the_cpu(data, monkeypatch, change):
+    change |= {"optimizer": "sgd", "epochs": 4}
+    expected = train(data, network(), runtime.start("cpu", "fp32"), **change)
+    with pretended(monkeypatch, RUNS):
+        found = train(data, runtime.place(network(), MPS), runtime.start("mps", "fp32"), **change)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.results() == pytest.approx(theirs.results(), rel=1e-3)
+
+
 @on_mps
 def test_python_is_told_that_it_is_mps_and_numpy_gets_nothing_off_it():
     assert runtime.choose_device("auto") == "mps"

@@ -179,6 +179,32 @@ def test_the_tables_that_dvc_draws_hold_the_same_numbers(result):
     assert all(len(row) == len(columns) for columns, rows in tables.values() for row in rows)
 
 
+def test_where_classes_differ_in_size_their_recall_stands_beside_their_number_of_training_images(result):
+    assert "by_frequency" not in result
+    assert "by_frequency" not in outcome.tables(result)
+    told = report(FOUND, train_images=[90, 30, 10])
+    assert told["by_frequency"]["train_images"] == [90, 30, 10]
+    first = told["by_frequency"]["arms"][0]
+    assert first["recall"] == pytest.approx([0.8] * 3)
+    assert first["balanced_accuracy"] == pytest.approx(0.8)
+    columns, rows = outcome.tables(told)["by_frequency"]
+    assert list(columns) == ["arm", "class", "train_images", "recall"]
+    assert rows[1] == ["resnet18, fine-tuned", "dog", 30, pytest.approx(0.8)]
+    assert len(rows) == 3 * len(FOUND)
+    assert {name: told[name] for name in result if name != "unavailable"} == {
+        name: value for name, value in result.items() if name != "unavailable"
+    }
+
+
+def test_balanced_accuracy_is_the_mean_over_classes_and_not_over_images():
+    uneven = np.repeat(np.arange(3), [40, 20, 20])
+    logits = np.tile(np.float32([1, 0, 0]), (80, 1))  # every image is taken for a cat
+    found = {name: outcome.Arm(arm.title, logits, uneven, np.arange(80), METRICS) for name, arm in FOUND.items()}
+    told = report(found, train_images=[3, 2, 1])
+    assert told["arms"][0]["accuracy"]["value"] == 0.5
+    assert told["by_frequency"]["arms"][0]["balanced_accuracy"] == pytest.approx(1 / 3)
+
+
 def test_the_terminal_shows_every_arm_the_effects_and_the_verdict(result):
     lines = outcome.render(result).splitlines()
     assert lines[0].split() == "arm accuracy 90% interval trained, MACs images/s".split()

@@ -111,6 +111,18 @@ COUNT_OR_NAMES = "a whole number >= 2 (the first K classes) or a list of two or 
         ("finetune: {epochs: 1e3}", "finetune.epochs = 1000.0", "integer"),
         ("finetune: {augment: yes}", "finetune.augment = 'yes'", "boolean"),
         ("finetune: {augment: 1}", "finetune.augment = 1", "boolean"),
+        ("finetune: {policy: autoaugment}", "finetune.policy = 'autoaugment'", "'randaugment' or 'trivialaugment'"),
+        ("finetune: {erasing: 1.5}", "finetune.erasing = 1.5", "less than or equal to 1"),
+        ("finetune: {mix: both}", "finetune.mix = 'both'", "'none', 'mixup' or 'cutmix'"),
+        ("finetune: {mix_alpha: 0}", "finetune.mix_alpha = 0", "greater than 0"),
+        ("finetune: {label_smoothing: 1}", "finetune.label_smoothing = 1", "less than 1"),
+        (
+            "finetune: {balance: focal}",
+            "finetune.balance = 'focal'",
+            "'none', 'weights', 'sampling' or 'logit_adjustment'",
+        ),
+        ("prepare: {imbalance: pareto}", "prepare.imbalance = 'pareto'", "'none', 'long_tailed' or 'step'"),
+        ("prepare: {imbalance_ratio: 0.5}", "prepare.imbalance_ratio = 0.5", "greater than or equal to 1"),
         ("finetune: {optimizer: adamw}", "finetune.optimizer = 'adamw'", "'adam' or 'sgd'"),
         ("finetune: {methods: []}", "finetune.methods = []", "at least 1 item"),
         (

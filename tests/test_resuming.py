@@ -73,6 +73,8 @@ RECIPES = {
     "lp_ft": {"method": "lp_ft", "epochs": 4},
     "average": {"method": "lp_ft", "epochs": 4, "ema": 0.8, "schedule": "cosine", "warmup": 0.2},
     "patience": {"method": "lp_ft", "epochs": 6, "patience": 1, "lr": 0.1},
+    "augmented": {"policy": "randaugment", "erasing": 0.5, "mix": "cutmix", "label_smoothing": 0.1},
+    "balanced": {"balance": "sampling", "mix": "mixup", "augment": False},
 }
 
 

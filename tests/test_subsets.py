@@ -9,9 +9,9 @@ from src.errors import UserError
 LABELS = np.random.default_rng(0).permutation(np.repeat(np.arange(10), 50))  # ten classes of fifty
 
 
-def split(labels: np.ndarray, *, seed: int = 0, val_fraction: float = 0.1, per_class: int | None = None):
+def split(labels: np.ndarray, *, seed: int = 0, val_fraction: float = 0.1, per_class: int | None = None, **imbalance):
     rng = seeds.generator(seed, "split")
-    return subsets.split(labels, val_fraction=val_fraction, per_class=per_class, rng=rng)
+    return subsets.split(labels, val_fraction=val_fraction, per_class=per_class, rng=rng, **imbalance)
 
 
 def test_chosen_classes_are_relabelled_from_zero_in_the_order_chosen():
@@ -82,6 +82,83 @@ def test_a_class_with_too_few_images_is_refused_by_name_and_number():
 def test_a_class_without_any_image_is_refused_too():
     with pytest.raises(UserError, match="'dog' has 0 test images"):
         subsets.require(np.array([0, 0]), ["cat", "dog"], 1, "test")
+
+
+# Classes that are made to differ in size
+
+
+@pytest.mark.parametrize(
+    ("ratio", "counts"),
+    [
+        (100, [5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50]),
+        (10, [5000, 3871, 2997, 2320, 1796, 1391, 1077, 834, 645, 500]),
+        (1, [5000] * 10),
+    ],
+)
+def test_a_long_tail_has_the_published_numbers_of_cifar_10_lt(ratio, counts):
+    """Ratio 100: 12,406 images in all, the set of Cao et al. 2019; 10: 20,431."""
+    found = subsets.profile("long_tailed", ratio, 5000, 10)
+    assert found == counts
+    assert sum(found) == {100: 12_406, 10: 20_431, 1: 50_000}[ratio]
+
+
+def test_a_long_tail_of_cifar_100_has_the_published_number():
+    assert sum(subsets.profile("long_tailed", 100, 500, 100)) == 10_847
+
+
+def test_no_count_falls_below_its_number_by_rounding():
+    for ratio in range(1, 200):
+        assert subsets.profile("long_tailed", ratio, 5 * ratio, 7)[-1] == 5
+        assert subsets.profile("step", ratio, 5 * ratio, 7)[-1] == 5
+
+
+@pytest.mark.parametrize(("classes", "minor"), [(10, 5), (5, 2), (2, 1), (3, 1)])
+def test_a_step_makes_the_last_half_of_the_classes_minor(classes, minor):
+    assert subsets.profile("step", 4, 100, classes) == [100] * (classes - minor) + [25] * minor
+
+
+def test_training_images_are_thinned_out_and_validation_images_stay_the_same():
+    (plain, val), (train, same) = split(LABELS), split(LABELS, imbalance="long_tailed", imbalance_ratio=9)
+    assert np.bincount(LABELS[train]).tolist() == subsets.profile("long_tailed", 9, 45, 10)
+    np.testing.assert_array_equal(val, same)
+    assert set(train) < set(plain)
+    assert (np.diff(train) > 0).all()
+
+
+def test_training_images_of_a_larger_ratio_are_among_those_of_a_smaller_one():
+    few, more = (split(LABELS, imbalance="step", imbalance_ratio=ratio)[0] for ratio in (9, 3))
+    assert set(few) < set(more)
+
+
+@pytest.mark.parametrize(
+    "how", [{"imbalance": "none", "imbalance_ratio": 9}, {"imbalance": "step", "imbalance_ratio": 1}]
+)
+def test_without_an_imbalance_the_ratio_counts_for_nothing(how):
+    for ours, theirs in zip(split(LABELS, **how), split(LABELS), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_class_that_is_smaller_than_its_share_keeps_all_of_it():
+    labels = np.repeat([0, 1, 2], [10, 200, 100])
+    train, _ = split(labels, imbalance="long_tailed", imbalance_ratio=4)
+    assert np.bincount(labels[train]).tolist() == [9, 90, 45]  # of the largest class's 180
+
+
+def test_a_ratio_that_leaves_nothing_is_refused_with_the_largest_that_does():
+    message = r"prepare\.imbalance_ratio = 46: no training image .* at most 45, the training images of the largest"
+    with pytest.raises(UserError, match=message):
+        split(LABELS, imbalance="step", imbalance_ratio=46)
+    train, _ = split(LABELS, imbalance="step", imbalance_ratio=45)
+    assert np.bincount(LABELS[train]).tolist() == [45] * 5 + [1] * 5
+
+
+def test_a_subset_has_thinned_training_images_and_all_others():
+    labels = np.repeat(np.arange(4), 20)
+    names = ["a", "b", "c"]
+    how = {"val_fraction": 0.1, "per_class": None, "imbalance": "step", "imbalance_ratio": 6}
+    found = subsets.subset(labels, labels, [3, 1, 0], names, rng=seeds.generator(0, "split"), **how)
+    counts = {part: np.bincount(found[f"{part}_labels"]).tolist() for part in ("train", "val", "test")}
+    assert counts == {"train": [18, 18, 3], "val": [2, 2, 2], "test": [20, 20, 20]}
 
 
 @pytest.mark.parametrize("shots", [1, 5, 1000])

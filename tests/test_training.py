@@ -251,6 +251,66 @@ def test_a_last_step_after_which_the_loss_is_no_number_is_noticed_too(data):
         train(data, models.build("resnet18", 10, seed=0), optimizer="sgd", lr=100, epochs=1, batch_size=70)
 
 
+# Soft labels and other losses
+
+
+def test_with_soft_labels_the_dominant_class_is_the_right_answer():
+    """Images of three classes, by a network that takes each for its own: half of it right where labels are turned."""
+    model, inputs = nn.Identity(), torch.eye(3)[[0, 1, 2, 0]]
+    labels = torch.tensor([[0.6, 0.4, 0.0], [0.6, 0.4, 0.0], [0.1, 0.0, 0.9], [0.0, 0.3, 0.7]])
+    learner = nn.Sequential(model, nn.Linear(3, 3, bias=False))
+    nn.init.eye_(learner[1].weight)
+    loss, accuracy = one_pass(learner, [(inputs, labels)], rate=0.0)
+    assert accuracy == 0.5
+    assert loss == pytest.approx(F.cross_entropy(inputs, labels).item())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"mix": "mixup", "label_smoothing": 0.1},
+        {"mix": "cutmix", "balance": "weights"},
+        {"policy": "trivialaugment", "erasing": 0.3, "balance": "sampling"},
+        {"label_smoothing": 0.2, "balance": "logit_adjustment"},
+    ],
+)
+@pytest.mark.parametrize("classes", [2, 10])
+def test_every_answer_to_imbalance_and_every_augmentation_learns_two_classes_and_ten(data, change, classes):
+    kept, seen = data.train_labels < classes, data.val_labels < classes
+    few = Data(
+        data.images, data.train_index[kept], data.train_labels[kept], data.val_index[seen], data.val_labels[seen]
+    )
+    model = nn.Sequential(network()[0], nn.Linear(8 * 36, classes))
+    _, history = train(few, model, epochs={2: 60, 10: 12}[classes], batch_size=8, augment=False, **change)
+    assert history[-1].val_accuracy > {2: 0.7, 10: 0.5}[classes]
+
+
+@pytest.mark.parametrize("method", ["head", "lp_ft"])
+def test_images_are_mixed_whatever_part_of_the_network_learns(data, method):
+    progress = Progress()
+    how = RECIPE | {"mix": "cutmix", "accelerator": CPU, "progress": progress}
+    plain = RECIPE | {"accelerator": CPU, "progress": Progress()}
+    mixed, others = (list(training.finetune(network(), data, method=method, **part)) for part in (how, plain))
+    assert [epoch.whole for epoch in mixed] == [epoch.whole for epoch in others]
+    assert all(one.train_loss != other.train_loss for one, other in zip(mixed, others, strict=True))
+
+
+def test_of_a_long_tail_the_adjusted_network_answers_with_rare_classes_more_often():
+    """Two classes, 20 to 1, from the same start: recall of the rare one."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1], [60, 3])
+    pixels = (100 + 25 * labels[:, None, None, None] + rng.normal(0, 40, (63, 8, 8, 3))).clip(0, 255).astype(np.uint8)
+    fresh = (100 + 25 * np.ones((40, 1, 1, 1)) + rng.normal(0, 40, (40, 8, 8, 3))).clip(0, 255).astype(np.uint8)
+    rare = Data(np.concatenate([pixels, fresh]), np.arange(63), labels, np.arange(63, 103), np.ones(40, np.int64))
+    recall = {}
+    for balance in ("none", "weights", "sampling", "logit_adjustment"):
+        model = nn.Sequential(nn.AvgPool2d(8), nn.Flatten(), nn.Linear(3, 2))
+        nn.init.zeros_(model[2].weight)
+        _, history = train(rare, model, epochs=10, augment=False, lr=0.05, balance=balance)
+        recall[balance] = history[-1].val_accuracy
+    assert recall.pop("none") < 0.5 < min(recall.values()), recall
+
+
 # What is kept of it
 
 EPOCH = Epoch(1, train_loss=1.0, train_accuracy=0.5, val_loss=1.0, val_accuracy=0.5, whole=True, images=64, seconds=2.0)
