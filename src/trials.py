@@ -16,7 +16,7 @@ STATES = ("complete", "pruned", "diverged")
 class Trial:
     """One trial: what was tried, what it reached on validation images, and what it took."""
 
-    number: int  # from 0
+    number: int  # from 1
     state: str  # complete, pruned (given up by the median rule) or diverged (its loss was no number)
     params: dict[str, float]
     accuracies: list[float]  # of each epoch

@@ -133,7 +133,7 @@ def search(task: Task, place: Place, *, trials: int, factor: float, images: int 
     noted = place.noted() if place.folder else {}
     done = [Trial(**trial) for trial in noted.get("trials", [])]
     while len(done) < trials and spent(done) + task.trial_images <= cap:
-        saved = place.part(f"{place.name}-{len(done)}")
+        saved = place.part(f"{place.name}-{len(done) + 1}")
         done.append(run(task, study_of(done, distributions, task).ask(distributions), saved))
         print(f"{task.name}, trial {len(done)} of {trials}: {done[-1]}", flush=True)
         if place.folder:
@@ -204,7 +204,7 @@ def trial(asked: optuna.Trial, state: str, progress: Progress, cost: Mapping[str
     """What is kept of a trial."""
     best = progress.best if progress.history else None
     return Trial(
-        asked.number,
+        asked.number + 1,
         state,
         asked.params,
         [epoch.val_accuracy for epoch in progress.history],

@@ -89,7 +89,7 @@ def history(searches: Searches) -> Figure:
         ended = [trial.val_accuracy if trial.state == "complete" else None for trial in search.trials]
         best = accumulate((-math.inf if value is None else value for value in ended), max)
         axes.step(
-            range(len(ended)),
+            range(1, len(ended) + 1),
             [math.nan if value == -math.inf else value for value in best],
             where="post",
             color=STYLES[role][0],
