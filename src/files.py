@@ -29,14 +29,17 @@ RAW = DATA / "raw"
 SUBSET = DATA / "subset"
 RESNET_WEIGHTS = DATA / "weights" / "resnet.safetensors"
 CONVNEXT_WEIGHTS = DATA / "weights" / "convnext.safetensors"
+BEST_PARAMS = DATA / "tuned" / "best_params.yaml"
 RESNET_CHECKPOINTS = DATA / "checkpoints" / "resnet"
 CONVNEXT_CHECKPOINTS = DATA / "checkpoints" / "convnext"
 RESNET_FEATURES = DATA / "features" / "resnet"
 CONVNEXT_FEATURES = DATA / "features" / "convnext"
+TUNE_METRICS = METRICS / "tune.json"
 FINETUNE_RESNET_METRICS = METRICS / "finetune_resnet.json"
 FINETUNE_CONVNEXT_METRICS = METRICS / "finetune_convnext.json"
 EMBED_RESNET_METRICS = METRICS / "embed_resnet.json"
 EMBED_CONVNEXT_METRICS = METRICS / "embed_convnext.json"
+TUNE_PLOTS = PLOTS / "tune"
 RESNET_CURVES = PLOTS / "finetune_resnet"
 CONVNEXT_CURVES = PLOTS / "finetune_convnext"
 
@@ -105,9 +108,9 @@ def write_folder(path: Path) -> str:
 
 
 def write_nothing(*paths: Path) -> None:
-    """What a stage that is switched off leaves, for DVC to find: empty folders, and metrics without numbers."""
+    """What a stage that is switched off leaves, for DVC to find: empty folders, and files without numbers."""
     for path in paths:
-        if path.suffix == ".json":
+        if path.suffix in (".json", ".yaml"):
             write_json(path, {})
         else:
             write_folder(path)

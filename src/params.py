@@ -132,6 +132,18 @@ class Finetune(Section):
         return self.model_dump(exclude={"methods", "extendable"}) | {"warmup": rise}
 
 
+class Tune(Section):
+    """How `finetune`'s lr and weight_decay are searched, by its first method and epochs; what is found serves them all.
+
+    `images`: a trial after which more might have been trained on is not begun; null for all that the trials need.
+    """
+
+    enabled: bool = False
+    trials: int = Field(20, ge=2, le=10_000)
+    images: int | None = Field(None, ge=1)
+    factor: float = Field(30.0, gt=1, le=10_000)
+
+
 class Frozen(Section):
     """What reads classes off a backbone that is never trained. The first stands for freezing in the 2 x 2 table.
 
@@ -191,6 +203,7 @@ class Settings(Section):
     resnet: Legacy = Legacy()
     convnext: Modern = Modern()
     finetune: Finetune = Finetune()
+    tune: Tune = Tune()
     frozen: Frozen = Frozen()
     compare: Compare = Compare()
     robustness: Robustness = Robustness()

@@ -16,8 +16,8 @@ from torch import nn
 from src.errors import UserError
 from src.trimmed import trim
 
-# Of what is optional, the version counts where it was imported.
-OPTIONAL = ("timm",)
+# Of what not every stage needs, the version counts where it was imported.
+OPTIONAL = ("timm", "optuna")
 PACKAGES = ("torch", "torchvision", "accelerate", "numpy", "scikit-learn", "scipy")
 MIXED = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}  # our names, and accelerate's
 

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from src import averaging, convergence, fitting, losses, seeds, sharding
 from src.augmentation import Augmentation
 from src.batches import Data, shuffled
-from src.errors import UserError
+from src.errors import DivergedError, UserError
 from src.images import View
 from src.inference import predict
 from src.models import freeze_backbone
@@ -147,7 +147,7 @@ def explained(lr: float, epoch: int, advice: Callable[[], str]) -> Iterator[None
         yield
     except FloatingPointError as error:
         where = f"{error} of epoch {epoch}"
-        raise UserError(f"finetune.lr = {lr}: the loss is no longer a number {where}; try a smaller rate") from None
+        raise DivergedError(f"finetune.lr = {lr}: the loss is no longer a number {where}; try a smaller rate") from None
     except (RuntimeError, MemoryError) as error:
         if not fitting.is_out_of_memory(error):
             raise

@@ -9,7 +9,7 @@ def main(settings: Settings) -> None:
     if not settings.controls:
         files.write_nothing(files.CONVNEXT_CHECKPOINTS, files.CONVNEXT_CURVES, files.FINETUNE_CONVNEXT_METRICS)
         return
-    from src import resuming, runtime  # PyTorch takes seconds to import
+    from src import resuming, runtime, tuned  # PyTorch takes seconds to import
     from src.finetuning import write_finetuned
 
     accelerator = runtime.start(settings.device, settings.precision, deterministic=settings.deterministic)
@@ -26,7 +26,7 @@ def main(settings: Settings) -> None:
             seed=settings.seed,
             accelerator=accelerator,
             methods=settings.finetune.methods,
-            recipe=settings.finetune.recipe(),
+            recipe=settings.finetune.recipe() | tuned.read_best(files.BEST_PARAMS, "convnext"),
             place=place,
             end=resuming.end(*known),
         )

@@ -1,6 +1,6 @@
 """The legacy arm: ResNet trained on the subset, the best epoch by validation kept."""
 
-from src import files, resuming, runtime
+from src import files, resuming, runtime, tuned
 from src.finetuning import write_finetuned
 from src.params import Settings
 from stages import run
@@ -21,7 +21,7 @@ def main(settings: Settings) -> None:
             seed=settings.seed,
             accelerator=accelerator,
             methods=settings.finetune.methods,
-            recipe=settings.finetune.recipe(),
+            recipe=settings.finetune.recipe() | tuned.read_best(files.BEST_PARAMS, "resnet"),
             place=place,
             end=resuming.end(*known),
         )

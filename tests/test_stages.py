@@ -30,7 +30,7 @@ def source(stage: str) -> Path:
 
 def test_every_stage_of_the_issue_is_there():
     assert set(PIPELINE) == {
-        *("inputs", "download", "weights", "prepare", "finetune_resnet", "embed_convnext"),
+        *("inputs", "download", "weights", "prepare", "tune", "finetune_resnet", "embed_convnext"),
         *("eval_resnet", "eval_convnext", *CONTROLS, "compare", "robustness", "report"),
     }
 
@@ -92,7 +92,7 @@ def test_everything_that_dvc_draws_is_an_output_of_a_stage():
 
 
 def test_the_controls_are_the_stages_that_can_be_switched_off():
-    off = {*CONTROLS, "robustness"}
+    off = {*CONTROLS, "robustness", "tune"}
     assert {stage for stage in PIPELINE if "controls" in entry(stage, "params")} == off | {"compare", "report"}
 
 
