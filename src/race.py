@@ -19,7 +19,7 @@ from torch import nn
 from src import compare, inference, plain, runtime, training
 from src.batches import Data
 from src.images import View
-from src.params import Finetune
+from src.sections import Finetune
 
 PLAIN = Finetune().recipe()  # the report's, which params.yaml has as its default
 # Chosen on validation images under seeds 100 to 102, which are not among those reported.

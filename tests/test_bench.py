@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from src import bench, images, models, plain, race, runtime, subsets, training
-from src.params import Finetune
 from src.progress import Point, Progress
 from src.race import Course, Finish
+from src.sections import Finetune
 
 CPU = runtime.start("cpu", "fp32")
 RECIPE = Finetune().recipe()
