@@ -99,7 +99,7 @@ def test_damage_in_the_cache_is_noticed_by_the_reader_removed_by_scrub_and_made_
         ("embed_convnext", 20, "data/resume/embed_convnext-"),
         ("finetune_resnet", 2000, "data/checkpoints/resnet/full.safetensors"),
         ("finetune_resnet", 20, "DVC's database"),
-        ("eval_convnext", 20, "plots/convnext/pictures/confusion_linear.png"),
+        ("eval_convnext", 20, "data/predictions/convnext/affine/linear.npz"),
     ],
 )
 def test_a_disk_that_takes_no_more_costs_one_line_and_no_output(clone, stage, blocks, name):

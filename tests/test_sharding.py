@@ -93,7 +93,7 @@ def test_two_processes_train_a_convnext_as_one_does(tmp_path):
 def prepared(make_clone):
     """A clone with everything that fine-tuning and embedding read."""
     clone = make_clone()
-    for stage in ("inputs", "download", "weights", "prepare"):
+    for stage in ("inputs", "download", "weights", "prepare", "tune"):
         run(sys.executable, "-m", f"stages.{stage}", cwd=clone.folder)
     return clone
 
@@ -111,7 +111,7 @@ def test_two_processes_embed_the_same_bytes_as_one(prepared):
         found.append(outputs(prepared.folder, "data/features/convnext"))
         (environment,) = prepared.json("metrics/embed_convnext.json")["embed_convnext"]["environment"]
         assert environment["processes"] == len(found)
-    assert {Path(name).name for name in found[0]} == {"train.npy", "test.npy", "head.npz"}
+    assert {Path(name).name for name in found[0]} == {"train.npy", "test.npy", "head.npz", "SHA256SUMS"}
     assert found[0] == found[1]
 
 
