@@ -67,8 +67,7 @@ class Download(Section):
 class Prepare(Section):
     """`val_fraction` of train is held out for every choice; `per_class` caps the training images of each class.
 
-    `imbalance` thins out the training images alone; of the smallest class there is one to `imbalance_ratio` of the
-    largest.
+    `imbalance` thins out the training images alone: to the smallest class's one the largest has `imbalance_ratio`.
     """
 
     val_fraction: float = Field(0.1, gt=0, le=0.5)
@@ -99,9 +98,8 @@ class Modern(Backbone):
 class Finetune(Section):
     """How a backbone is trained; both are trained alike. The first method stands for fine-tuning in the 2 x 2 table.
 
-    `warmup`: the share of steps in which the rate of `one_cycle` rises. `balance`: what answers to classes of different
-    size, see `losses.of` and `batches.balanced`. `policy`, `erasing` (its probability), `mix` and `mix_alpha` (both
-    parameters of its beta distribution) are augmentations, see `src.augmentation`.
+    `warmup`: the share of steps in which the rate of `one_cycle` rises. `policy` to `mix_alpha`: see `src.augmentation`;
+    `label_smoothing` and `balance`: see `losses.of` and `batches.balanced`.
     """
 
     methods: Annotated[list[Method], AfterValidator(_once)] = Field(["full"], min_length=1)
