@@ -98,8 +98,8 @@ class Modern(Backbone):
 class Finetune(Section):
     """How a backbone is trained; both are trained alike. The first method stands for fine-tuning in the 2 x 2 table.
 
-    `warmup`: the share of steps in which the rate of `one_cycle` rises. `policy` to `mix_alpha`: see `src.augmentation`;
-    `label_smoothing` and `balance`: see `losses.of` and `batches.balanced`.
+    `warmup`: the share of steps in which the rate of `one_cycle` rises. `policy` to `mix_alpha`: `src.augmentation`;
+    `label_smoothing` and `balance`: `losses.of` and `batches.balanced`.
     """
 
     methods: Annotated[list[Method], AfterValidator(_once)] = Field(["full"], min_length=1)
