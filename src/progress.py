@@ -18,8 +18,8 @@ class Epoch:
     """What one pass over the training images gave: means over images, never over batches."""
 
     number: int  # from 1
-    train_loss: float  # cross-entropy in nats, of the augmented images, while training
-    train_accuracy: float
+    train_loss: float  # what is minimised, see `losses.of`, in nats, of the augmented images, while training
+    train_accuracy: float  # of mixed images, against the class that has the largest part
     val_loss: float
     val_accuracy: float
     whole: bool  # whether the whole network was trained, or its head alone

@@ -94,15 +94,24 @@ def split(
         val.append(members[:held_out])
         train.append(members[held_out:])
     if imbalance != "none":
-        largest = max(map(len, train))
-        if imbalance_ratio > largest:
-            raise UserError(
-                f"prepare.imbalance_ratio = {imbalance_ratio:g}: no training image of the smallest class would be "
-                f"left; allowed here is at most {largest}, the training images of the largest"
-            )
-        most = profile(imbalance, imbalance_ratio, largest, len(train))
-        train = [members[:count] for members, count in zip(train, most, strict=True)]
+        train = thinned(train, imbalance, imbalance_ratio)
     return np.sort(np.concatenate(train)), np.sort(np.concatenate(val))
+
+
+def thinned(train: list[np.ndarray], imbalance: str, ratio: float) -> list[np.ndarray]:
+    """The first images of each class, which are in random order, as many as `profile` allows.
+
+    Raises:
+        UserError: no image of the smallest class would be left.
+    """
+    largest = max(map(len, train))
+    if ratio > largest:
+        raise UserError(
+            f"prepare.imbalance_ratio = {ratio:g}: no training image of the smallest class would be left; allowed here "
+            f"is at most {largest}, the training images of the largest"
+        )
+    counts = profile(imbalance, ratio, largest, len(train))
+    return [members[:count] for members, count in zip(train, counts, strict=True)]
 
 
 def profile(imbalance: str, ratio: float, largest: int, classes: int) -> list[int]:

@@ -5,8 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from src import outcome
+from src import files, outcome
 from src.errors import UserError
+from src.params import Settings
+from stages import compare as stage
 
 CLASSES = ["cat", "dog", "frog"]
 LABELS = np.repeat(np.arange(3), 20)
@@ -194,6 +196,15 @@ def test_where_classes_differ_in_size_their_recall_stands_beside_their_number_of
     assert {name: told[name] for name in result if name != "unavailable"} == {
         name: value for name, value in result.items() if name != "unavailable"
     }
+
+
+@pytest.mark.parametrize(("imbalance", "told"), [("none", []), ("step", [3, 1])])
+def test_the_stage_tells_how_many_training_images_each_class_has_where_they_were_thinned_out(
+    imbalance, told, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    files.write_arrays(files.SUBSET / "subset.npz", train_labels=np.array([0, 0, 1, 0]))
+    assert stage.train_images(Settings.model_validate({"prepare": {"imbalance": imbalance}})) == told
 
 
 def test_balanced_accuracy_is_the_mean_over_classes_and_not_over_images():
