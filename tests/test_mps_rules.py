@@ -22,7 +22,8 @@ from tests.toy_training import digits as toy_digits
 
 RUNS = {(training, "train"): True, (inference, "outputs"): False, (models, "macs"): False}
 STAGES = (
-    *("inputs", "download", "weights", "prepare", "finetune_resnet", "embed_convnext", "eval_resnet", "eval_convnext"),
+    *("inputs", "download", "weights", "prepare", "tune", "finetune_resnet", "embed_convnext"),
+    *("eval_resnet", "eval_convnext"),
     *("embed_resnet", "finetune_convnext", "eval_resnet_frozen", "eval_convnext_finetuned", "compare", "report"),
 )
 # The networks of the experiment. No number of images is one of whole batches: some 40 to train on, 130 and 40 to embed.

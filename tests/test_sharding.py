@@ -93,7 +93,7 @@ def test_two_processes_train_a_convnext_as_one_does(tmp_path):
 def prepared(make_clone):
     """A clone with everything that fine-tuning and embedding read."""
     clone = make_clone()
-    for stage in ("inputs", "download", "weights", "prepare"):
+    for stage in ("inputs", "download", "weights", "prepare", "tune"):
         run(sys.executable, "-m", f"stages.{stage}", cwd=clone.folder)
     return clone
 
