@@ -24,6 +24,7 @@ def context(
     settings: dict[str, Any],
     compared: dict[str, Any],
     cells: list[dict[str, Any]],
+    tuned: dict[str, Any],
     classes: list[str],
     predictions: tuple[Predictions, Predictions],
     raw: np.ndarray,
@@ -35,6 +36,7 @@ def context(
     Args:
         settings, compared: `Settings.model_dump()`, and what the stage `compare` found.
         cells: the metrics of the four cells of the 2 x 2 table; those of a cell that was not run are empty.
+        tuned: what the stage `tune` found; empty where it was off.
         classes: the names of the K classes.
         predictions: logits (N, K), labels (N,) and index (N,) of the two arms that the question is about.
         robustness: what the stage of that name found; None where it is switched off.
@@ -53,6 +55,7 @@ def context(
         "effects": report_tables.effects(compared, square),
         "arms": report_tables.all_arms(compared, measured),
         "pairs": report_tables.pairs(compared),
+        "searches": report_tables.searches(tuned.get("tune", {}), compared, measured),
         "per_class": report_tables.per_class(square),
         "confusions": report_tables.confusions(square, classes),
         "mistakes": report_mistakes.groups(first["logits"], second["logits"], first["labels"], first["index"], raw),

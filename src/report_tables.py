@@ -81,6 +81,24 @@ def all_arms(compared: dict[str, Any], measured: dict[str, dict[str, Any]]) -> T
     return sorted((_row(arm, measured) for arm in compared["arms"]), key=lambda row: -row["accuracy"]["value"])
 
 
+def searches(tuned: dict[str, Any], compared: dict[str, Any], measured: dict[str, dict[str, Any]]) -> Table:
+    """What each arm's settings took to be found on validation images: fine-tuned ones by `tune`, probes by their grid.
+
+    Args:
+        tuned: metrics/tune.json's `tune`, or nothing, where nothing was tuned.
+    """
+    titles = {arm["arm"]: arm["title"] for arm in compared["arms"]}
+    (standing,) = compared["cells"]
+    rows = []
+    for role in arms.ROLES:
+        if role in tuned:
+            rows.append({"title": titles[standing[f"{role}.finetuned"]], **tuned[role]})
+        if tuned and (probe := measured.get(f"{role}.linear")):
+            cost = {name: probe[name] for name in ("c", "val_accuracy", "train_macs", "train_seconds")}
+            rows.append({"title": titles[f"{role}.linear"], "configurations": tuned["linear_configurations"], **cost})
+    return rows
+
+
 def per_class(cells: dict[str, dict[str, Any]]) -> Table:
     """For each class its test images and what each cell reaches on them."""
     columns = [cell["measured"]["per_class"] for cell in cells.values()]

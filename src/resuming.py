@@ -1,4 +1,4 @@
-"""Where an interrupted stage goes on. For the stages `download` (of a folder), `finetune_*` and `embed_*`.
+"""Where an interrupted stage goes on. For `download` (of a folder), `tune`, `finetune_*`, `embed_*`.
 
 State lies in `data/resume/<stage>-<key>` of the repository that the user is in, which git and DVC leave alone. The key
 stands for everything that decides a result, so that no experiment takes up what another one left; a lock keeps apart

@@ -1,4 +1,4 @@
-"""The one training loop, and what is trained when. For the stages `finetune_*`."""
+"""The one training loop, and what is trained when. For the stages `finetune_*` and `tune`."""
 
 import math
 import statistics

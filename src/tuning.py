@@ -186,9 +186,9 @@ def run(task: Task, asked: optuna.Trial, place: Place) -> Trial:
                 break
     except DivergedError:
         state = "diverged"
-    finally:
-        accelerator.free_memory()  # a generator that was left early has not done so
     took = list(progress.history)
+    if state != "complete":
+        accelerator.free_memory()  # `training.train` does so where it comes to its end
     if state == "diverged":
         took.append(lost(model, len(took) + 1, task.epoch_images, time.perf_counter() - start))
     return trial(asked, state, progress, training.cost(took, models.macs(model, task.view.size)))

@@ -15,10 +15,7 @@ from src import files, readout
 from src.plots import COLOURS, plain
 from src.trials import SEARCHED, STATES, Search, spent
 
-COLUMNS = (
-    *("number", "state", *SEARCHED, "val_accuracy", "val_loss"),
-    *("epochs", "images", "train_macs", "train_seconds"),
-)
+COLUMNS = ("number", "state", *SEARCHED, "val_accuracy", "val_loss", "epochs", "images", "train_macs")
 STYLES = {"resnet": (COLOURS[0], "o"), "convnext": (COLOURS[5], "s")}  # as everywhere else
 
 Searches = Mapping[str, Search]  # by role
@@ -62,12 +59,11 @@ def write_plots(folder: Path, searches: Searches) -> None:
 
 
 def rows(search: Search) -> list[list[Any]]:
-    """A search as a table of COLUMNS; all but the seconds are the same whenever the seed is, on the CPU."""
+    """A search as a table of COLUMNS: what comes out again, so not the seconds."""
     return [
         [
             *(trial.number, trial.state, *({**search.recipe, **trial.params}[name] for name in SEARCHED)),
-            *(trial.val_accuracy, trial.val_loss, len(trial.accuracies), trial.images),
-            *(trial.train_macs, trial.train_seconds),
+            *(trial.val_accuracy, trial.val_loss, len(trial.accuracies), trial.images, trial.train_macs),
         ]
         for trial in search.trials
     ]

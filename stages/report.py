@@ -21,6 +21,7 @@ def main(settings: Settings) -> None:
             files.read_json(files.CONVNEXT_FINETUNED_METRICS),
             files.read_json(files.CONVNEXT_METRICS),
         ],
+        tuned=files.read_json(files.TUNE_METRICS),
         classes=files.read_json(files.SUBSET / "classes.json"),
         predictions=predictions,
         raw=files.read_array(files.RAW / "test_images.npy"),

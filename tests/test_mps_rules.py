@@ -22,17 +22,8 @@ from tests.toy_training import digits as toy_digits
 
 RUNS = {(training, "train"): True, (inference, "outputs"): False, (models, "macs"): False}
 STAGES = (
-    *(
-        "inputs",
-        "download",
-        "weights",
-        "prepare",
-        "tune",
-        "finetune_resnet",
-        "embed_convnext",
-        "eval_resnet",
-        "eval_convnext",
-    ),
+    *("inputs", "download", "weights", "prepare", "tune", "finetune_resnet", "embed_convnext"),
+    *("eval_resnet", "eval_convnext"),
     *("embed_resnet", "finetune_convnext", "eval_resnet_frozen", "eval_convnext_finetuned", "compare"),
     *("robustness", "report"),
 )

@@ -14,6 +14,7 @@ from src.errors import UserError
 from src.params import Finetune, Settings, flat, load
 from src.subsets import split
 from src.training import train
+from src.tuning import search
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 
@@ -67,6 +68,7 @@ def test_sections_are_the_keyword_arguments_of_the_functions_that_they_feed():
         return {parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
 
     assert Settings().finetune.recipe().keys() == keywords(train) - {"view", "seed", "first", "accelerator", "progress"}
+    assert Settings().tune.model_dump().keys() - {"enabled"} == keywords(search)
     assert Settings().prepare.model_dump().keys() == keywords(split) - {"rng"}
 
 
@@ -142,6 +144,10 @@ COUNT_OR_NAMES = "a whole number >= 2 (the first K classes) or a list of two or 
         ("robustness: {epsilons: [0]}", "robustness.epsilons.0 = 0", "greater than 0"),
         ("robustness: {steps: 0}", "robustness.steps = 0", "greater than or equal to 1"),
         ("robustness: {corrupted: ''}", "robustness.corrupted = ''", "at least 1 character"),
+        ("tune: {enabled: 1}", "tune.enabled = 1", "boolean"),
+        ("tune: {trials: 1}", "tune.trials = 1", "greater than or equal to 2"),
+        ("tune: {images: 0}", "tune.images = 0", "greater than or equal to 1"),
+        ("tune: {factor: 1}", "tune.factor = 1", "greater than 1"),
         ("frozen: {shots: 0}", "frozen.shots = 0", "greater than or equal to 1"),
         ("finetune: 3", "finetune = 3", "dictionary"),
         ("finetune: null", "finetune = None", "dictionary"),

@@ -72,9 +72,10 @@ class Experiment:
         per_class: int = 30,
         unavailable: bool = False,
         settings: dict | None = None,
+        tuned: dict | None = None,
     ) -> None:
         self.settings = Settings.model_validate({"controls": controls, **(settings or {})})
-        self.classes = classes
+        self.classes, self.tuned = classes, tuned or {}
         self.labels = np.repeat(np.arange(len(classes)), per_class)
         rng = np.random.default_rng(0)
         self.index = rng.permutation(len(self.labels) + 50)[: len(self.labels)]
@@ -139,7 +140,7 @@ class Experiment:
     def context(self) -> dict:
         settings = self.settings.model_dump()
         return report.context(
-            settings, self.compared, self.cells, self.classes, self.pair(), self.raw, self.reliability
+            settings, self.compared, self.cells, self.tuned, self.classes, self.pair(), self.raw, self.reliability
         )
 
     def page(self) -> str:
@@ -242,6 +243,25 @@ def test_effects_stand_beside_the_square_and_those_that_cover_zero_say_so(reader
 def test_costs_stand_beside_the_square_in_human_units(reader):
     for text in ("4.10\u202fT", "91.2\u202fM", "3\u202fmin 31\u202fs", "1.55\u202fk", "27.8\u202fM", "1.50\u202fGiB"):
         assert text in reader.text["table"]
+
+
+TUNED = {"configurations": 20, "lr": 0.00034, "weight_decay": 0.000021, "val_accuracy": 0.712, "train_macs": 8.3e13}
+TUNED |= {"first_val_accuracy": 0.684, "train_seconds": 305.0}
+
+
+def test_what_was_tuned_stands_beside_the_probes_own_search():
+    text = Reader(Experiment(tuned={"tune": {"resnet": TUNED, "linear_configurations": 45}}).page()).text["table"]
+    found = text.partition("How settings were found")[2]
+    assert "resnet18, fine-tuned 20 lr 0.00034 , weight_decay 2.1e-05 71.2\u202f% 68.4\u202f% 83.0\u202fT 5" in found
+    for name in ("resnet18", "convnext_tiny"):
+        assert re.search(
+            rf"{name}, frozen, linear 45 c 0.01 [\d.]+\u202f% \u2013 4.10\u202fT 3\u202fmin 31\u202fs", found
+        )
+    assert "convnext_tiny, fine-tuned" not in found  # without controls it is neither trained nor tuned
+
+
+def test_where_nothing_was_tuned_nothing_is_said_of_it(reader):
+    assert "How settings were found" not in reader.text["table"]
 
 
 def test_without_controls_the_table_has_two_arms_and_says_so():
@@ -507,6 +527,7 @@ def test_the_stage_writes_the_page_from_the_files_of_the_others(experiment, tmp_
     first, second = experiment.pair()
     files.write_json(files.COMPARE_METRICS, {"compare": experiment.compared})
     files.write_nothing(files.ROBUSTNESS_METRICS)
+    files.write_json(files.TUNE_METRICS, experiment.tuned)
     cells = (files.RESNET_METRICS, files.RESNET_FROZEN_METRICS, files.CONVNEXT_FINETUNED_METRICS)
     for path, cell in zip((*cells, files.CONVNEXT_METRICS), experiment.cells, strict=True):
         files.write_json(path, cell)
