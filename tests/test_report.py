@@ -252,7 +252,7 @@ TUNED |= {"first_val_accuracy": 0.684, "train_seconds": 305.0}
 def test_what_was_tuned_stands_beside_the_probes_own_search():
     text = Reader(Experiment(tuned={"tune": {"resnet": TUNED, "linear_configurations": 45}}).page()).text["table"]
     found = text.partition("How settings were found")[2]
-    assert "resnet18, fine-tuned 20 lr 0.00034 , weight_decay 2.1e-05 71.2\u202f% 68.4\u202f% 83.0\u202fT 5" in found
+    assert "resnet18, fine-tuned 20 lr 0.00034, weight_decay 2.1e-05 71.2\u202f% 68.4\u202f% 83\u202fT 5" in found
     for name in ("resnet18", "convnext_tiny"):
         assert re.search(
             rf"{name}, frozen, linear 45 c 0.01 [\d.]+\u202f% \u2013 4.10\u202fT 3\u202fmin 31\u202fs", found
