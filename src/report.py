@@ -30,6 +30,7 @@ def context(
     raw: np.ndarray,
     reliability: bytes,
     robustness: dict[str, Any] | None = None,
+    by_frequency: bytes | None = None,
 ) -> dict[str, Any]:
     """Everything that the template shows.
 
@@ -41,6 +42,7 @@ def context(
         predictions: logits (N, K), labels (N,) and index (N,) of the two arms that the question is about.
         robustness: what the stage of that name found; None where it is switched off.
         raw, reliability: the test images (M, H, W, 3) uint8 that `index` points into, and a PNG file's bytes.
+        by_frequency: another's, where classes differ in size.
     """
     measured = report_tables.by_arm(cells)
     square = report_tables.cells(compared, measured)
@@ -60,6 +62,7 @@ def context(
         "confusions": report_tables.confusions(square, classes),
         "mistakes": report_mistakes.groups(first["logits"], second["logits"], first["labels"], first["index"], raw),
         "reliability": report_mistakes.data_uri(reliability),
+        "by_frequency": report_mistakes.data_uri(by_frequency) if by_frequency else None,
         "robustness": report_robustness.section(robustness) if robustness else None,
         "rows": report_settings.rows(settings),
         "command": report_settings.command(settings),

@@ -245,6 +245,17 @@ def test_costs_stand_beside_the_square_in_human_units(reader):
         assert text in reader.text["table"]
 
 
+def test_classes_that_differ_in_size_have_their_picture_and_others_none(experiment, reader):
+    assert "Accuracy by size of class" not in {found.get("aria-label") for found in reader.all("div")}
+    settings = experiment.settings.model_dump()
+    settings["prepare"] |= {"imbalance": "long_tailed", "imbalance_ratio": 20.0}
+    how = (experiment.tuned, experiment.classes, experiment.pair(), experiment.raw, experiment.reliability)
+    found = report.context(settings, experiment.compared, experiment.cells, *how, by_frequency=experiment.reliability)
+    page = Reader(report.render(found))
+    assert "Accuracy by size of class" in {found.get("aria-label") for found in page.all("div")}
+    assert "(long_tailed, 20 to 1)" in report.render(found)
+
+
 TUNED = {"configurations": 20, "lr": 0.00034, "weight_decay": 0.000021, "val_accuracy": 0.712, "train_macs": 8.3e13}
 TUNED |= {"first_val_accuracy": 0.684, "train_seconds": 305.0}
 
