@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from src import files
 from src.corruptions import SEVERITIES
 from src.errors import UserError
 
@@ -49,7 +48,7 @@ def require_same_order(folder: Path, labels: np.ndarray) -> None:
 
 def _open(path: Path) -> np.ndarray:
     try:
-        return files.read_array(path)
+        return np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         why = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
         raise UserError(

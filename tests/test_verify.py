@@ -20,7 +20,7 @@ def clone(make_clone):
 
 def test_what_was_committed_comes_out_again(clone):
     said = clone.stage("verify")
-    assert "14 stages: every artefact and every number came out as it was committed" in said
+    assert "16 stages: every artefact and every number came out as it was committed" in said
     assert "recorded on another machine" not in said
 
 
