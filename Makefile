@@ -59,9 +59,9 @@ forget:
 table: .venv/ready
 	$(ACTIVE) dvc exp show --drop '.*' --keep 'Experiment|dataset|classes|seed|(resnet|convnext).(arch|weights)$$|finetune.lr$$|.*[.]accuracy|.*lead.*value'
 
-# One thread each: two processes whose OpenMP threads spin for the same cores are many times slower.
+# One thread each: two processes whose OpenMP threads spin for the same cores are many times slower. Three, since some wait for a queue or a cluster.
 test: lint
-	$(ACTIVE) OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile
+	$(ACTIVE) OMP_NUM_THREADS=1 python -m pytest -n 3 --dist loadfile
 
 lint: .venv/ready-dev
 	$(ACTIVE) ruff check .
