@@ -47,7 +47,17 @@ READ = {
 
 @pytest.mark.parametrize("kind", READ)
 def test_what_was_written_is_read(kind, tmp_path):
-    READ[kind](write(tmp_path, kind))
+    found = READ[kind](write(tmp_path, kind))
+    ones = {
+        "features": lambda: found[0]["train"],
+        "npz": lambda: found["logits"],
+        "npy": lambda: found,
+        "safetensors": lambda: found[0]["weight"].numpy(),
+    }
+    if kind == "json":
+        assert found == list(range(100))
+    else:
+        np.testing.assert_array_equal(ones[kind](), np.ones((50, 4)))
 
 
 @pytest.mark.parametrize("kind", READ)
