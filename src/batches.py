@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 import torch
@@ -54,12 +55,11 @@ def shuffled(
     if crops:
         for _ in range(skip):
             draw_crops(batch_size, data.images.shape[1], data.images.shape[2], crops)
-    rest = order[skip * batch_size :]
+    given = (data, order[skip * batch_size :], batch_size, crops, view, accelerator)
     if not augmentation.whole:
-        return feed(data, rest, batch_size, crops, view, accelerator)
+        return feed(*given)
     numbers = range(skip + 1, len(order) // batch_size + 1)  # of the batches, from 1
-    drawn = (seeds.derive(seed, "transforms", epoch, number) for number in numbers)
-    return feed_whole(data, rest, batch_size, crops, view, accelerator, augmentation, drawn)
+    return feed(*given, augmentation, (seeds.derive(seed, "transforms", epoch, number) for number in numbers))
 
 
 def balanced(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -86,56 +86,31 @@ def feed(
     crops: torch.Generator | None,
     view: View,
     accelerator: Accelerator,
+    augmentation: Augmentation | None = None,
+    drawn: Iterable[int] = repeat(0),
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Full batches in the given order: inputs (B, 3, S, S) float32, cropped where `crops` is given; labels (B,).
 
     One of several processes is given its own part of each batch: the images and crops that one alone would see there.
-    """
-    own = sharding.own(batch_size, accelerator)
-    for batch, labels in pixels(data, order, batch_size, crops, accelerator, own):
-        yield to_input(batch, view), labels
-
-
-def pixels(
-    data: Data,
-    order: np.ndarray,
-    batch_size: int,
-    crops: torch.Generator | None,
-    accelerator: Accelerator,
-    own: slice = slice(None),
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Of full batches the `own` part: images (B, H, W, 3) uint8 and labels (B,), on the device."""
-    parts = [order[start : start + batch_size][own] for start in range(0, len(order) - batch_size + 1, batch_size)]
-    pictures = gathered(data.images, (data.train_index[part] for part in parts), accelerator.device)
-    for part, batch in zip(parts, pictures, strict=True):  # (B, H, W, 3)
-        if crops:
-            rows, columns = draw_crops(batch_size, batch.shape[1], batch.shape[2], crops)
-            batch = crop(batch, rows[own], columns[own])
-        labels = torch.from_numpy(data.train_labels[part]).to(accelerator.device, non_blocking=True)  # (B,)
-        yield batch, labels
-
-
-def feed_whole(
-    data: Data,
-    order: np.ndarray,
-    batch_size: int,
-    crops: torch.Generator | None,
-    view: View,
-    accelerator: Accelerator,
-    augmentation: Augmentation,
-    drawn: Iterable[int],
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """As `feed`, with an augmentation that looks at the whole of a batch; labels are (B, K) where images are mixed.
-
-    Every process makes all of a batch and gives out its own part.
 
     Args:
+        augmentation: one that looks at the whole of a batch, which every process then makes before it takes its part.
+            Labels are (B, K) where images are mixed.
         drawn: for each batch the seed of its augmentation.
     """
-    classes = int(data.train_labels.max()) + 1
     own = sharding.own(batch_size, accelerator)
-    for (batch, labels), seed in zip(pixels(data, order, batch_size, crops, accelerator), drawn, strict=True):
+    made = slice(None) if augmentation else own  # of each batch, by this process
+    parts = [order[start : start + batch_size][made] for start in range(0, len(order) - batch_size + 1, batch_size)]
+    pictures = gathered(data.images, (data.train_index[part] for part in parts), accelerator.device)
+    for part, batch, seed in zip(parts, pictures, drawn, strict=False):  # (B, H, W, 3)
+        if crops:
+            rows, columns = draw_crops(batch_size, batch.shape[1], batch.shape[2], crops)
+            batch = crop(batch, rows[made], columns[made])
+        labels = torch.from_numpy(data.train_labels[part]).to(accelerator.device, non_blocking=True)  # (B,)
+        if augmentation is None:
+            yield to_input(batch, view), labels
+            continue
         with drawing(seed):
             inputs = to_input(augmentation.pixels(batch), view)
-            inputs, labels = augmentation.inputs(inputs, labels, classes)
+            inputs, labels = augmentation.inputs(inputs, labels, int(data.train_labels.max()) + 1)
         yield inputs[own], labels[own]
