@@ -22,6 +22,7 @@ from src import feeding, folded, images, inference, models, plain, runtime, trai
 from src.augmentation import Augmentation
 from src.batches import Data, shuffled
 from src.progress import Point, Progress
+from src.recipe import Recipe
 
 Way = Callable[[int], float]  # batches -> seconds
 SIDE, CLASSES = 32, 10  # of the generated images: CIFAR's
@@ -43,7 +44,7 @@ class Task:
 
     @property
     def augmentation(self) -> Augmentation:
-        return Augmentation(*(self.recipe[name] for name in ("augment", "policy", "erasing", "mix", "mix_alpha")))
+        return Recipe(**{name: value for name, value in self.recipe.items() if name != "epochs"}).augmentation
 
     @property
     def device(self) -> torch.device:

@@ -18,13 +18,13 @@ from torch.optim.lr_scheduler import LambdaLR
 from tqdm import tqdm
 
 from src import averaging, convergence, fitting, losses, seeds, sharding
-from src.augmentation import Augmentation
 from src.batches import Data, shuffled
 from src.errors import DivergedError, UserError
 from src.images import View
 from src.inference import predict
 from src.models import freeze_backbone
 from src.progress import Epoch, Point, Progress
+from src.recipe import Recipe
 from src.schedules import rate_at
 
 ASK = 32  # steps after which a device is asked whether all is well, since it waits for the answer
@@ -72,60 +72,41 @@ def train(
     data: Data,
     *,
     epochs: int,
-    first: int = 1,
-    batch_size: int,
-    optimizer: str,
-    lr: float,
-    weight_decay: float,
-    schedule: str,
-    warmup: float,
-    ema: float | None,
-    patience: int | None,
-    augment: bool,
-    policy: str = "none",
-    erasing: float = 0.0,
-    mix: str = "none",
-    mix_alpha: float = 1.0,
-    label_smoothing: float = 0.0,
-    balance: str = "none",
     view: View,
     seed: int,
     accelerator: Accelerator,
+    first: int = 1,
     progress: Progress | None = None,
+    **recipe: Any,
 ) -> Iterator[Epoch]:
-    """Train in place with the loss of `losses.of`, and yield after each epoch, when `model` holds that epoch's weights.
+    """Train in place by a `Recipe`, and yield after each epoch, when `model` holds that epoch's weights.
 
     The first is numbered `first`, or is the one in which `progress` was interrupted. A network of which a part is
     frozen runs as when it is evaluated: running statistics and dropout rest. Several processes share every batch.
 
-    Args:
-        ema: the share of itself that the average of the weights keeps at every step. Then `model` is that average
-            whenever it is evaluated and yielded.
-        patience: after so many epochs without a better one no more follow.
-
     Raises:
         UserError: the loss is no number, a batch cannot be shared or does not fit, or someone asked to stop.
     """
-    progress = progress or Progress()
-    batch_size = min(batch_size, len(data.train_index))
+    rule, progress = Recipe(**recipe), progress or Progress()
+    batch_size = min(rule.batch_size, len(data.train_index))
     steps = len(data.train_index) // batch_size  # of an epoch
     whole = all(parameter.requires_grad for parameter in model.parameters())
-    raw = make_optimizer(model, optimizer, lr, weight_decay)
-    rate = partial(rate_at, steps=epochs * steps, schedule=schedule, warmup=warmup)
+    raw = make_optimizer(model, rule.optimizer, rule.lr, rule.weight_decay)
+    rate = partial(rate_at, steps=epochs * steps, schedule=rule.schedule, warmup=rule.warmup)
     learner, opt, plan = prepare(model, raw, rate, accelerator)
-    augmentation = Augmentation(augment, policy, erasing, mix, mix_alpha)
-    loss_of = losses.of(data.train_labels, balance, label_smoothing, accelerator.device)
-    feeding = partial(shuffled, data, view=view, seed=seed, accelerator=accelerator, evenly=balance == "sampling")
-    progress.average = averaging.start(model, ema)
+    loss_of = losses.of(data.train_labels, rule.balance, rule.label_smoothing, accelerator.device)
+    mended = partial(explained, rule.lr, partial(fitting.advice, model, view.size, accelerator.device, batch_size))
+    progress.average = averaging.start(model, rule.ema)
     point, phase = progress.enter(first, steps, model, raw, plan), progress.since(first)
-    for number in takewhile(lambda _: not convergence.is_over(phase, patience), range(point.epoch, first + epochs)):
+    planned = range(point.epoch, first + epochs)
+    for number in takewhile(lambda _: not convergence.is_over(phase, rule.patience), planned):
         progress.seed_generators(seeds.derive(seed, "dropout", number), accelerator.device)
-        fed = feeding(number, batch_size, augmentation, skip=point.batches)
-        with explained(lr, number, partial(fitting.advice, model, view.size, accelerator.device, batch_size)):
-            learner.train(whole)
-            point = one_pass(learner, bar(fed, point, steps), opt, plan, accelerator, progress, point, loss_of)
+        how = (view, seed, accelerator, point.batches, rule.balance == "sampling")
+        fed = bar(shuffled(data, number, batch_size, rule.augmentation, *how), point, steps)
+        with mended(number):
+            point = one_pass(learner.train(whole), fed, opt, plan, accelerator, progress, point, loss_of)
         with averaging.standing_in(progress.average, model):
-            with explained(lr, number, partial(fitting.advice, model, view.size, accelerator.device, batch_size)):
+            with mended(number):
                 known = evaluate(model, data, view, accelerator)
             phase.append(Epoch(number, *point.means(), *known, whole, steps * batch_size, point.seconds))
             yield phase[-1]
@@ -141,7 +122,7 @@ def bar(fed: Iterator[tuple[Tensor, Tensor]], point: Point, steps: int) -> tqdm:
 
 
 @contextmanager
-def explained(lr: float, epoch: int, advice: Callable[[], str]) -> Iterator[None]:
+def explained(lr: float, advice: Callable[[], str], epoch: int) -> Iterator[None]:
     """What a person can mend, as one line: a rate at which nothing is learnt, or a batch that does not fit."""
     try:
         yield

@@ -2,6 +2,7 @@
 
 import inspect
 import math
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from ruamel.yaml import YAML
 from src import architectures
 from src.errors import UserError
 from src.params import Finetune, Settings, flat, load
+from src.recipe import Recipe
 from src.subsets import split
 from src.training import train
 from src.tuning import search
@@ -67,7 +69,8 @@ def test_sections_are_the_keyword_arguments_of_the_functions_that_they_feed():
         parameters = inspect.signature(function).parameters.values()
         return {parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
 
-    assert Settings().finetune.recipe().keys() == keywords(train) - {"view", "seed", "first", "accelerator", "progress"}
+    assert Settings().finetune.recipe().keys() - {"epochs"} == {field.name for field in fields(Recipe)}
+    assert "epochs" in keywords(train)
     assert Settings().tune.model_dump().keys() - {"enabled"} == keywords(search)
     assert Settings().prepare.model_dump().keys() == keywords(split) - {"rng"}
 
