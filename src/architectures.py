@@ -1,10 +1,11 @@
 """Which architectures there are, without importing the libraries that build them, which takes seconds. For `params`."""
 
-import difflib
 import re
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+
+from src.errors import did_you_mean
 
 LITE = tuple(f"efficientnet_lite{number}" for number in range(5))
 TIMM = "timm/"  # before a name of timm's, as on the Hugging Face hub
@@ -37,7 +38,7 @@ def fault(arch: str) -> str | None:
         return _fault_of_timms(arch.removeprefix(TIMM))
     if arch in names():
         return None
-    return f"{_hint(arch, names())}allowed: {', '.join(names())}, and {TIMM}<name>"
+    return f"{did_you_mean(arch, names())}allowed: {', '.join(names())}, and {TIMM}<name>"
 
 
 def _fault_of_timms(name: str) -> str | None:
@@ -47,12 +48,7 @@ def _fault_of_timms(name: str) -> str | None:
         return INSTALL_TIMM
     if name.partition(".")[0] in known:
         return None
-    return f"{_hint(name.partition('.')[0], known)}allowed are the {len(known):,} names of timm.list_models()"
-
-
-def _hint(name: str, known: list[str] | tuple[str, ...]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]}? " if near else ""
+    return f"{did_you_mean(name.partition('.')[0], known)}allowed are the {len(known):,} names of timm.list_models()"
 
 
 def takes_any_size(arch: str) -> bool:

@@ -1,11 +1,10 @@
 """The classes of each dataset by name, and which of them an experiment chose. For `inputs` and `prepare`."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from src import folders
-from src.errors import UserError
+from src.errors import UserError, did_you_mean
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 CIFAR100_CLASSES = tuple(
@@ -125,7 +124,5 @@ def _labels(classes: list[str], names: Sequence[str], groups: Mapping[str, Seque
 def _allowed(name: str, names: Sequence[str], groups: Mapping[str, Sequence[str]]) -> str:
     """What could have been meant: the names that look like it, and all of them as far as a line can hold them."""
     known = [*names, *groups]
-    near = difflib.get_close_matches(name, known, n=3)
-    hint = f"did you mean {' or '.join(near)}? " if near else ""
     more = f", and {len(known) - SHOWN:,} more" if len(known) > SHOWN else ""
-    return f"{hint}allowed are {', '.join(known[:SHOWN])}{more}"
+    return f"{did_you_mean(name, known, 3)}allowed are {', '.join(known[:SHOWN])}{more}"

@@ -1,6 +1,5 @@
 """The settings of an experiment as one typed, bounded, documented model; the only reader of params.yaml."""
 
-import difflib
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError
 
-from src.errors import UserError
+from src.errors import UserError, did_you_mean
 from src.sections import (
     ClassNames,
     Compare,
@@ -65,8 +64,7 @@ def _explain(error: ValidationError) -> str:
         model: Any = Settings
         for part in path[:-1]:
             model = model.model_fields[part].annotation
-        near = difflib.get_close_matches(path[-1], model.model_fields, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
+        hint = did_you_mean(path[-1], model.model_fields)
         return f"{'.'.join(path)}: no such setting; {hint}allowed: {', '.join(model.model_fields)}"
     message = first["msg"].removeprefix("Value error, ").replace("Input should be", "allowed is")
     return f"{'.'.join(path)} = {_shown(first['input'])}: {message}"

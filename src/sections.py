@@ -1,20 +1,18 @@
 """The settings by sections, each with its type and bounds. For src.params, which has them all and reads them."""
 
-import difflib
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from src import architectures
 from src.arms import FINETUNED, READOUTS
+from src.errors import did_you_mean
 
 
 def _known(allowed: tuple[str, ...]) -> Any:
     def check(value: Any) -> Any:
         if value not in allowed:
-            near = difflib.get_close_matches(str(value), allowed, n=1)
-            hint = f"did you mean {near[0]}? " if near else ""
-            raise ValueError(f"{hint}allowed: {', '.join(allowed)}")
+            raise ValueError(f"{did_you_mean(str(value), allowed)}allowed: {', '.join(allowed)}")
         return value
 
     return BeforeValidator(check)

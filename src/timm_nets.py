@@ -3,7 +3,6 @@
 timm is an optional requirement, see requirements-timm.txt.
 """
 
-import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ import torch
 from torch import nn
 
 from src.architectures import INSTALL_TIMM, TIMM
-from src.errors import UserError
+from src.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -126,6 +125,6 @@ def _config(arch: str) -> Any:
     except RuntimeError:
         found = None
     if found is None:
-        near = difflib.get_close_matches(name, timm.list_pretrained(), n=3)
-        raise UserError(f"{arch} is none of timm's; the nearest are {', '.join(near) or 'none'}")
+        hint = did_you_mean(name, timm.list_pretrained(), 3)
+        raise UserError(f"{arch}: {hint}allowed are timm/ and a name of timm.list_models(), with or without a tag")
     return found
