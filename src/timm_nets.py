@@ -126,5 +126,7 @@ def _config(arch: str) -> Any:
         found = None
     if found is None:
         hint = did_you_mean(name, timm.list_pretrained(), 3)
-        raise UserError(f"{arch}: {hint}allowed are timm/ and a name of timm.list_models(), with or without a tag")
+        raise UserError(
+            f"{arch} is none of timm's; {hint}allowed are names of timm.list_models(), with or without a tag"
+        )
     return found

@@ -154,7 +154,7 @@ def test_sizes_that_are_allowed_can_be_seen(arch, size):
     [
         ("timm/dla34", "ends in a Conv2d, not in a linear layer to replace"),
         ("timm/deit_tiny_distilled_patch16_224", "has no single classifier (('head', 'head_dist'))"),
-        ("timm/resnet18.a9_in1k", "did you mean resnet18."),
+        ("timm/resnet18.a9_in1k", "is none of timm's; did you mean resnet18."),
     ],
 )
 def test_what_timm_has_but_nobody_can_use_here_is_refused_by_name(arch, reason):
