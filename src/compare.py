@@ -95,12 +95,13 @@ def correct(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 def accuracies(arms: Arms, labels: np.ndarray, *, confidence: float) -> dict[str, Interval]:
     """The accuracy of each arm with its Wilson score interval (Wilson 1927), which covers the choice of images."""
-    found = {}
-    for name, logits in arms.items():
-        right = correct(logits, labels)
-        bounds = stats.binomtest(int(right.sum()), len(right)).proportion_ci(confidence, method="wilson")
-        found[name] = Interval(float(right.mean()), float(bounds.low), float(bounds.high))
-    return found
+    return {name: share(correct(logits, labels), confidence) for name, logits in arms.items()}
+
+
+def share(right: np.ndarray, confidence: float) -> Interval:
+    """The share of images (n,) that are right, with Wilson's interval."""
+    bounds = stats.binomtest(int(right.sum()), len(right)).proportion_ci(confidence, method="wilson")
+    return Interval(float(right.mean()), float(bounds.low), float(bounds.high))
 
 
 def first_classes(

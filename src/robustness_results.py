@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from src import arms, attack_checks, compare, corruptions, ood, outcome
 from src.compare import Interval
@@ -70,11 +69,6 @@ def report(
     }
 
 
-def _wilson(right: np.ndarray, confidence: float) -> Row:
-    bounds = stats.binomtest(int(right.sum()), len(right)).proportion_ci(confidence, method="wilson")
-    return asdict(Interval(float(right.mean()), float(bounds.low), float(bounds.high)))
-
-
 def benchmark(names: Sequence[str]) -> list[int]:
     """The places of the corruptions that the mean is over: CIFAR-10-C's fifteen; all, where none is among these."""
     return [i for i, name in enumerate(names) if name not in corruptions.EXTRA] or list(range(len(names)))
@@ -96,7 +90,7 @@ def _corruptions(found: Measured, *, confidence: float, resamples: int, seed: in
             {
                 "arm": arm,
                 "title": found.titles[arm],
-                "clean": _wilson(found.clean[arm], confidence),
+                "clean": asdict(compare.share(found.clean[arm], confidence)),
                 "corrupted": asdict(drawn.contrast({arm: 1})),
                 "drop": asdict(drawn.contrast({f"{arm} drop": 1})),
                 "families": {family: each[group].mean(0).tolist() for family, group in groups.items() if group},
@@ -112,7 +106,9 @@ def _adversarial(found: Measured, confidence: float) -> list[Row]:
     for arm, attacked in found.attacked.items():
         every = {**attacked, **{("worst", size): right for size, right in attack_checks.worst(attacked).items()}}
         for (name, size), right in every.items():
-            rows.append({"arm": arm, "attack": name, "epsilon": size, "accuracy": _wilson(right, confidence)})
+            rows.append(
+                {"arm": arm, "attack": name, "epsilon": size, "accuracy": asdict(compare.share(right, confidence))}
+            )
     return rows
 
 
@@ -167,7 +163,7 @@ def tables(found: Measured, result: Mapping[str, Any], confidence: float) -> dic
     titles = found.titles
     family = {name: group for group, names in corruptions.FAMILIES.items() for name in names}
     corrupted = [
-        (titles[arm], name, family[name], severity, *_wilson(right[i, j], confidence).values())
+        (titles[arm], name, family[name], severity, *asdict(compare.share(right[i, j], confidence)).values())
         for arm, right in found.corrupted.items()
         for i, name in enumerate(found.names)
         for j, severity in enumerate(found.severities)
