@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from src.errors import UserError
 
@@ -36,10 +36,14 @@ def reading(path: Path) -> Iterator[None]:
 
 def sha256(path: Path) -> str:
     """The hash of a file's bytes, 64 hexadecimal digits."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
+        return hashed(file, hashlib.sha256())
+
+
+def hashed(file: BinaryIO, digest: "hashlib._Hash") -> str:
+    """The hash of what is left to read of a file, added to what the digest has seen before."""
+    while block := file.read(1 << 20):
+        digest.update(block)
     return digest.hexdigest()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from src import files
+from src import files, intact
 from src.errors import UserError
 from src.resuming import Place
 
@@ -140,6 +140,4 @@ def _cut(growing: Path, header: bytes, size: int, seen: "hashlib._Hash") -> str:
     with growing.open("rb+") as file:
         file.truncate(size)
         file.write(header)
-        while block := file.read(1 << 20):
-            seen.update(block)
-    return seen.hexdigest()
+        return intact.hashed(file, seen)

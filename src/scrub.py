@@ -6,6 +6,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from src.intact import hashed
+
 
 def damaged(cache: Path) -> Iterator[Path]:
     """The files of a cache, `<two digits>/<other digits of the MD5>[.dir]`, whose bytes have another hash."""
@@ -17,8 +19,5 @@ def damaged(cache: Path) -> Iterator[Path]:
 
 def md5(path: Path) -> str:
     """The hash by which DVC names a file."""
-    digest = hashlib.md5(usedforsecurity=False)
     with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashed(file, hashlib.md5(usedforsecurity=False))
