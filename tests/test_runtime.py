@@ -122,9 +122,14 @@ def test_what_the_backbones_compute_can_be_had_from_deterministic_algorithms_alo
     assert not torch.are_deterministic_algorithms_enabled()
 
 
-def test_deterministic_changes_nothing_on_the_cpu():
-    runtime.start("cpu", "fp32", deterministic=True)
-    assert not torch.are_deterministic_algorithms_enabled()
+@pytest.mark.parametrize(("device", "wanted"), [("cpu", False), ("cuda", True)])
+@pytest.mark.parametrize("asked", [False, True])
+def test_deterministic_algorithms_are_chosen_on_cuda_where_they_were_asked_for(device, wanted, asked, monkeypatch):
+    chosen = []
+    monkeypatch.setattr(runtime, "choose_device", lambda _: device)
+    monkeypatch.setattr(runtime, "choose_deterministic", lambda: chosen.append(device))
+    runtime.start(device, "fp32", deterministic=asked)
+    assert bool(chosen) == (wanted and asked)
 
 
 def test_the_version_of_an_optional_library_is_told_where_it_was_imported(monkeypatch):
