@@ -3,17 +3,14 @@
 import math
 from collections.abc import Sequence
 
-from src.progress import Epoch
+from src.progress import Epoch, best_of, last_phase
 
 LAST = 2  # epochs by which a curve is judged
 
 
 def is_over(phase: Sequence[Epoch], patience: int | None) -> bool:
     """Whether the last `patience` epochs of a phase were all worse on validation images than one before them."""
-    if patience is None or len(phase) <= patience:
-        return False
-    best = max(range(len(phase)), key=lambda number: (phase[number].val_accuracy, -phase[number].val_loss))
-    return len(phase) - 1 - best >= patience
+    return patience is not None and bool(phase) and phase[-1].number - best_of(phase).number >= patience
 
 
 def verdict(history: Sequence[Epoch], images: int) -> str:
@@ -23,7 +20,7 @@ def verdict(history: Sequence[Epoch], images: int) -> str:
     the best before them. It is called noise where it is less than the standard error of one accuracy on so many
     images, sqrt(p (1 - p) / n).
     """
-    phase = [epoch for epoch in history if epoch.whole == history[-1].whole]
+    phase = last_phase(history)
     if len(phase) <= LAST:
         return f"too short to tell: {len(phase)} epoch{'s' if len(phase) > 1 else ''}"
     before, after = (max(epoch.val_accuracy for epoch in part) for part in (phase[:-LAST], phase[-LAST:]))

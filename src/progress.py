@@ -1,6 +1,6 @@
 """What a method of fine-tuning has come to, and how an interrupted one is taken up. For the stages `finetune_*`."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import reduce
 from typing import Any
@@ -38,6 +38,16 @@ class Epoch:
         train = f"train loss {self.train_loss:.4f}, accuracy {self.train_accuracy:.4f}"
         val = f"val loss {self.val_loss:.4f}, accuracy {self.val_accuracy:.4f}"
         return f"epoch {self.number}: {train}; {val}; {self.images / self.seconds:,.0f} images/s"
+
+
+def last_phase(history: Sequence[Epoch]) -> list[Epoch]:
+    """The epochs that trained what the last one did: all of them, or those that followed a probe."""
+    return [epoch for epoch in history if epoch.whole == history[-1].whole]
+
+
+def best_of(epochs: Iterable[Epoch]) -> Epoch:
+    """The best of some epochs, the first of those that are equal."""
+    return reduce(lambda best, epoch: epoch if epoch.beats(best) else best, epochs)
 
 
 @dataclass(frozen=True)
@@ -87,8 +97,7 @@ class Progress:
     @property
     def best(self) -> Epoch:
         """One of the last phase: what `lp_ft` keeps has been fine-tuned, however good the probe was."""
-        phase = [epoch for epoch in self.history if epoch.whole == self.history[-1].whole]
-        return reduce(lambda best, epoch: epoch if epoch.beats(best) else best, phase)
+        return best_of(last_phase(self.history))
 
     def add(self, epoch: Epoch, model: nn.Module) -> None:
         """One more epoch, after which the network holds its weights."""
