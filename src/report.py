@@ -28,9 +28,8 @@ def context(
     classes: list[str],
     predictions: tuple[Predictions, Predictions],
     raw: np.ndarray,
-    reliability: bytes,
+    pictures: dict[str, bytes],
     robustness: dict[str, Any] | None = None,
-    by_frequency: bytes | None = None,
 ) -> dict[str, Any]:
     """Everything that the template shows.
 
@@ -40,18 +39,31 @@ def context(
         tuned: what the stage `tune` found; empty where it was off.
         classes: the names of the K classes.
         predictions: logits (N, K), labels (N,) and index (N,) of the two arms that the question is about.
+        raw: the test images (M, H, W, 3) uint8 that `index` points into.
+        pictures: PNG files, `reliability` and, where classes differ in size, `by_frequency`.
         robustness: what the stage of that name found; None where it is switched off.
-        raw, reliability: the test images (M, H, W, 3) uint8 that `index` points into, and a PNG file's bytes.
-        by_frequency: another's, where classes differ in size.
     """
-    measured = report_tables.by_arm(cells)
-    square = report_tables.cells(compared, measured)
     first, second = predictions
     return {
         "settings": settings,
-        "compared": compared,
         "classes": classes,
         "names": arms.called({role: settings[role]["arch"] for role in arms.ROLES}),
+        "mistakes": report_mistakes.groups(first["logits"], second["logits"], first["labels"], first["index"], raw),
+        "pictures": {name: report_mistakes.data_uri(content) for name, content in pictures.items()},
+        "robustness": report_robustness.section(robustness) if robustness else None,
+        "rows": report_settings.rows(settings),
+        "command": report_settings.command(settings),
+    } | tables(compared, cells, tuned, classes)
+
+
+def tables(
+    compared: dict[str, Any], cells: list[dict[str, Any]], tuned: dict[str, Any], classes: list[str]
+) -> dict[str, Any]:
+    """What of it is the arms' numbers."""
+    measured = report_tables.by_arm(cells)
+    square = report_tables.cells(compared, measured)
+    return {
+        "compared": compared,
         "cells": square,
         "complete": len(square) == len(arms.CELLS),
         "effects": report_tables.effects(compared, square),
@@ -60,12 +72,6 @@ def context(
         "searches": report_tables.searches(tuned.get("tune", {}), compared, measured),
         "per_class": report_tables.per_class(square),
         "confusions": report_tables.confusions(square, classes),
-        "mistakes": report_mistakes.groups(first["logits"], second["logits"], first["labels"], first["index"], raw),
-        "reliability": report_mistakes.data_uri(reliability),
-        "by_frequency": report_mistakes.data_uri(by_frequency) if by_frequency else None,
-        "robustness": report_robustness.section(robustness) if robustness else None,
-        "rows": report_settings.rows(settings),
-        "command": report_settings.command(settings),
         "environments": report_tables.environments(compared, measured),
     }
 

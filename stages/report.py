@@ -12,7 +12,7 @@ def main(settings: Settings) -> None:
         files.read_arrays(files.RESNET_PREDICTIONS / f"{first}.npz"),
         files.read_arrays(files.CONVNEXT_PREDICTIONS / f"{second}.npz"),
     )
-    by_frequency = files.read_bytes(files.COMPARE_PLOTS / "by_frequency.png") if "by_frequency" in compared else None
+    shown = ["reliability"] + ["by_frequency"] * ("by_frequency" in compared)
     found = report.context(
         settings=settings.model_dump(),
         compared=compared,
@@ -26,8 +26,7 @@ def main(settings: Settings) -> None:
         classes=files.read_json(files.SUBSET / "classes.json"),
         predictions=predictions,
         raw=files.read_array(files.RAW / "test_images.npy"),
-        reliability=files.read_bytes(files.COMPARE_PLOTS / "reliability.png"),
-        by_frequency=by_frequency,
+        pictures={name: files.read_bytes(files.COMPARE_PLOTS / f"{name}.png") for name in shown},
         robustness=files.read_json(files.ROBUSTNESS_METRICS).get("robustness"),
     )
     files.write_text(files.REPORT, report.render(found))

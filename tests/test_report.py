@@ -80,7 +80,7 @@ class Experiment:
         rng = np.random.default_rng(0)
         self.index = rng.permutation(len(self.labels) + 50)[: len(self.labels)]
         self.raw = rng.integers(0, 256, (len(self.labels) + 50, side, side, 3), np.uint8)
-        self.reliability = png(np.full((300, 450, 3), 255, np.uint8))
+        self.picture = png(np.full((300, 450, 3), 255, np.uint8))
         self.why = [{"readout": "zero_shot", "why": "no mapping for <these> classes"}] if unavailable else []
         self.measure()
 
@@ -139,8 +139,9 @@ class Experiment:
 
     def context(self) -> dict:
         settings = self.settings.model_dump()
+        pictures = {"reliability": self.picture}
         return report.context(
-            settings, self.compared, self.cells, self.tuned, self.classes, self.pair(), self.raw, self.reliability
+            settings, self.compared, self.cells, self.tuned, self.classes, self.pair(), self.raw, pictures
         )
 
     def page(self) -> str:
@@ -249,8 +250,9 @@ def test_classes_that_differ_in_size_have_their_picture_and_others_none(experime
     assert "Accuracy by size of class" not in {found.get("aria-label") for found in reader.all("div")}
     settings = experiment.settings.model_dump()
     settings["prepare"] |= {"imbalance": "long_tailed", "imbalance_ratio": 20.0}
-    how = (experiment.tuned, experiment.classes, experiment.pair(), experiment.raw, experiment.reliability)
-    found = report.context(settings, experiment.compared, experiment.cells, *how, by_frequency=experiment.reliability)
+    pictures = dict.fromkeys(("reliability", "by_frequency"), experiment.picture)
+    how = (experiment.tuned, experiment.classes, experiment.pair(), experiment.raw, pictures)
+    found = report.context(settings, experiment.compared, experiment.cells, *how)
     page = Reader(report.render(found))
     assert "Accuracy by size of class" in {found.get("aria-label") for found in page.all("div")}
     assert "(long_tailed, 20 to 1)" in report.render(found)
@@ -547,7 +549,7 @@ def test_the_stage_writes_the_page_from_the_files_of_the_others(experiment, tmp_
     files.write_json(files.SUBSET / "classes.json", experiment.classes)
     files.write_array(files.RAW / "test_images.npy", [experiment.raw], experiment.raw.shape, "uint8")
     files.COMPARE_PLOTS.mkdir(parents=True)
-    (files.COMPARE_PLOTS / "reliability.png").write_bytes(experiment.reliability)
+    (files.COMPARE_PLOTS / "reliability.png").write_bytes(experiment.picture)
     stage.main(experiment.settings)
     assert files.REPORT.read_text() == experiment.page()
 
