@@ -1,6 +1,7 @@
 """All of what the stage `robustness` measures, from the arms to metrics, tables and pictures. For that stage."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,57 +27,57 @@ from src.resuming import Place
 from src.robust_arms import Network
 
 
+@dataclass(frozen=True)
+class Study:
+    """The arms, and what they are measured on.
+
+    Args:
+        archs: the architecture of each role.
+        raw, raw_labels: all images (N, H, W, 3) uint8 by split, and the dataset's labels of the test images (N,).
+        classes: K.
+        plan: the section `robustness` of the settings.
+    """
+
+    networks: Sequence[Network]
+    archs: Mapping[str, str]
+    raw: Mapping[str, np.ndarray]
+    raw_labels: np.ndarray
+    subset: Mapping[str, np.ndarray]
+    classes: int
+    dataset: str
+    plan: Mapping[str, Any]
+    seed: int
+    accelerator: Accelerator
+
+    @property
+    def titles(self) -> dict[str, str]:
+        """Of the arms, by name."""
+        called = arms.called(self.archs)
+        return {name: arms.title(name, called[arms.split(name)[0]]) for part in self.networks for name in part.heads}
+
+
 def write_robustness(
-    drawings: Path,
-    *,
-    networks: Sequence[Network],
-    archs: Mapping[str, str],
-    raw: Mapping[str, np.ndarray],
-    raw_labels: np.ndarray,
-    subset: Mapping[str, np.ndarray],
-    classes: int,
-    dataset: str,
-    plan: Mapping[str, Any],
-    confidence: float,
-    resamples: int,
-    seed: int,
-    accelerator: Accelerator,
-    place: Place,
+    drawings: Path, study: Study, *, confidence: float, resamples: int, place: Place
 ) -> dict[str, Any]:
     """Measure every arm, draw and tabulate it, and say what metrics/robustness.json holds.
 
     Args:
         drawings: the folder that gets tables and pictures.
-        archs: the architecture of each role.
-        raw, raw_labels: all images (N, H, W, 3) uint8 by split, and the dataset's labels of the test images (N,).
-        classes: K.
-        plan: the section `robustness` of the settings.
         place: where to save what is measured, and to go on from.
 
     Raises:
         UserError: several processes, an attack without its package, or official files that are not.
     """
-    if accelerator.num_processes > 1:
+    if study.accelerator.num_processes > 1:
         raise UserError("robustness is measured in one process; run python -m stages.robustness without torchrun")
-    wanted, why = available(plan["attacks"], classes)
-    images, index = robustness_measures.choose(raw, subset, dataset, count=plan["images"], seed=seed)
-    names, corrupt = source(plan["corrupted"], images.test, index, raw_labels, seed)
-    called = arms.called(archs)
-    titles = {name: arms.title(name, called[arms.split(name)[0]]) for part in networks for name in part.heads}
-    found = measure(
-        networks,
-        titles,
-        images,
-        names,
-        corrupt,
-        plan={**plan, "attacks": wanted},
-        seed=seed,
-        accelerator=accelerator,
-        memo=robustness_measures.Memo(place),
-    )
+    plan, seed = study.plan, study.seed
+    wanted, why = available(plan["attacks"], study.classes)
+    images, index = robustness_measures.choose(study.raw, study.subset, study.dataset, count=plan["images"], seed=seed)
+    names, corrupt = source(plan["corrupted"], images.test, index, study.raw_labels, seed)
+    found = measure(study, images, names, corrupt, wanted, robustness_measures.Memo(place))
     result = robustness_results.report(
         found,
-        left_out(networks if wanted else [], images, names, why),
+        left_out(study.networks if wanted else [], images, names, why),
         far_name=images.far_name,
         confidence=confidence,
         resamples=resamples,
@@ -84,42 +85,39 @@ def write_robustness(
     )
     write(drawings, found, result, corrupt, confidence)
     print(robustness_results.render(result))
-    return {**result, "environment": runtime.environment(accelerator)}
+    return {**result, "environment": runtime.environment(study.accelerator)}
 
 
 def measure(
-    networks: Sequence[Network],
-    titles: Mapping[str, str],
+    study: Study,
     images: robustness_measures.Images,
     names: Sequence[str],
     corrupt: robustness_measures.Corrupt,
-    *,
-    plan: Mapping[str, Any],
-    seed: int,
-    accelerator: Accelerator,
+    attacks: Sequence[str],
     memo: robustness_measures.Memo,
 ) -> robustness_results.Measured:
     """Every arm on corrupted, attacked and unknown images.
 
     Args:
-        titles: of the arms, by name.
         names, corrupt: what `source` gives.
+        attacks: those that exist for these classes.
     """
+    networks, plan, accelerator = study.networks, study.plan, study.accelerator
     clean, corrupted = robustness_measures.corrupted(
         networks, images, names, plan["severities"], corrupt=corrupt, memo=memo, accelerator=accelerator
     )
     attacked = robustness_measures.attacked(
         networks,
         images,
-        plan["attacks"],
+        attacks,
         plan["epsilons"],
         budget=Budget.of(plan["steps"]),
-        seed=seed,
+        seed=study.seed,
         memo=memo,
         device=accelerator.device,
     )
     strange = robustness_measures.strangeness(networks, images, memo=memo, accelerator=accelerator)
-    return robustness_results.Measured(titles, names, plan["severities"], clean, corrupted, attacked, strange)
+    return robustness_results.Measured(study.titles, names, plan["severities"], clean, corrupted, attacked, strange)
 
 
 def source(

@@ -42,27 +42,26 @@ def main(settings: Settings) -> None:
         files.write_nothing(files.ROBUSTNESS_PLOTS, files.ROBUSTNESS_METRICS)
         return
     from src import resuming, runtime  # PyTorch takes seconds to import
-    from src.robustness import write_robustness
+    from src.robustness import Study, write_robustness
 
-    accelerator = runtime.start(
-        settings.device, "fp32", deterministic=settings.deterministic
-    )  # rounded gradients pass for robustness
+    # Rounded gradients pass for robustness.
+    accelerator = runtime.start(settings.device, "fp32", deterministic=settings.deterministic)
+    study = Study(
+        networks=read_networks(settings, accelerator.device),
+        archs={"resnet": settings.resnet.arch, "convnext": settings.convnext.arch},
+        raw={split: files.read_array(files.RAW / f"{split}_images.npy") for split in ("train", "test")},
+        raw_labels=files.read_array(files.RAW / "test_labels.npy"),
+        subset=files.read_arrays(files.SUBSET / "subset.npz"),
+        classes=len(files.read_json(files.SUBSET / "classes.json")),
+        dataset=settings.dataset,
+        plan=settings.robustness.model_dump(),
+        seed=settings.seed,
+        accelerator=accelerator,
+    )
+    confidence, resamples = settings.compare.confidence, settings.compare.resamples
     with resuming.place("robustness", settings, runtime.machine(accelerator)) as place:
         report = write_robustness(
-            files.ROBUSTNESS_PLOTS,
-            networks=read_networks(settings, accelerator.device),
-            archs={"resnet": settings.resnet.arch, "convnext": settings.convnext.arch},
-            raw={split: files.read_array(files.RAW / f"{split}_images.npy") for split in ("train", "test")},
-            raw_labels=files.read_array(files.RAW / "test_labels.npy"),
-            subset=files.read_arrays(files.SUBSET / "subset.npz"),
-            classes=len(files.read_json(files.SUBSET / "classes.json")),
-            dataset=settings.dataset,
-            plan=settings.robustness.model_dump(),
-            confidence=settings.compare.confidence,
-            resamples=settings.compare.resamples,
-            seed=settings.seed,
-            accelerator=accelerator,
-            place=place,
+            files.ROBUSTNESS_PLOTS, study, confidence=confidence, resamples=resamples, place=place
         )
         files.write_json(files.ROBUSTNESS_METRICS, {"robustness": report})
 

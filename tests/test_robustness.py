@@ -63,8 +63,7 @@ def networks() -> list[Network]:
 
 
 def write(folder: Path, raw, subset, *, place: Place | None = None, plan: dict | None = None) -> dict:
-    return robustness.write_robustness(
-        folder,
+    study = robustness.Study(
         networks=networks(),
         archs={"resnet": "resnet18", "convnext": "convnext_tiny"},
         raw=raw,
@@ -73,12 +72,10 @@ def write(folder: Path, raw, subset, *, place: Place | None = None, plan: dict |
         classes=3,
         dataset="cifar10",
         plan={**PLAN, **(plan or {})},
-        confidence=0.95,
-        resamples=200,
         seed=0,
         accelerator=Accelerator(cpu=True),
-        place=place or Place(),
     )
+    return robustness.write_robustness(folder, study, confidence=0.95, resamples=200, place=place or Place())
 
 
 @pytest.fixture(scope="module")
