@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from src import feeding, folded, images, inference, models, plain, runtime, training
-from src.augmentation import Augmentation
 from src.batches import Data, shuffled
 from src.progress import Point, Progress
 from src.recipe import Recipe
@@ -43,8 +42,10 @@ class Task:
         return images.view(self.arch, self.image_size)
 
     @property
-    def augmentation(self) -> Augmentation:
-        return Recipe(**{name: value for name, value in self.recipe.items() if name != "epochs"}).augmentation
+    def rule(self) -> Recipe:
+        """Without a plan of the rate: no training comes to its end."""
+        recipe = {name: value for name, value in self.recipe.items() if name != "epochs"}
+        return Recipe(**recipe | {"schedule": "constant", "warmup": 0.0})
 
     @property
     def device(self) -> torch.device:
@@ -72,8 +73,7 @@ class Task:
     def learner(self) -> tuple[nn.Module, Any, Any]:
         """A network, its optimizer and the plan of its rate, as this project trains them."""
         model = runtime.place(models.build(self.arch, CLASSES, 0, self.image_size), self.device)
-        rule = {name: self.recipe[name] for name in ("optimizer", "lr", "weight_decay")}
-        return training.prepare(model.train(), training.make_optimizer(model, **rule), lambda _: 1.0, self.accelerator)
+        return training.prepare(model.train(), self.rule, 1, self.accelerator)
 
     def backbone(self) -> nn.Module:
         return models.without_head(models.build(self.arch, CLASSES, 0, self.image_size))
@@ -100,7 +100,7 @@ def training_here(task: Task) -> Way:
         raw, labels = task.data(batches)
         index = np.arange(len(raw))
         data = Data(feeding.resident(raw, task.device), index, labels, index[:0], labels[:0])
-        fed = shuffled(data, 1, task.batch_size, task.augmentation, task.view, 0, task.accelerator)
+        fed = shuffled(data, 1, task.batch_size, task.rule.augmentation, task.view, 0, task.accelerator)
         return timed(
             task.device, lambda: training.one_pass(model, fed, opt, plan, task.accelerator, Progress(), Point())
         )

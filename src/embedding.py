@@ -52,9 +52,10 @@ def write_features(
         return {}
     files.write_arrays(folder / "head.npz", **pretrained)
     files.write_sums(folder)
-    print(f"{count:,} images -> {width} features each, {count / seconds:,.0f} images/s")
-    rate = {"images": count, "seconds": seconds, "images_per_second": count / seconds}
-    return rate | inference.cost(model, image_size, accelerator)
+    print(f"{count:,} images -> {width} features each, {(rate := count / seconds):,.0f} images/s")
+    return {"images": count, "seconds": seconds, "images_per_second": rate} | inference.cost(
+        model, image_size, accelerator
+    )
 
 
 def pretrained_head(model: nn.Module, origin: dict[str, Any]) -> dict[str, np.ndarray]:

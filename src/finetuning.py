@@ -2,7 +2,8 @@
 
 import itertools
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,48 @@ from src.progress import Epoch, Progress
 from src.resuming import Place
 
 Weights = tuple[dict[str, Tensor], dict[str, Any]]  # a state_dict and its origin, as `files.read_tensors` gives them
+
+
+@dataclass(frozen=True)
+class Task:
+    """One backbone to be trained on one subset: what all of its methods, or all trials of a search, share.
+
+    Args:
+        classes: the names of the K classes.
+        recipe: the settings of `training.train`.
+    """
+
+    weights: Weights
+    classes: Sequence[str]
+    image_size: int
+    seed: int
+    data: Data
+    accelerator: Accelerator
+    recipe: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, raw: np.ndarray, subset: Mapping[str, np.ndarray], *, accelerator: Accelerator, **rest: Any) -> "Task":
+        """With training images (N, H, W, 3) uint8 brought to the device, whose indices and labels `subset` holds."""
+        data = Data.of(feeding.resident(raw, accelerator.device), subset)
+        return cls(data=data, accelerator=accelerator, **rest)
+
+    @property
+    def view(self) -> images.View:
+        return images.view(self.weights[1]["arch"], self.image_size)
+
+    @property
+    def how(self) -> dict[str, Any]:
+        """The keyword arguments of `training.train`, but for what differs from method to method."""
+        return {"view": self.view, "seed": self.seed, "accelerator": self.accelerator, **self.recipe}
+
+    def network(self) -> nn.Module:
+        """A new one, on the device."""
+        model = new_model(self.weights, len(self.classes), self.seed, self.image_size)
+        return runtime.place(model, self.accelerator.device)
+
+    def cost(self, model: nn.Module, history: Sequence[Epoch]) -> dict[str, Any]:
+        """What some epochs took."""
+        return training.cost(history, models.macs(model, self.view.size))
 
 
 def follow(epochs: Iterable[Epoch], model: nn.Module, folder: Path, progress: Progress) -> Progress:
@@ -39,59 +82,41 @@ def log(live: Live, epoch: Epoch) -> None:
 
 
 def write_finetuned(
-    checkpoints: Path,
-    curves: Path,
-    *,
-    weights: Weights,
-    classes: Sequence[str],
-    raw: np.ndarray,
-    subset: dict[str, np.ndarray],
-    image_size: int,
-    seed: int,
-    accelerator: Accelerator,
-    methods: Sequence[str],
-    recipe: dict[str, Any],
-    place: Place,
-    end: Place,
+    checkpoints: Path, curves: Path, task: Task, *, methods: Sequence[str], place: Place, end: Place
 ) -> dict[str, Any]:
     """Train by every method from the same weights and the same new head; keep of each the best epoch by validation.
 
     Args:
         checkpoints, curves: the folders that get <method>.safetensors, and <method>/plots/metrics/{train,val}/*.tsv.
-        raw: the training images (N, H, W, 3) uint8, of which `subset` holds the indices and labels.
-        recipe: the settings of `training.train`.
         place: where to save from time to time, and to go on from.
         end: where its end is kept, and where that of a training of fewer epochs may lie.
 
     Returns:
         By method, what it reached on validation images and what it took; nothing in processes other than the first.
     """
-    view = images.view(weights[1]["arch"], image_size)
-    data = Data.of(feeding.resident(raw, accelerator.device), subset)
-    how = {"data": data, "view": view, "seed": seed, "accelerator": accelerator, **recipe}
-    about = {**weights[1], "image_size": image_size, "classes": classes, "seed": seed, "recipe": recipe}
-    if accelerator.is_main_process:
+    if task.accelerator.is_main_process:
         files.write_folder(curves)
     report = {}
     for method in methods:
-        model = runtime.place(new_model(weights, len(classes), seed, image_size), accelerator.device)
+        model = task.network()
         if method == methods[0]:
-            parity.require(model, image_size)
-        progress = Progress.taken_up(place.part(method), end.part(method), recipe["epochs"])
-        epochs = training.finetune(model, method=method, progress=progress, **how)
-        if accelerator.is_main_process:
+            parity.require(model, task.image_size)
+        progress = Progress.taken_up(place.part(method), end.part(method), task.recipe["epochs"])
+        epochs = training.finetune(model, task.data, method=method, progress=progress, **task.how)
+        if task.accelerator.is_main_process:
             follow(epochs, model, curves / method, progress)
-            write_best(checkpoints / f"{method}.safetensors", progress, about | {"method": method})
-            report[method] = reached(progress, len(data.val_labels)) | cost(model, progress.history, view, accelerator)
+            write_best(checkpoints / f"{method}.safetensors", progress, task, method)
+            report[method] = reached(progress, len(task.data.val_labels)) | cost(task, model, progress.history)
         else:
             deque(epochs, maxlen=0)  # it learns the same; the first process writes for all
     return report
 
 
-def write_best(path: Path, progress: Progress, about: dict[str, Any]) -> None:
+def write_best(path: Path, progress: Progress, task: Task, method: str) -> None:
     """The best epoch's weights, with what made them and every epoch in the header."""
-    history = [epoch.results() for epoch in progress.history]
-    files.write_tensors(path, progress.kept, about | {"epoch": progress.best.number, "history": history})
+    made = {"image_size": task.image_size, "classes": task.classes, "seed": task.seed, "recipe": task.recipe}
+    came = {"epoch": progress.best.number, "history": [epoch.results() for epoch in progress.history]}
+    files.write_tensors(path, progress.kept, {**task.weights[1], **made, "method": method, **came})
 
 
 def reached(progress: Progress, val_images: int) -> dict[str, Any]:
@@ -103,13 +128,13 @@ def reached(progress: Progress, val_images: int) -> dict[str, Any]:
     return {"best_epoch": progress.best.number, "val_accuracy": progress.best.val_accuracy, "convergence": [said]}
 
 
-def cost(model: nn.Module, history: Sequence[Epoch], view: images.View, accelerator: Accelerator) -> dict[str, Any]:
+def cost(task: Task, model: nn.Module, history: Sequence[Epoch]) -> dict[str, Any]:
     """What a method took."""
     return {
         "trained_parameters": models.parameters(model, trained=True),
-        **training.cost(history, models.macs(model, view.size)),
-        "peak_memory": runtime.peak_memory(accelerator.device),
-        "environment": runtime.environment(accelerator),
+        **task.cost(model, history),
+        "peak_memory": runtime.peak_memory(task.accelerator.device),
+        "environment": runtime.environment(task.accelerator),
     }
 
 

@@ -81,7 +81,7 @@ def report(
         seed: of the bootstrap.
         train_images: of each class, where the settings have them differ in size.
     """
-    logits, labels = {name: arm.logits for name, arm in found.items()}, next(iter(found.values())).labels
+    logits, labels = _answers(found)
     resampled = compare.resample(logits, labels, confidence=confidence, resamples=resamples, seed=seed)
     cells = representatives(list(found))
     first, second = (cells[name] for name in arms.QUESTION)
@@ -104,6 +104,11 @@ def report(
     return result | {"verdict": verdict.sentences(result)}
 
 
+def _answers(found: Mapping[str, Arm]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Logits (N, K) by arm, and the labels (N,) that they have in common."""
+    return {name: arm.logits for name, arm in found.items()}, next(iter(found.values())).labels
+
+
 def _arms(found: Mapping[str, Arm], accuracies: Mapping[str, Interval]) -> list[dict[str, Any]]:
     return [
         {
@@ -118,7 +123,7 @@ def _arms(found: Mapping[str, Arm], accuracies: Mapping[str, Interval]) -> list[
 
 
 def _base_classes(found: Mapping[str, Arm], count: int, confidence: float) -> list[dict[str, Any]]:
-    logits, labels = {name: arm.logits for name, arm in found.items()}, next(iter(found.values())).labels
+    logits, labels = _answers(found)
     full, restricted = (
         compare.accuracies(*compare.first_classes(logits, labels, count, restricted=only), confidence=confidence)
         for only in (False, True)

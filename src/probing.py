@@ -43,8 +43,8 @@ def write_frozen_cell(
     Args:
         predictions, drawings: the folders that get <readout>.npz (and affine/<readout>.npz, what such a read-out
             computes), and tables and pictures.
-        shots: so many training images of each class at most, and as many for validation: who has few images of a
-            class has few to choose settings on, too. None for all.
+        shots: so many training images of each class at most, and as many for validation, of which who has few has few,
+            too. None for all.
 
     Returns:
         The arms' metrics by read-out, and under `unavailable` the read-outs that these classes or weights do not allow.
@@ -62,13 +62,12 @@ def write_frozen_cell(
         answers, read_seconds = ask(fitted, backbone, subset, parts)
         title = arms.title(f"{backbone.role}.{name}", backbone.arch)
         found = results.write_arm(predictions, drawings, name, title, answers, classes)
-        report[name] = (
-            found | fitted.chosen | cost(fitted, backbone.embedding, len(answers.labels), fit_seconds, read_seconds)
-        )
+        took = cost(fitted, backbone.embedding, len(answers.labels), fit_seconds, read_seconds)
+        report[name] = found | fitted.chosen | took
         print(f"{backbone.role}.{name}: accuracy {found['accuracy']:.4f} on {found['n']:,} test images")
     if why:
         print(f"{backbone.role}.zero_shot is left out: {why}")
-        report["unavailable"] = [{"readout": "zero_shot", "why": why}]
+        return report | {"unavailable": [{"readout": "zero_shot", "why": why}]}
     return report
 
 

@@ -33,6 +33,11 @@ class Recipe:
     label_smoothing: float = 0.0
     balance: str = "none"
 
+    def batches(self, images: int) -> tuple[int, int]:
+        """The size of a batch of so many images, and how many full ones an epoch has; the rest of them is left out."""
+        size = min(self.batch_size, images)
+        return size, images // size
+
     @property
     def augmentation(self) -> Augmentation:
         return Augmentation(self.augment, self.policy, self.erasing, self.mix, self.mix_alpha)

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from itertools import takewhile
 from typing import Any
 
 import torch
@@ -81,38 +80,35 @@ def train(
 ) -> Iterator[Epoch]:
     """Train in place by a `Recipe`, and yield after each epoch, when `model` holds that epoch's weights.
 
-    The first is numbered `first`, or is the one in which `progress` was interrupted. A network of which a part is
-    frozen runs as when it is evaluated: running statistics and dropout rest. Several processes share every batch.
+    The first is numbered `first`, or is the one in which `progress` was interrupted. Running statistics and dropout of
+    a network of which a part is frozen rest. Several processes share every batch.
 
     Raises:
         UserError: the loss is no number, a batch cannot be shared or does not fit, or someone asked to stop.
     """
     rule, progress = Recipe(**recipe), progress or Progress()
-    batch_size = min(rule.batch_size, len(data.train_index))
-    steps = len(data.train_index) // batch_size  # of an epoch
+    batch_size, steps = rule.batches(len(data.train_index))
     whole = all(parameter.requires_grad for parameter in model.parameters())
-    raw = make_optimizer(model, rule.optimizer, rule.lr, rule.weight_decay)
-    rate = partial(rate_at, steps=epochs * steps, schedule=rule.schedule, warmup=rule.warmup)
-    learner, opt, plan = prepare(model, raw, rate, accelerator)
+    learner, opt, plan = prepare(model, rule, epochs * steps, accelerator)
     loss_of = losses.of(data.train_labels, rule.balance, rule.label_smoothing, accelerator.device)
     mended = partial(explained, rule.lr, partial(fitting.advice, model, view.size, accelerator.device, batch_size))
     progress.average = averaging.start(model, rule.ema)
-    point, phase = progress.enter(first, steps, model, raw, plan), progress.since(first)
-    planned = range(point.epoch, first + epochs)
-    for number in takewhile(lambda _: not convergence.is_over(phase, rule.patience), planned):
+    point, phase = progress.enter(first, steps, model, opt.optimizer, plan), progress.since(first)
+    for number in range(point.epoch, first + epochs):
+        if convergence.is_over(phase, rule.patience):
+            break
         progress.seed_generators(seeds.derive(seed, "dropout", number), accelerator.device)
         how = (view, seed, accelerator, point.batches, rule.balance == "sampling")
         fed = bar(shuffled(data, number, batch_size, rule.augmentation, *how), point, steps)
         with mended(number):
             point = one_pass(learner.train(whole), fed, opt, plan, accelerator, progress, point, loss_of)
-        with averaging.standing_in(progress.average, model):
-            with mended(number):
+            with averaging.standing_in(progress.average, model):
                 known = evaluate(model, data, view, accelerator)
-            phase.append(Epoch(number, *point.means(), *known, whole, steps * batch_size, point.seconds))
-            yield phase[-1]
+                phase.append(Epoch(number, *point.means(), *known, whole, steps * batch_size, point.seconds))
+                yield phase[-1]
         point = Point(number + 1)
-        progress.pause(model, raw, point, accelerator.device)
-    progress.finish(model, raw, point, accelerator.device)
+        progress.pause(model, opt.optimizer, point, accelerator.device)
+    progress.finish(model, opt.optimizer, point, accelerator.device)
     accelerator.free_memory(learner, opt)
 
 
@@ -136,10 +132,11 @@ def explained(lr: float, advice: Callable[[], str], epoch: int) -> Iterator[None
 
 
 def prepare(
-    model: nn.Module, opt: torch.optim.Optimizer, rate: Callable[[int], float], accelerator: Accelerator
+    model: nn.Module, rule: Recipe, steps: int, accelerator: Accelerator
 ) -> tuple[nn.Module, AcceleratedOptimizer, LambdaLR]:
-    """The network and its optimizer as accelerate runs them, and the plan by which the rate of learning follows."""
-    plan = LambdaLR(opt, rate)
+    """The network and its optimizer as accelerate runs them, and the plan of the rate of learning over all steps."""
+    opt = make_optimizer(model, rule.optimizer, rule.lr, rule.weight_decay)
+    plan = LambdaLR(opt, partial(rate_at, steps=steps, schedule=rule.schedule, warmup=rule.warmup))
     learner, prepared = accelerator.prepare(sharding.share_layers(model, accelerator), opt)
     return learner, prepared, plan
 

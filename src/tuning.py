@@ -17,14 +17,14 @@ from typing import Any
 
 import numpy as np
 import optuna
-from accelerate import Accelerator
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import TrialState
 
-from src import arms, feeding, finetuning, images, models, parity, runtime, seeds, training
+from src import arms, feeding, finetuning, parity, seeds, training
 from src.batches import Data
 from src.errors import DivergedError, UserError
 from src.progress import Epoch, Progress
+from src.recipe import Recipe
 from src.resuming import Place
 from src.trials import SEARCHED, Search, Trial, spent
 
@@ -35,28 +35,17 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 @dataclass(frozen=True)
-class Task:
-    """What every trial of a backbone shares: weights, images, and the settings that are not searched."""
+class Task(finetuning.Task):
+    """What every trial of a backbone shares; its recipe has the values from which the search starts."""
 
     name: str  # of the backbone, for people
-    weights: finetuning.Weights
-    classes: int
-    data: Data
-    image_size: int
-    seed: int
-    accelerator: Accelerator
     method: str
-    recipe: Mapping[str, Any]  # of finetune, with the values from which the search starts
-
-    @property
-    def view(self) -> images.View:
-        return images.view(self.weights[1]["arch"], self.image_size)
 
     @property
     def epoch_images(self) -> int:
-        """Trained on in an epoch: the last batch is left out where it is not full."""
-        size = min(self.recipe["batch_size"], len(self.data.train_index))
-        return len(self.data.train_index) // size * size
+        """Trained on in an epoch."""
+        rule = Recipe(**{name: value for name, value in self.recipe.items() if name != "epochs"})
+        return math.prod(rule.batches(len(self.data.train_index)))
 
     @property
     def trial_images(self) -> int:
@@ -167,16 +156,13 @@ def require(task: Task, cap: int) -> None:
 
 def run(task: Task, asked: optuna.Trial, place: Place) -> Trial:
     """One training, from where it was interrupted, reported to the median rule after each epoch but the last."""
-    accelerator = task.accelerator
-    model = finetuning.new_model(task.weights, task.classes, task.seed, task.image_size)
-    model = runtime.place(model, accelerator.device)
+    model = task.network()
     if asked.number == 0:
         parity.require(model, task.image_size)
     progress, start, state = Progress.taken_up(place), time.perf_counter(), "complete"
     for epoch in progress.history:
         asked.report(epoch.val_accuracy, epoch.number)
-    how = {**task.recipe, **asked.params, "view": task.view, "seed": task.seed, "accelerator": accelerator}
-    epochs = training.finetune(model, task.data, method=task.method, progress=progress, **how)
+    epochs = training.finetune(model, task.data, method=task.method, progress=progress, **task.how | asked.params)
     try:
         for epoch in epochs:
             progress.add(epoch, model)
@@ -188,10 +174,10 @@ def run(task: Task, asked: optuna.Trial, place: Place) -> Trial:
         state = "diverged"
     took = list(progress.history)
     if state != "complete":
-        accelerator.free_memory()  # `training.train` does so where it comes to its end
+        task.accelerator.free_memory()  # `training.train` does so where it comes to its end
     if state == "diverged":
         took.append(lost(model, len(took) + 1, task.epoch_images, time.perf_counter() - start))
-    return trial(asked, state, progress, training.cost(took, models.macs(model, task.view.size)))
+    return trial(asked, state, progress, task.cost(model, took))
 
 
 def lost(model: Any, number: int, images: int, seconds: float) -> Epoch:

@@ -10,23 +10,26 @@ def main(settings: Settings) -> None:
         files.write_nothing(files.CONVNEXT_CHECKPOINTS, files.CONVNEXT_CURVES, files.FINETUNE_CONVNEXT_METRICS)
         return
     from src import resuming, runtime, tuned  # PyTorch takes seconds to import
-    from src.finetuning import write_finetuned
+    from src.finetuning import Task, write_finetuned
 
     accelerator = runtime.start(settings.device, settings.precision, deterministic=settings.deterministic)
     known = "finetune_convnext", settings, runtime.machine(accelerator)
     with resuming.place(*known) as place:
-        report = write_finetuned(
-            files.CONVNEXT_CHECKPOINTS,
-            files.CONVNEXT_CURVES,
-            weights=files.read_tensors(files.CONVNEXT_WEIGHTS),
-            classes=files.read_json(files.SUBSET / "classes.json"),
+        task = Task.of(
             raw=files.read_array(files.RAW / "train_images.npy"),
             subset=files.read_arrays(files.SUBSET / "subset.npz"),
+            weights=files.read_tensors(files.CONVNEXT_WEIGHTS),
+            classes=files.read_json(files.SUBSET / "classes.json"),
             image_size=settings.image_size,
             seed=settings.seed,
             accelerator=accelerator,
-            methods=settings.finetune.methods,
             recipe=settings.finetune.recipe() | tuned.read_best(files.BEST_PARAMS, "convnext"),
+        )
+        report = write_finetuned(
+            files.CONVNEXT_CHECKPOINTS,
+            files.CONVNEXT_CURVES,
+            task,
+            methods=settings.finetune.methods,
             place=place,
             end=resuming.end(*known),
         )

@@ -1,7 +1,7 @@
 """The legacy arm: ResNet trained on the subset, the best epoch by validation kept."""
 
 from src import files, resuming, runtime, tuned
-from src.finetuning import write_finetuned
+from src.finetuning import Task, write_finetuned
 from src.params import Settings
 from stages import run
 
@@ -10,18 +10,21 @@ def main(settings: Settings) -> None:
     accelerator = runtime.start(settings.device, settings.precision, deterministic=settings.deterministic)
     known = "finetune_resnet", settings, runtime.machine(accelerator)
     with resuming.place(*known) as place:
-        report = write_finetuned(
-            files.RESNET_CHECKPOINTS,
-            files.RESNET_CURVES,
-            weights=files.read_tensors(files.RESNET_WEIGHTS),
-            classes=files.read_json(files.SUBSET / "classes.json"),
+        task = Task.of(
             raw=files.read_array(files.RAW / "train_images.npy"),
             subset=files.read_arrays(files.SUBSET / "subset.npz"),
+            weights=files.read_tensors(files.RESNET_WEIGHTS),
+            classes=files.read_json(files.SUBSET / "classes.json"),
             image_size=settings.image_size,
             seed=settings.seed,
             accelerator=accelerator,
-            methods=settings.finetune.methods,
             recipe=settings.finetune.recipe() | tuned.read_best(files.BEST_PARAMS, "resnet"),
+        )
+        report = write_finetuned(
+            files.RESNET_CHECKPOINTS,
+            files.RESNET_CURVES,
+            task,
+            methods=settings.finetune.methods,
             place=place,
             end=resuming.end(*known),
         )

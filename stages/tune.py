@@ -18,7 +18,7 @@ def main(settings: Settings) -> None:
     with resuming.place("tune", settings, runtime.machine(accelerator)) as place:
         searches = tuning.searches(
             weights,
-            classes=len(files.read_json(files.SUBSET / "classes.json")),
+            classes=files.read_json(files.SUBSET / "classes.json"),
             raw=files.read_array(files.RAW / "train_images.npy"),
             subset=files.read_arrays(files.SUBSET / "subset.npz"),
             image_size=settings.image_size,

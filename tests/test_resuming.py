@@ -22,6 +22,7 @@ from src import files, images, inference, intact, resuming, rows, runtime, train
 from src.errors import UserError
 from src.params import Settings
 from src.progress import Epoch, Progress
+from src.recipe import Recipe
 from src.resuming import Place
 from tests.toy_training import RECIPE, digits
 
@@ -130,9 +131,9 @@ def test_optimizer_state_is_restored_in_the_layout_of_the_weights(tmp_path):
     with pytest.raises(CutError):
         train(place)
     model, progress = network(), Progress.taken_up(place)
-    opt = training.make_optimizer(model, "adam", 0.01, 0.0)
-    learner, _, plan = training.prepare(model, opt, lambda _: 1.0, CPU)
-    progress.enter(1, 4, learner, opt, plan)
+    rule = Recipe(16, "adam", 0.01, 0.0, "constant", 0.0, augment=True)
+    learner, opt, plan = training.prepare(model, rule, 8, CPU)
+    progress.enter(1, 4, learner, opt.optimizer, plan)
     kernel = next(iter(model.parameters()))
     assert opt.state[kernel]["exp_avg"].stride() == kernel.stride() != kernel.contiguous().stride()
 

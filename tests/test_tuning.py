@@ -59,7 +59,7 @@ def task(**changes: Any) -> Task:
     recipe |= {name: changes.pop(name) for name in list(changes) if name in recipe}
     origin = ({}, {"arch": "resnet18"})
     known = {"image_size": 8, "seed": 0, "accelerator": CPU, "method": "full"} | changes
-    return Task(name="a toy", weights=origin, classes=10, data=digits(), recipe=recipe, **known)
+    return Task(name="a toy", weights=origin, classes=list("0123456789"), data=digits(), recipe=recipe, **known)
 
 
 def search(place: Place | None = None, *, budget: dict | None = None, **changes: Any) -> Search:
