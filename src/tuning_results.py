@@ -140,10 +140,11 @@ def _axes(searches: Searches) -> tuple[Figure, Axes]:
 def _points(axes: Axes, role: str, search: Search, where: Sequence[float]) -> None:
     """Filled where a trial came to its end, hollow where it was given up, a cross where its loss was no number."""
     colour, marker = STYLES[role]
+    name = plain(search.name)
     looks: dict[str, dict[str, Any]] = {
-        "complete": {"marker": marker, "facecolors": colour, "edgecolors": colour, "label": plain(search.name)},
-        "pruned": {"marker": marker, "facecolors": "none", "edgecolors": colour, "label": "given up early"},
-        "diverged": {"marker": "x", "color": colour, "label": "loss no number"},
+        "complete": {"marker": marker, "facecolors": colour, "edgecolors": colour, "label": name},
+        "pruned": {"marker": marker, "facecolors": "none", "edgecolors": colour, "label": f"{name}, given up early"},
+        "diverged": {"marker": "x", "color": colour, "label": f"{name}, loss no number"},
     }
     for state, look in looks.items():
         found = zip(where, search.trials, strict=True)
