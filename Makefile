@@ -13,7 +13,7 @@ ENGINE ?= queue
 OPTIONS = --engine $(ENGINE) $(if $(CPUS),--cpus $(CPUS)) $(if $(GPUS),--gpus $(GPUS)) $(if $(HOURS),--hours $(HOURS)) \
 	$(if $(ADDRESS),--address $(ADDRESS)) $(if $(REMOTE),--git-remote $(REMOTE))
 
-.PHONY: demo repro sweep scaling bench race fast verify scrub forget table test lint audit clean
+.PHONY: demo repro sweep scaling effects bench race fast verify scrub forget table test lint audit clean
 
 demo: .venv/ready
 	$(ACTIVE) python -m stages.demo
@@ -27,6 +27,10 @@ sweep: .venv/ready $(if $(filter-out queue,$(ENGINE)),.venv/ready-cluster)
 # Of all experiments of the present commit, or of EXPERIMENTS="name name ..." alone.
 scaling: .venv/ready
 	$(ACTIVE) python -m stages.scaling $(EXPERIMENTS)
+
+# What a setting changed, of experiments that differ in it: OF=finetune.mix; of all settings that differ by default.
+effects: .venv/ready
+	$(ACTIVE) python -m stages.effects $(OF) $(if $(EXPERIMENTS),--experiments $(EXPERIMENTS)) $(EFFECTS)
 
 # Images per second: this project, the device's limit, the plain recipe. BENCH="--rounds 3 --images 640" is passed on.
 bench: .venv/ready

@@ -29,6 +29,24 @@ def names_of_head() -> list[str]:
     return sorted(row["Experiment"] for row in rows if row["Experiment"] and row["State"] in (None, "Success"))
 
 
+def reports(chosen: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """What metrics/compare.json says of the experiments that were named, or of those of the current commit.
+
+    Raises:
+        UserError: one that was named has no results, or there are none at all.
+    """
+    names = list(dict.fromkeys(chosen)) or names_of_head()
+    found = {name: report for name in names if (report := compared(name)) is not None}
+    lacking = [name for name in names if name not in found]
+    if chosen and lacking:
+        raise UserError(f"{lacking[0]}: it has no {files.COMPARE_METRICS} of this pipeline; run it anew")
+    if lacking:
+        print(f"left out, without {files.COMPARE_METRICS}: {listed(lacking)}")
+    if not found:
+        raise UserError("no finished experiment is derived from the current commit; `make sweep` runs some")
+    return found
+
+
 def settings(name: str) -> dict[str, Any]:
     """An experiment's settings: `finetune.lr` and so on."""
     return flat(dvc.api.params_show("params.yaml", rev=name))
@@ -53,16 +71,22 @@ def compared(name: str) -> dict[str, Any] | None:
     return report if {"arms", "cells", "base_classes", "classes", "lead"} <= set(report) else None
 
 
-def mixed(found: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """Why runs of these settings, by name, do not belong into one picture, or None: the first setting that differs."""
-    keys = dict.fromkeys(key for settings in found.values() for key in settings)
-    for key in keys:
-        if key in SWEPT + HARDWARE:
-            continue
+def varied(found: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, list[str]]]:
+    """The settings that differ between runs, by name: each value's text, and who has it. Hardware does not count."""
+    differing = {}
+    for key in dict.fromkeys(key for settings in found.values() for key in settings):
         values: dict[str, list[str]] = {}
         for name, settings in found.items():
             values.setdefault(repr(settings.get(key)), []).append(name)
-        if len(values) > 1:
+        if len(values) > 1 and key not in HARDWARE:
+            differing[key] = values
+    return differing
+
+
+def mixed(found: Mapping[str, Mapping[str, Any]], free: Sequence[str] = SWEPT) -> str | None:
+    """Why runs of these settings, by name, do not belong together: the first that differs and is not free; or None."""
+    for key, values in varied(found).items():
+        if key not in free:
             parts = [f"{value} in {listed(holders)}" for value, holders in values.items()]
             return f"{key} differs: {', '.join(parts)}"
     return None
@@ -74,12 +98,14 @@ def listed(names: Sequence[str], most: int = 3) -> str:
     return ", ".join(names[:most]) + more
 
 
-def distinct(found: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[tuple[str, str]]]:
-    """The names without those that repeat another's classes and seed, and each of these with the one that is kept."""
+def distinct(
+    found: Mapping[str, Mapping[str, Any]], keys: Sequence[str] = SWEPT
+) -> tuple[list[str], list[tuple[str, str]]]:
+    """The names without those that repeat another's values of some settings, and each of these with the one kept."""
     kept: dict[str, str] = {}
     repeated = []
     for name, settings in found.items():
-        key = repr([settings.get(swept) for swept in SWEPT])
+        key = repr([settings.get(swept) for swept in keys])
         if key in kept:
             repeated.append((name, kept[key]))
         else:

@@ -11,6 +11,7 @@ from matplotlib.ticker import PercentFormatter
 from src import arms, attacks, ood
 from src.compare_plots import CELL_COLOURS
 from src.plots import COLOURS, plain
+from src.report_robustness import SCORES
 
 Rows = Sequence[Mapping[str, Any]]
 MARKERS = "osD^vPX*<>"  # of the arms of one cell
@@ -23,7 +24,6 @@ TITLES = {
     "worst": "the worst of all attacks",
     attacks.NOISE: "random noise, no attack",
 }
-SCORES = {"msp": "softmax probability", "energy": "energy", "knn": "k-NN distance"}
 
 
 def pictures(result: Mapping[str, Any], examples: np.ndarray, names: Sequence[str]) -> dict[str, Figure]:

@@ -3,7 +3,9 @@
 import errno
 import sqlite3
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NoReturn
 
 from src.errors import UserError
 from src.params import Settings, load
@@ -13,16 +15,28 @@ DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errn
 
 
 def run(main: Callable[[Settings], None]) -> None:
-    """Run one stage; what a user can mend ends in one line and exit status 1, without a traceback."""
-    try:
+    """Run one stage."""
+    with one_line():
         main(load())
+
+
+@contextmanager
+def one_line() -> Iterator[None]:
+    """What a user can mend ends in one line, the last, and exit status 1, without a traceback."""
+    try:
+        yield
     except UserError as error:
-        sys.exit(f"error: {error}")
+        _end(f"error: {error}")
     except OSError as error:
         if error.errno not in DISK:
             raise
-        sys.exit(f"error: {error.filename or 'a file'} could not be written: {error.strerror}")
+        _end(f"error: {error.filename or 'a file'} could not be written: {error.strerror}")
     except sqlite3.OperationalError as error:  # of DVC, which keeps what it knows of files in a database
-        sys.exit(f"error: DVC's database could not be written: {error}")
+        _end(f"error: DVC's database could not be written: {error}")
     except KeyboardInterrupt:
-        sys.exit("stopped; the same command starts this stage again")
+        _end("stopped; the same command starts this stage again")
+
+
+def _end(line: str) -> NoReturn:
+    sys.stdout.flush()  # else what was printed before would follow, where both go into one file
+    sys.exit(line)

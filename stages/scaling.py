@@ -14,21 +14,14 @@ from matplotlib.figure import Figure
 from src import experiments, files, scaling, scaling_plots, scaling_text, seeds
 from src.errors import UserError
 from src.scaling import Point, Run, Sampling
+from stages import one_line
 
 FOLDER = files.PLOTS / "scaling"
 
 
 def read(chosen: Sequence[str]) -> tuple[list[Run], Sampling]:
     """The runs that were named, or those of the current commit; they must differ in nothing but classes and seeds."""
-    names = list(dict.fromkeys(chosen)) or experiments.names_of_head()
-    reports = {name: report for name in names if (report := experiments.compared(name)) is not None}
-    lacking = [name for name in names if name not in reports]
-    if chosen and lacking:
-        raise UserError(f"{lacking[0]}: it has no {files.COMPARE_METRICS} of this pipeline; run it anew")
-    if lacking:
-        print(f"left out, without {files.COMPARE_METRICS}: {experiments.listed(lacking)}")
-    if not reports:
-        raise UserError("no finished experiment is derived from the current commit; `make sweep` runs some")
+    reports = experiments.reports(chosen)
     settings = {name: experiments.settings(name) for name in reports}
     if why := experiments.mixed(settings):
         raise UserError(f"{why}; choose runs that agree: python -m stages.scaling NAME ...")
@@ -81,7 +74,5 @@ def main(chosen: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with one_line():
         main(sys.argv[1:])
-    except UserError as error:
-        sys.exit(f"error: {error}")

@@ -21,6 +21,7 @@ from src.errors import UserError
 from src.params import Settings, load
 from src.sweep import Planned
 from src.sweep_progress import Progress
+from stages import one_line
 
 CODE = ("src", "stages", "dvc.yaml", "data/dvc.yaml")
 ENGINES = ("queue", "ray", "slurm", "local")
@@ -149,10 +150,9 @@ def main(words: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except UserError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt as interruption:
-        print(f"\n{interruption}")
-        sys.exit(130)
+    with one_line():
+        try:
+            main(sys.argv[1:])
+        except KeyboardInterrupt as interruption:
+            print(f"\n{interruption}")
+            sys.exit(130)

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -22,6 +23,11 @@ TOY = {
     "finetune": {"epochs": 2, "batch_size": 16},
     "compare": {"resamples": 500},
 }
+
+
+def pytest_configure() -> None:
+    """Ctrl-C is heard by what the tests start, though a shell makes what it runs in the background deaf to it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Clone:
@@ -78,7 +84,8 @@ class Clone:
         """Both streams of a command, which must end with status 0, unless it `fails`."""
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         environment = {**os.environ, "PATH": path, "PYTHONPATH": "", "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
-        environment.pop("DVC_ROOT", None)
+        for name in ("DVC_ROOT", "PYTHONUNBUFFERED"):  # the latter shows what was printed in another order
+            environment.pop(name, None)
         done = subprocess.run(
             command, cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
