@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from filelock import FileLock
 
 ROOT = Path(__file__).parents[1]
 TOY = {
@@ -33,8 +34,9 @@ def pytest_configure() -> None:
 class Clone:
     """A repository in a temporary folder, and what a user types in it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, output: str = "") -> None:
         self.folder = folder
+        self.output = output  # of the `dvc repro` that made it what it is
 
     def fill(self) -> "Clone":
         """Make it a repository of what git knows or would take of this working tree, with toy settings."""
@@ -108,13 +110,34 @@ def make_clone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Clone]:
 
 
 @pytest.fixture(scope="session")
-def smallest(make_clone: Callable[[], Clone]) -> Clone:
-    """A clone after its first `dvc repro`, committed, of the report's two arms alone; tests take copies of it."""
-    clone = make_clone()
-    clone.configure(controls=False, frozen={"readouts": ["linear"]}, finetune={"epochs": 1})
-    clone.dvc("repro")
-    clone.commit("results")
-    return clone
+def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Clone]:
+    """A clone after its first `dvc repro` with some settings, committed: made by one of the processes that test."""
+    root = tmp_path_factory.getbasetemp()
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+
+    def get(name: str, **settings: object) -> Clone:
+        with FileLock(root / f"{name}.lock"):
+            if not (root / name).exists():
+                clone = Clone(root / f"{name}.part").fill()
+                clone.configure(**settings)
+                (root / f"{name}.txt").write_text(clone.dvc("repro"))
+                clone.commit("results")
+                clone.folder.rename(root / name)
+        return Clone(root / name, (root / f"{name}.txt").read_text())
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def whole(reproduced: Callable[..., Clone]) -> Clone:
+    """All of the pipeline; tests take copies of it."""
+    return reproduced("whole")
+
+
+@pytest.fixture(scope="session")
+def smallest(reproduced: Callable[..., Clone]) -> Clone:
+    """The report's two arms alone; tests take copies of it."""
+    return reproduced("smallest", controls=False, frozen={"readouts": ["linear"]}, finetune={"epochs": 1})
 
 
 @pytest.fixture(scope="session")
@@ -122,6 +145,7 @@ def copy_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Clone], Clone
     """A copy of a clone that a test may change: files, history and DVC's cache."""
 
     def copy(clone: Clone) -> Clone:
-        return Clone(Path(shutil.copytree(clone.folder, tmp_path_factory.mktemp("copy") / "clone", symlinks=True)))
+        folder = shutil.copytree(clone.folder, tmp_path_factory.mktemp("copy") / "clone", symlinks=True)
+        return Clone(folder, clone.output)
 
     return copy

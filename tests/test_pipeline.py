@@ -16,7 +16,7 @@ import yaml
 from PIL import Image
 from safetensors.torch import load_file
 
-from src import models, verify
+from src import models
 from src.classes import CIFAR100_CLASSES
 from src.intact import sha256
 
@@ -24,24 +24,16 @@ ONCE = ("download", "weights", "embed_convnext", "embed_resnet")  # paid once in
 CONTROL_OUTS = ("data/checkpoints/convnext", "data/features/resnet", "data/predictions/resnet_frozen")
 COLOURS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 200)}
 HOSTILE = ('"><script>alert(1)<b>', "it's; $(touch pwned) `touch pwned`,\t{{ 7 * 7 }}\n%s", "👩\u200d👧" * 20)
-TIMES = verify.TIMES | {"commit"}
 
 
 @pytest.fixture(scope="module")
-def clone(make_clone):
-    """A clone after its first `dvc repro`, committed."""
-    clone = make_clone()
-    clone.output = clone.dvc("repro")
-    clone.commit("results")
-    return clone
+def clone(whole, copy_of):
+    return copy_of(whole)
 
 
-def without_times(value):
-    if isinstance(value, dict):
-        return {key: without_times(item) for key, item in value.items() if key not in TIMES}
-    if isinstance(value, list):
-        return [without_times(item) for item in value if not isinstance(item, str)]  # the verdict tells of seconds
-    return value
+@pytest.fixture(scope="module")
+def small(smallest, copy_of):
+    return copy_of(smallest)
 
 
 def test_repro_makes_every_output_and_prints_the_comparison(clone):
@@ -178,18 +170,10 @@ def test_a_second_repro_runs_the_check_of_the_inputs_alone_and_costs_little_more
         assert "Running stage 'data/dvc.yaml:inputs'" in output
         repro.append(taken)
         version.append(seconds("version")[0])
-    # Ratios of 2.0 to 2.6 were measured, most of it DVC's own look at 14 stages with 215 dependencies: this guards
-    # against worse. Whatever disturbs a run makes it longer, so the shortest of each tells most.
-    assert min(repro) / min(version) <= 3.5
-
-
-def test_forcing_every_stage_gives_the_same_bytes(clone):
-    before = clone.hashes(), {p.name: without_times(json.loads(p.read_text())) for p in clone.folder.glob("metrics/*")}
-    output = clone.dvc("repro", "-f")
-    assert output.count("Running stage") == 16
-    assert clone.hashes() == before[0]
-    assert {p.name: without_times(json.loads(p.read_text())) for p in clone.folder.glob("metrics/*")} == before[1]
-    clone.git("checkout", "-q", ".")
+    # Ratios of 3 to 3.5 were measured on an idle machine and 4 on a busy one, most of it DVC's own look at 16 stages
+    # with 470 dependencies: this guards against worse. Whatever disturbs a run makes it longer, so the shortest of each
+    # tells most.
+    assert min(repro) / min(version) <= 5
 
 
 @pytest.fixture(scope="module")
@@ -258,11 +242,11 @@ def wait_for_queue(clone, seconds=240):
     return status
 
 
-def test_a_queued_sweep_over_class_counts_brings_every_experiment_back(clone):
-    clone.dvc("exp", "run", "--queue", "-S", "classes=2,3")
-    clone.dvc("queue", "start")
-    assert wait_for_queue(clone).count("Success") == 2
-    _, baseline = json.loads(clone.dvc("exp", "show", "--json"))
+def test_a_queued_sweep_over_class_counts_brings_every_experiment_back(small):
+    small.dvc("exp", "run", "--queue", "-S", "classes=2,3")
+    small.dvc("queue", "start")
+    assert wait_for_queue(small).count("Success") == 2
+    _, baseline = json.loads(small.dvc("exp", "show", "--json"))
     found = {}
     for experiment in baseline["experiments"]:
         data = experiment["revs"][0]["data"]
@@ -272,13 +256,13 @@ def test_a_queued_sweep_over_class_counts_brings_every_experiment_back(clone):
     assert found[2] < found[3]
 
 
-def test_a_temporary_run_finds_a_relative_folder_that_git_does_not_track(clone):
-    images = clone.folder / "data" / "downloads" / "images"
+def test_a_temporary_run_finds_a_relative_folder_that_git_does_not_track(small):
+    images = small.folder / "data" / "downloads" / "images"
     draw_folder(images)
     settings = ("dataset=folder", "folder=data/downloads/images", "classes=[red, blue]", "prepare.per_class=6")
-    clone.dvc("exp", "run", "--temp", "-n", "colours", *(word for setting in settings for word in ("-S", setting)))
-    assert "colours" in clone.dvc("exp", "list", "--name-only")
-    assert "dataset: digits" in (clone.folder / "params.yaml").read_text()
+    small.dvc("exp", "run", "--temp", "-n", "colours", *(word for setting in settings for word in ("-S", setting)))
+    assert "colours" in small.dvc("exp", "list", "--name-only")
+    assert "dataset: digits" in (small.folder / "params.yaml").read_text()
 
 
 def draw_folder(root, size=(12, 10), colours=COLOURS):

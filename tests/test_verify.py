@@ -3,29 +3,20 @@
 import json
 from pathlib import Path
 
-import pytest
 import yaml
 
 from src import verify
 
 
-@pytest.fixture(scope="module")
-def clone(make_clone):
-    """A clone whose results are committed, as a user leaves it."""
-    clone = make_clone()
-    clone.dvc("repro")
-    clone.commit("results")
-    return clone
-
-
-def test_what_was_committed_comes_out_again(clone):
-    said = clone.stage("verify")
+def test_what_was_committed_comes_out_again(whole, copy_of):
+    said = copy_of(whole).stage("verify")
     assert "16 stages: every artefact and every number came out as it was committed" in said
     assert "recorded on another machine" not in said
 
 
-def test_what_does_not_come_out_again_is_named_the_cause_first(clone):
+def test_what_does_not_come_out_again_is_named_the_cause_first(smallest, copy_of):
     """As if a checkpoint had been another one, made with another version, and what was read from it too."""
+    clone = copy_of(smallest)
     lock, metrics = clone.folder / "dvc.lock", clone.folder / "metrics/finetune_resnet.json"
     before = lock.read_text(), metrics.read_text()
     content = yaml.safe_load(before[0])
