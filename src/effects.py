@@ -29,7 +29,7 @@ class Group:
 
     def label(self, first: "Group") -> str:
         """What sets it apart from the first group, as `-S` takes it; of the first group itself, everything."""
-        mine = {key: value for key, value in self.values.items() if self is first or value != first.values[key]}
+        mine = {k: v for k, v in self.values.items() if self is first or k not in first.values or v != first.values[k]}
         return ", ".join(f"{key}={'null' if value is None else value}" for key, value in mine.items())
 
 
@@ -187,7 +187,8 @@ def _shown(effect: Effect) -> str:
     else:
         text = f"{effect.accuracy.value:.3f} [{effect.accuracy.low:.3f}, {effect.accuracy.high:.3f}]"
     if effect.difference:
-        seeds = "" if effect.paired == effect.seeds else f" ({effect.paired} seeds)"
+        shared = f" (over the {effect.paired} seed{'s'[: effect.paired > 1]} that both have)"
+        seeds = "" if effect.paired == effect.seeds else shared
         text += f"  {_points(effect.difference):>20} points{seeds}"
     return text
 

@@ -1,7 +1,7 @@
 """The runs of a sweep, read from DVC's experiments by its API. For `python -m stages.scaling`."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import dvc.api
@@ -15,6 +15,15 @@ from src.scaling import Run
 from src.sweep import SWEPT
 
 HARDWARE = ("device", "precision")  # may differ: they change times, and accuracies by rounding alone
+# Settings by what they begin with, the one that switches them, and where that is on: elsewhere they are of no result.
+SWITCHED: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
+    ("tune.", "tune.enabled", bool),
+    ("robustness.", "robustness.enabled", bool),
+    ("folder", "dataset", lambda value: value == "folder"),
+    ("download.", "dataset", lambda value: value == "folder"),
+    ("prepare.imbalance_ratio", "prepare.imbalance", lambda value: value not in (None, "none")),
+    ("finetune.mix_alpha", "finetune.mix", lambda value: value not in (None, "none")),
+)
 FOLDERS = {
     "resnet.finetuned": files.RESNET_PREDICTIONS,
     "resnet.frozen": files.RESNET_FROZEN_PREDICTIONS,
@@ -39,7 +48,7 @@ def reports(chosen: Sequence[str]) -> dict[str, dict[str, Any]]:
     found = {name: report for name in names if (report := compared(name)) is not None}
     lacking = [name for name in names if name not in found]
     if chosen and lacking:
-        raise UserError(f"{lacking[0]}: it has no {files.COMPARE_METRICS} of this pipeline; run it anew")
+        raise UserError(f"{lacking[0]}: it has no {files.COMPARE_METRICS} of this pipeline; run all stages of it")
     if lacking:
         print(f"left out, without {files.COMPARE_METRICS}: {listed(lacking)}")
     if not found:
@@ -48,8 +57,24 @@ def reports(chosen: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 
 def settings(name: str) -> dict[str, Any]:
-    """An experiment's settings: `finetune.lr` and so on."""
-    return flat(dvc.api.params_show("params.yaml", rev=name))
+    """An experiment's settings, `finetune.lr` and so on, without those that are switched off."""
+    return used(flat(dvc.api.params_show("params.yaml", rev=name)))
+
+
+def used(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings without those that another one switches off."""
+    idle = [(prefix, switch) for prefix, switch, is_on in SWITCHED if not is_on(found.get(switch))]
+    return {
+        key: value
+        for key, value in found.items()
+        if not any(key.startswith(prefix) and key != switch for prefix, switch in idle)
+    }
+
+
+def may_differ(key: str, free: Sequence[str]) -> bool:
+    """Whether a setting is of the hardware, among the free ones, or switched by one of these."""
+    prefixes = tuple(prefix for prefix, switch, _ in SWITCHED if switch in free)
+    return key in (*free, *HARDWARE) or key.startswith(prefixes)
 
 
 def compared(name: str) -> dict[str, Any] | None:
@@ -77,7 +102,7 @@ def varied(found: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, list[s
     for key in dict.fromkeys(key for settings in found.values() for key in settings):
         values: dict[str, list[str]] = {}
         for name, settings in found.items():
-            values.setdefault(repr(settings.get(key)), []).append(name)
+            values.setdefault(json.dumps(settings.get(key)), []).append(name)
         if len(values) > 1 and key not in HARDWARE:
             differing[key] = values
     return differing
@@ -86,10 +111,20 @@ def varied(found: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, list[s
 def mixed(found: Mapping[str, Mapping[str, Any]], free: Sequence[str] = SWEPT) -> str | None:
     """Why runs of these settings, by name, do not belong together: the first that differs and is not free; or None."""
     for key, values in varied(found).items():
-        if key not in free:
+        if not may_differ(key, free):
             parts = [f"{value} in {listed(holders)}" for value, holders in values.items()]
             return f"{key} differs: {', '.join(parts)}"
     return None
+
+
+def agreeing(found: Mapping[str, Mapping[str, Any]], free: Sequence[str]) -> list[str]:
+    """The most runs that differ in free settings, and not in the seed alone, and agree in all others; else all runs."""
+    groups: dict[str, list[str]] = {}
+    for name, settings in found.items():
+        rest = {key: value for key, value in settings.items() if not may_differ(key, free)}
+        groups.setdefault(json.dumps(rest, sort_keys=True), []).append(name)
+    differing = [names for names in groups.values() if set(varied({name: found[name] for name in names})) - {"seed"}]
+    return max(differing, key=len, default=list(found))
 
 
 def listed(names: Sequence[str], most: int = 3) -> str:

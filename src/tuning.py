@@ -140,11 +140,11 @@ def require(task: Task, cap: int) -> None:
     """
     if task.accelerator.num_processes > 1:
         raise UserError(
-            "tune.enabled = True: trials run in one process; run `dvc repro tune`, and after it finetune_* by torchrun"
+            "tune.enabled = true: trials run in one process; run `dvc repro tune`, and after it finetune_* by torchrun"
         )
     if len(task.data.val_index) < FEWEST:
         raise UserError(
-            f"tune.enabled = True: {len(task.data.val_index)} validation images cannot tell settings apart; needed are "
+            f"tune.enabled = true: {len(task.data.val_index)} validation images cannot tell settings apart; needed are "
             f"{FEWEST} or more: more classes, a larger prepare.val_fraction or prepare.per_class"
         )
     if cap < 2 * task.trial_images:

@@ -18,8 +18,8 @@ def is_file(weights: str) -> bool:
     return weights not in ("imagenet", "random") and "://" not in weights
 
 
-def fingerprint(weights: str, path: Path) -> str | None:
-    """The SHA-256 of the file that the setting `weights` names, at `path`; None where it names no file.
+def fingerprint(role: str, weights: str, path: Path) -> str | None:
+    """The SHA-256 of the file that a role's setting `weights` names, at `path`; None where it names no file.
 
     Raises:
         UserError: there is no such file.
@@ -28,7 +28,8 @@ def fingerprint(weights: str, path: Path) -> str | None:
         return None
     if not path.is_file():
         raise UserError(
-            f"no such file: {path}; allowed are imagenet, random, a file, or an address ending in -<sha256>.pth"
+            f"{role}.weights = {weights}: there is no file {path}; allowed are imagenet, random, a file, or an address "
+            "ending in -<sha256>.pth"
         )
     return sha256(path)
 

@@ -1,7 +1,7 @@
 """What a setting changed: not a stage, but a reader of finished experiments.
 
 python -m stages.effects                              # of all experiments of the current commit
-python -m stages.effects finetune.mix                 # which must differ in this setting and seeds alone
+python -m stages.effects finetune.mix                 # of those that differ in this setting and seeds alone
 python -m stages.effects --experiments NAME NAME ...  # or of these
 python -m stages.effects --classes horse ship truck   # on the test images of these classes alone
 """
@@ -51,16 +51,21 @@ def read(arguments: argparse.Namespace) -> tuple[list[Group], Sampling]:
     """The experiments by what differs, first the group that is nearest to the defaults."""
     reports = experiments.reports(arguments.experiments)
     settings = {name: experiments.settings(name) for name in reports}
+    if arguments.settings and not arguments.experiments:
+        chosen = experiments.agreeing(settings, ("seed", *arguments.settings))
+        if others := [name for name in settings if name not in chosen]:
+            print(f"left out, as other settings differ: {experiments.listed(others)}")
+        settings = {name: settings[name] for name in chosen}
     keys = differing(settings, arguments.settings)
     kept, repeated = experiments.distinct(settings, ("seed", *keys))
     for name, other in repeated:
         print(f"left out: {name} has the settings of {other}")
     groups: dict[str, Group] = {}
     for name in kept:
-        values = {key: settings[name].get(key) for key in keys}
+        values = {key: settings[name][key] for key in keys if key in settings[name]}
         run = experiments.run_of(name, settings[name], reports[name])
-        chosen = effects.only(run, labels(arguments.classes, reports[name]["classes"]))
-        groups.setdefault(repr(values), Group(values, {})).runs[run.seed] = chosen
+        part = effects.only(run, labels(arguments.classes, reports[name]["classes"]))
+        groups.setdefault(repr(values), Group(values, {})).runs[run.seed] = part
     confidence, resamples = (settings[kept[0]][f"compare.{key}"] for key in ("confidence", "resamples"))
     return effects.order(groups.values(), DEFAULTS), Sampling(confidence, resamples, seeds.derive(0, "effects"))
 

@@ -20,13 +20,12 @@ def main(settings: Settings) -> None:
         raise UserError(f"compare.base_classes = {base}: the subset has {count} classes; allowed are 2 to {count}")
     for arch in (settings.resnet.arch, settings.convnext.arch):
         libraries.require_size(arch, settings.image_size)
-    files.write_json(
-        files.WEIGHT_INPUTS,
-        {
-            "resnet": weights.fingerprint(settings.resnet.weights, files.from_root(settings.resnet.weights)),
-            "convnext": weights.fingerprint(settings.convnext.weights, files.from_root(settings.convnext.weights)),
-        },
-    )
+    corrupted = settings.robustness.corrupted
+    if settings.robustness.enabled and corrupted and not files.from_root(corrupted).is_dir():
+        raise UserError(f"robustness.corrupted = {corrupted}: there is no such folder; null corrupts here")
+    named = {"resnet": settings.resnet.weights, "convnext": settings.convnext.weights}
+    prints = {role: weights.fingerprint(role, given, files.from_root(given)) for role, given in named.items()}
+    files.write_json(files.WEIGHT_INPUTS, prints)
     images: dict = {"dataset": settings.dataset}
     if settings.dataset == "folder":
         listing, signatures = folders.scan(root)

@@ -98,12 +98,13 @@ def test_runs_on_other_images_are_refused_by_name():
     ("wanted", "message"),
     [
         (["finetune.mixx"], "finetune.mixx: no such setting; did you mean finetune.mix"),
-        (["finetune.mix"], "finetune.mix_alpha differs: .* name that setting too"),
+        (["finetune.mix"], "finetune.lr differs: 1 in one, 2 in two; name that setting too"),
     ],
 )
 def test_settings_that_do_not_exist_or_are_not_all_are_refused(wanted, message):
+    found = {"one": BEFORE | {"seed": 0, "finetune.lr": 1}, "two": AFTER | {"seed": 1, "finetune.lr": 2}}
     with pytest.raises(UserError, match=message):
-        stage.differing({"one": BEFORE | {"seed": 0}, "two": AFTER | {"seed": 1}}, wanted)
+        stage.differing(found, wanted)
 
 
 def test_every_setting_that_differs_counts_where_none_is_named():

@@ -19,7 +19,31 @@ def test_another_setting_is_refused_with_its_values_and_experiments():
 
 def test_a_setting_that_an_older_run_does_not_have_differs_too():
     older = {key: value for key, value in PLAIN.items() if key != "finetune.lr"}
-    assert experiments.mixed({"new": PLAIN, "old": older}) == "finetune.lr differs: 0.001 in new, None in old"
+    assert experiments.mixed({"new": PLAIN, "old": older}) == "finetune.lr differs: 0.001 in new, null in old"
+
+
+def test_what_is_switched_off_does_not_count_and_what_switches_it_frees_it():
+    off = {"finetune.mix": "none", "finetune.mix_alpha": 1, "tune.enabled": False, "tune.trials": 5, "folder": "x"}
+    left = {"finetune.mix": "none", "tune.enabled": False, "dataset": "digits"}
+    assert experiments.used(off | {"dataset": "digits"}) == left
+    on = {"finetune.mix": "mixup", "finetune.mix_alpha": 0.2, "tune.enabled": True, "tune.trials": 5}
+    assert experiments.used(on) == on
+    found = {"one": PLAIN | {"finetune.mix": "none"}, "two": PLAIN | {"finetune.mix": "mixup", "finetune.mix_alpha": 2}}
+    assert experiments.mixed(found, ("finetune.mix",)) is None
+    assert experiments.mixed(found, ("tune.enabled",)) == 'finetune.mix differs: "none" in one, "mixup" in two'
+
+
+def test_of_all_experiments_the_most_that_differ_in_what_is_asked_for_alone_are_chosen():
+    found = {
+        "base": PLAIN,
+        "again": PLAIN | {"seed": 1},
+        "few": PLAIN | {"frozen.shots": 5},
+        "slow": PLAIN | {"finetune.lr": 0.1},
+        "slower": PLAIN | {"finetune.lr": 0.1, "seed": 1},
+        "more": PLAIN | {"finetune.lr": 0.1, "seed": 2},
+    }
+    assert experiments.agreeing(found, ("seed", "frozen.shots")) == ["base", "again", "few"]
+    assert experiments.agreeing(found, ("seed", "finetune.epochs")) == list(found)
 
 
 def test_of_many_names_the_first_are_listed():

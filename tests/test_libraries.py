@@ -153,7 +153,7 @@ def test_sizes_that_are_allowed_can_be_seen(arch, size):
     ("arch", "reason"),
     [
         ("timm/dla34", "ends in a Conv2d, not in a linear layer to replace"),
-        ("timm/deit_tiny_distilled_patch16_224", "has no single classifier (('head', 'head_dist'))"),
+        ("timm/deit_tiny_distilled_patch16_224", "has no single classifier (head and head_dist)"),
         ("timm/resnet18.a9_in1k", "is none of timm's; did you mean resnet18."),
     ],
 )

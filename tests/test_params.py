@@ -147,6 +147,11 @@ COUNT_OR_NAMES = "a whole number >= 2 (the first K classes) or a list of two or 
         ("robustness: {epsilons: [0]}", "robustness.epsilons.0 = 0", "greater than 0"),
         ("robustness: {steps: 0}", "robustness.steps = 0", "greater than or equal to 1"),
         ("robustness: {corrupted: ''}", "robustness.corrupted = ''", "at least 1 character"),
+        (
+            "dataset: digits\nrobustness: {enabled: true, corrupted: x}",
+            "robustness.corrupted = x",
+            "cifar10 and cifar100",
+        ),
         ("tune: {enabled: 1}", "tune.enabled = 1", "boolean"),
         ("tune: {trials: 1}", "tune.trials = 1", "greater than or equal to 2"),
         ("tune: {images: 0}", "tune.images = 0", "greater than or equal to 1"),

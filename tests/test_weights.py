@@ -120,14 +120,17 @@ def test_a_setting_is_a_path_unless_it_is_a_word_or_an_address(setting, is_file)
 
 def test_only_files_have_a_fingerprint_which_is_their_hash(tmp_path):
     (tmp_path / "w.pth").write_bytes(b"weights")
-    assert weights.fingerprint("w.pth", tmp_path / "w.pth") == hashlib.sha256(b"weights").hexdigest()
-    assert weights.fingerprint("imagenet", tmp_path / "imagenet") is None
+    assert weights.fingerprint("resnet", "w.pth", tmp_path / "w.pth") == hashlib.sha256(b"weights").hexdigest()
+    assert weights.fingerprint("resnet", "imagenet", tmp_path / "imagenet") is None
 
 
 @pytest.mark.parametrize("name", ["absent.pth", "imagenett", "."])
 def test_a_file_that_is_not_there_is_refused_with_what_is_allowed(tmp_path, name):
-    with pytest.raises(UserError, match=r"no such file: .*; allowed are imagenet, random, a file, or an address"):
-        weights.fingerprint(name, tmp_path / name)
+    with pytest.raises(
+        UserError,
+        match=r"resnet.weights = .*: there is no file .*; allowed are imagenet, random, a file, or",
+    ):
+        weights.fingerprint("resnet", name, tmp_path / name)
 
 
 @pytest.fixture
