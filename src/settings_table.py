@@ -4,8 +4,10 @@ Types, ranges and defaults are those of the models in src.params; meanings are t
 """
 
 import math
+import os
 import re
 import shutil
+import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,10 +69,19 @@ def meanings(text: str) -> dict[str, str]:
     return found
 
 
-def show() -> None:
-    """Print all of them, in the width of the terminal."""
-    width = shutil.get_terminal_size().columns
+def text(width: int) -> str:
+    """All of them, in lines of so many characters."""
+    lines = []
     for name, kind, default, meaning in rows(Path("params.yaml").read_text(encoding="utf-8")):
-        print(f"{name} = {default}")
-        for line in filter(None, (kind, meaning)):
-            print(textwrap.fill(line, width, initial_indent="    ", subsequent_indent="    "))
+        lines.append(f"{name} = {default}")
+        for part in filter(None, (kind, meaning)):
+            lines += textwrap.wrap(part, width, initial_indent="    ", subsequent_indent="    ")
+    return "\n".join(lines)
+
+
+def show() -> None:
+    """Print them in the width of the terminal."""
+    try:
+        print(text(shutil.get_terminal_size().columns), flush=True)
+    except BrokenPipeError:  # of `| head`, which read enough; Python would try once more as it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -49,3 +49,9 @@ def test_it_is_printed_by_the_module_that_reads_the_settings():
     printed = subprocess.run([sys.executable, "-m", "src.params"], capture_output=True, text=True, check=True).stdout
     assert "finetune.lr = 0.001\n    float > 0, <= 100\n    the rate of learning\n" in printed
     assert len(printed.splitlines()) > 2 * len(ROWS)
+
+
+def test_who_reads_the_first_lines_alone_sees_no_error():
+    command = f"{sys.executable} -m src.params | head -n 1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("dataset = cifar10\n", "")
