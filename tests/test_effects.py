@@ -54,9 +54,11 @@ def test_the_first_group_is_the_nearest_to_the_defaults():
 
 
 def test_a_label_names_what_differs_from_the_first_group_as_s_takes_it():
-    first = Group({"frozen.shots": None, "finetune.lr": 0.001}, {})
-    assert first.label(first) == "frozen.shots=null, finetune.lr=0.001"
-    assert Group({"frozen.shots": 5, "finetune.lr": 0.001}, {}).label(first) == "frozen.shots=5"
+    first = Group({"frozen.shots": None, "finetune.lr": 0.001, "tune.enabled": False}, {})
+    assert first.label(first) == "frozen.shots=null, finetune.lr=0.001, tune.enabled=false"
+    assert Group({**first.values, "frozen.shots": 5, "finetune.mix": "mixup"}, {}).label(first) == (
+        "frozen.shots=5, finetune.mix=mixup"
+    )
 
 
 def test_seeds_that_only_one_group_has_are_not_paired():
