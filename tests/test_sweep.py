@@ -301,7 +301,7 @@ def test_scaling_refuses_a_name_that_is_none(swept):
 
 def test_the_effect_of_a_setting_is_read_from_the_experiments_that_differ_in_it(swept):
     (name,) = [name for name in swept.dvc("exp", "list", "--name-only").split() if name.startswith("k03")]
-    swept.dvc("exp", "run", "--name", "few", "-S", "classes=3", "-S", "frozen.shots=2")
+    swept.dvc("exp", "run", "--temp", "--name", "few", "-S", "classes=3", "-S", "frozen.shots=2")
     ask = (sys.executable, "-m", "stages.effects")
     output = swept.run(*ask, "--experiments", name, "few")
     assert "  frozen.shots=null  0." in output
@@ -309,7 +309,6 @@ def test_the_effect_of_a_setting_is_read_from_the_experiments_that_differ_in_it(
     assert "the same under each setting: efficientnet_lite0 (resnet), fine-tuned; " in output
     assert {path.name for path in (swept.folder / "plots" / "effects").iterdir()} == {"effects.csv", "differences.png"}
     assert "different images" in swept.run(*ask, fails=True)  # of all experiments, those of two classes too
-    swept.git("checkout", "-q", ".")
 
 
 def test_scaling_takes_branches_by_name_too_and_names_the_setting_that_keeps_runs_apart(swept):

@@ -175,7 +175,7 @@ def test_the_head_alone_costs_a_forward_pass(found):
     ("budget", "changes", "said"),
     [
         ({"images": 2 * IMAGES - 1}, {}, f"tune.images = {2 * IMAGES - 1}: two trials alone train on {2 * IMAGES}"),
-        ({}, {"accelerator": SimpleNamespace(num_processes=2)}, "tune.enabled = True: trials run in one process"),
+        ({}, {"accelerator": SimpleNamespace(num_processes=2)}, "tune.enabled = true: trials run in one process"),
     ],
 )
 def test_a_search_that_cannot_be_is_refused_by_name(budget, changes, said):
@@ -186,7 +186,7 @@ def test_a_search_that_cannot_be_is_refused_by_name(budget, changes, said):
 def test_too_few_validation_images_are_refused_by_name():
     few = task()
     few = dataclasses.replace(few, data=dataclasses.replace(few.data, val_index=few.data.val_index[:19]))
-    with pytest.raises(UserError, match=r"tune.enabled = True: 19 validation images cannot tell settings apart"):
+    with pytest.raises(UserError, match=r"tune.enabled = true: 19 validation images cannot tell settings apart"):
         tuning.search(few, Place(), **BUDGET)
 
 
