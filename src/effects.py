@@ -4,7 +4,6 @@ Pure functions of runs. A *group* is the runs under one value of the settings th
 what the others are compared with.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, replace
 from statistics import fmean
@@ -16,6 +15,7 @@ from src import arms, compare, scaling
 from src.compare import Interval
 from src.errors import UserError
 from src.scaling import Run, Sampling
+from src.settings_table import shown
 
 LEAD = "lead"  # the question's gap, beside the arms
 Values = Mapping[str, Any]  # of the settings that differ, by name
@@ -31,7 +31,7 @@ class Group:
     def label(self, first: "Group") -> str:
         """What sets it apart from the first group, as `-S` takes it; of the first group itself, everything."""
         mine = {k: v for k, v in self.values.items() if self is first or k not in first.values or v != first.values[k]}
-        return ", ".join(f"{k}={v if isinstance(v, str) else json.dumps(v)}" for k, v in mine.items())
+        return ", ".join(f"{k}={shown(v)}" for k, v in mine.items())
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from src import arms, compare, files
 from src.errors import UserError
 from src.params import flat
 from src.scaling import Run
+from src.settings_table import shown
 from src.sweep import SWEPT
 
 HARDWARE = ("device", "precision")  # may differ: they change times, and accuracies by rounding alone
@@ -102,7 +103,7 @@ def varied(found: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, list[s
     for key in dict.fromkeys(key for settings in found.values() for key in settings):
         values: dict[str, list[str]] = {}
         for name, settings in found.items():
-            values.setdefault(json.dumps(settings.get(key)), []).append(name)
+            values.setdefault(shown(settings.get(key)), []).append(name)
         if len(values) > 1 and key not in HARDWARE:
             differing[key] = values
     return differing

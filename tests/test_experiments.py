@@ -30,7 +30,7 @@ def test_what_is_switched_off_does_not_count_and_what_switches_it_frees_it():
     assert experiments.used(on) == on
     found = {"one": PLAIN | {"finetune.mix": "none"}, "two": PLAIN | {"finetune.mix": "mixup", "finetune.mix_alpha": 2}}
     assert experiments.mixed(found, ("finetune.mix",)) is None
-    assert experiments.mixed(found, ("tune.enabled",)) == 'finetune.mix differs: "none" in one, "mixup" in two'
+    assert experiments.mixed(found, ("tune.enabled",)) == "finetune.mix differs: none in one, mixup in two"
 
 
 def test_of_all_experiments_the_most_that_differ_in_what_is_asked_for_alone_are_chosen():
