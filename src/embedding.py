@@ -23,16 +23,13 @@ def write_features(
     accelerator: Accelerator,
     place: Place,
 ) -> dict[str, Any]:
-    """Embed every image once.
+    """Embed every image once, and say what it took; nothing in processes other than the first.
 
     Args:
         folder: gets <split>.npy of features (N, D) float32, head.npz, see `pretrained_head`, and the hashes of these.
         weights: a state_dict and its origin, as `files.read_tensors` gives them.
         raw: by split, the images (N, H, W, 3) uint8.
         place: where to save from time to time, and to go on from.
-
-    Returns:
-        What it took; nothing in processes other than the first.
     """
     state, origin = weights
     model = models.restore(origin["arch"], state, image_size)
@@ -52,10 +49,9 @@ def write_features(
         return {}
     files.write_arrays(folder / "head.npz", **pretrained)
     files.write_sums(folder)
-    print(f"{count:,} images -> {width} features each, {(rate := count / seconds):,.0f} images/s")
-    return {"images": count, "seconds": seconds, "images_per_second": rate} | inference.cost(
-        model, image_size, accelerator
-    )
+    took = {"images": count, "seconds": seconds, "images_per_second": count / seconds}
+    print(f"{count:,} images -> {width} features each, {took['images_per_second']:,.0f} images/s")
+    return took | inference.cost(model, image_size, accelerator)
 
 
 def pretrained_head(model: nn.Module, origin: dict[str, Any]) -> dict[str, np.ndarray]:

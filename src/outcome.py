@@ -70,15 +70,12 @@ def report(
     seed: int,
     train_images: Sequence[int] = (),
 ) -> dict[str, Any]:
-    """Everything that metrics/compare.json says.
-
-    Texts stand inside lists, of which DVC makes no columns, as do numbers that would be too many of them.
+    """Everything that metrics/compare.json says: inside lists, of which DVC makes no columns, what should be none.
 
     Args:
         found: every arm by name, e.g. `resnet.full`, on the same images.
         unavailable: arms that could not be had, each with `arm` and `why`.
         base_classes: how many classes, from the first, the report's bar chart tests.
-        seed: of the bootstrap.
         train_images: of each class, where the settings have them differ in size.
     """
     logits, labels = _answers(found)

@@ -43,8 +43,7 @@ def write_frozen_cell(
     Args:
         predictions, drawings: the folders that get <readout>.npz (and affine/<readout>.npz, what such a read-out
             computes), and tables and pictures.
-        shots: so many training images of each class at most, and as many for validation, of which who has few has few,
-            too. None for all.
+        shots: so many training images of each class at most, and as many for validation; None for all.
 
     Returns:
         The arms' metrics by read-out, and under `unavailable` the read-outs that these classes or weights do not allow.
@@ -56,14 +55,13 @@ def write_frozen_cell(
     for name in wanted:
         start = time.perf_counter()
         fitted = readout.fit(name, parts, rng=seeds.generator(seed, name), head=head, classes=classes)
-        fit_seconds = time.perf_counter() - start
+        seconds = time.perf_counter() - start
         if fitted.affine:
             files.write_arrays(predictions / "affine" / f"{name}.npz", **fitted.affine)
-        answers, read_seconds = ask(fitted, backbone, subset, parts)
+        answers, asked = ask(fitted, backbone, subset, parts)
         title = arms.title(f"{backbone.role}.{name}", backbone.arch)
         found = results.write_arm(predictions, drawings, name, title, answers, classes)
-        took = cost(fitted, backbone.embedding, len(answers.labels), fit_seconds, read_seconds)
-        report[name] = found | fitted.chosen | took
+        report[name] = found | fitted.chosen | cost(fitted, backbone.embedding, len(answers.labels), seconds, asked)
         print(f"{backbone.role}.{name}: accuracy {found['accuracy']:.4f} on {found['n']:,} test images")
     if why:
         print(f"{backbone.role}.zero_shot is left out: {why}")

@@ -50,6 +50,13 @@ COARSE = [
 ]
 
 
+def write_batch(path: Path, content: dict) -> list[str]:
+    """Its name and hash, as torchvision lists them."""
+    raw = pickle.dumps(content, protocol=2)
+    path.write_bytes(raw)
+    return [path.name, hashlib.md5(raw).hexdigest()]
+
+
 def miniature(
     folder: Path,
     published: type,
@@ -65,11 +72,6 @@ def miniature(
     base, rng = folder / published.base_folder, np.random.default_rng(0)
     base.mkdir(parents=True)
 
-    def write(name: str, content: dict) -> list[str]:
-        raw = pickle.dumps(content, protocol=2)
-        (base / name).write_bytes(raw)
-        return [name, hashlib.md5(raw).hexdigest()]
-
     batches = {
         name: {
             "data": rng.integers(256, size=(4, 3072), dtype=np.uint8),
@@ -82,10 +84,10 @@ def miniature(
         described["coarse_label_names"] = list(coarse_names)
         for batch in batches.values():
             batch["coarse_labels"] = [coarse[label] for label in batch[key]]
-    meta = write(published.meta["filename"], described)
+    meta = write_batch(base / published.meta["filename"], described)
     members = {
-        "train_list": [write(name, batches[name]) for name in train],
-        "test_list": [write(name, batches[name]) for name in test],
+        "train_list": [write_batch(base / name, batches[name]) for name in train],
+        "test_list": [write_batch(base / name, batches[name]) for name in test],
         "meta": {**published.meta, "md5": meta[1]},
     }
     archive = folder / published.filename
