@@ -13,6 +13,7 @@ from src import seeds, sharding
 from src.augmentation import Augmentation, drawing
 from src.feeding import Images, gathered
 from src.images import View, crop, draw_crops, to_input
+from src.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -34,23 +35,20 @@ class Data:
 def shuffled(
     data: Data,
     epoch: int,
-    batch_size: int,
-    augmentation: Augmentation,
+    rule: Recipe,
     view: View,
     seed: int,
     accelerator: Accelerator,
     skip: int = 0,
-    evenly: bool = False,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """The batches of one epoch, which (seed, epoch) alone decide, without the first `skip`; see `feed`.
 
-    Every batch has the same size; the images that do not fill the last one are left out of that epoch.
-
-    Args:
-        evenly: whether all classes are shown equally often, see `balanced`, instead of all images.
+    Every batch has the same size; the images that do not fill the last one are left out of that epoch. By balanced
+    sampling all classes are shown equally often, see `balanced`, instead of all images.
     """
-    rng = seeds.generator(seed, "order", epoch)
-    order = balanced(data.train_labels, rng) if evenly else rng.permutation(len(data.train_index))
+    rng, augmentation = seeds.generator(seed, "order", epoch), rule.augmentation
+    batch_size, count = rule.batches(len(data.train_index))
+    order = balanced(data.train_labels, rng) if rule.balance == "sampling" else rng.permutation(len(data.train_index))
     crops = torch.Generator().manual_seed(seeds.derive(seed, "augment", epoch)) if augmentation.crops else None
     if crops:
         for _ in range(skip):
@@ -58,7 +56,7 @@ def shuffled(
     given = (data, order[skip * batch_size :], batch_size, crops, view, accelerator)
     if not augmentation.whole:
         return feed(*given)
-    numbers = range(skip + 1, len(order) // batch_size + 1)  # of the batches, from 1
+    numbers = range(skip + 1, count + 1)  # of the batches
     return feed(*given, augmentation, (seeds.derive(seed, "transforms", epoch, number) for number in numbers))
 
 

@@ -9,7 +9,7 @@ import statistics
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -44,8 +44,7 @@ class Task:
     @property
     def rule(self) -> Recipe:
         """Without a plan of the rate: no training comes to its end."""
-        recipe = {name: value for name, value in self.recipe.items() if name != "epochs"}
-        return Recipe(**recipe | {"schedule": "constant", "warmup": 0.0})
+        return replace(Recipe.of(self.recipe), schedule="constant", warmup=0.0)
 
     @property
     def device(self) -> torch.device:
@@ -100,7 +99,7 @@ def training_here(task: Task) -> Way:
         raw, labels = task.data(batches)
         index = np.arange(len(raw))
         data = Data(feeding.resident(raw, task.device), index, labels, index[:0], labels[:0])
-        fed = shuffled(data, 1, task.batch_size, task.rule.augmentation, task.view, 0, task.accelerator)
+        fed = shuffled(data, 1, task.rule, task.view, 0, task.accelerator)
         return timed(
             task.device, lambda: training.one_pass(model, fed, opt, plan, task.accelerator, Progress(), Point())
         )

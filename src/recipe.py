@@ -1,6 +1,8 @@
 """How a network is trained: the section `finetune` of the settings, as the loop takes it. For `src.training`."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from src.augmentation import Augmentation
 
@@ -32,6 +34,11 @@ class Recipe:
     mix_alpha: float = 1.0
     label_smoothing: float = 0.0
     balance: str = "none"
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> "Recipe":
+        """From `Finetune.recipe()`, which has the number of epochs too."""
+        return cls(**{name: value for name, value in settings.items() if name != "epochs"})
 
     def batches(self, images: int) -> tuple[int, int]:
         """The size of a batch of so many images, and how many full ones an epoch has; the rest of them is left out."""

@@ -86,7 +86,7 @@ def train(
     Raises:
         UserError: the loss is no number, a batch cannot be shared or does not fit, or someone asked to stop.
     """
-    rule, progress = Recipe(**recipe), progress or Progress()
+    rule, progress = Recipe.of(recipe), progress or Progress()
     batch_size, steps = rule.batches(len(data.train_index))
     whole = all(parameter.requires_grad for parameter in model.parameters())
     learner, opt, plan = prepare(model, rule, epochs * steps, accelerator)
@@ -98,13 +98,12 @@ def train(
         if convergence.is_over(phase, rule.patience):
             break
         progress.seed_generators(seeds.derive(seed, "dropout", number), accelerator.device)
-        how = (view, seed, accelerator, point.batches, rule.balance == "sampling")
-        fed = bar(shuffled(data, number, batch_size, rule.augmentation, *how), point, steps)
+        fed = bar(shuffled(data, number, rule, view, seed, accelerator, point.batches), point, steps)
         with mended(number):
             point = one_pass(learner.train(whole), fed, opt, plan, accelerator, progress, point, loss_of)
             with averaging.standing_in(progress.average, model):
                 known = evaluate(model, data, view, accelerator)
-                phase.append(Epoch(number, *point.means(), *known, whole, steps * batch_size, point.seconds))
+                phase.append(Epoch(number, *point.means(), *known, whole, point.images, point.seconds))
                 yield phase[-1]
         point = Point(number + 1)
         progress.pause(model, opt.optimizer, point, accelerator.device)

@@ -44,8 +44,7 @@ class Task(finetuning.Task):
     @property
     def epoch_images(self) -> int:
         """Trained on in an epoch."""
-        rule = Recipe(**{name: value for name, value in self.recipe.items() if name != "epochs"})
-        return math.prod(rule.batches(len(self.data.train_index)))
+        return math.prod(Recipe.of(self.recipe).batches(len(self.data.train_index)))
 
     @property
     def trial_images(self) -> int:

@@ -1,11 +1,14 @@
 """The batches of an epoch: balanced sampling, and augmentation that only the seed, the epoch and the batch decide."""
 
+from dataclasses import astuple
+
 import numpy as np
 import pytest
 import torch
 
 from src import batches, runtime, seeds
 from src.augmentation import Augmentation
+from src.recipe import Recipe
 from tests.toy_training import VIEW, digits
 
 CPU = runtime.start("cpu", "fp32")
@@ -21,8 +24,12 @@ class Process:
         self.process_index, self.num_processes = index, of
 
 
-def epoch(number: int = 1, augmentation: Augmentation = FULL, seed: int = 0, accelerator=CPU, **how: object) -> list:
-    return list(batches.shuffled(digits(), number, 16, augmentation, VIEW, seed, accelerator, **how))
+def epoch(number: int = 1, augmentation: Augmentation = FULL, seed: int = 0, accelerator=CPU, skip=0, **how) -> list:
+    crops, *others = astuple(augmentation)
+    transforms = dict(zip(("policy", "erasing", "mix", "mix_alpha"), others, strict=True))
+    rule = Recipe(16, "adam", 0.01, 0.0, "constant", 0.0, augment=crops, **transforms, **how)
+    assert rule.augmentation == augmentation
+    return list(batches.shuffled(digits(), number, rule, VIEW, seed, accelerator, skip))
 
 
 def same(ours: list, theirs: list) -> bool:
@@ -64,12 +71,12 @@ def test_classes_are_mixed_in_the_order_and_the_seed_decides_it():
 
 
 @pytest.mark.parametrize("augmentation", [Augmentation(False), Augmentation(), FULL])
-@pytest.mark.parametrize("evenly", [False, True])
-def test_an_epoch_that_goes_on_after_some_batches_gives_the_same_others(augmentation, evenly):
-    whole = epoch(2, augmentation, evenly=evenly)
+@pytest.mark.parametrize("balance", ["none", "sampling"])
+def test_an_epoch_that_goes_on_after_some_batches_gives_the_same_others(augmentation, balance):
+    whole = epoch(2, augmentation, balance=balance)
     assert len(whole) == 4
     for skip in range(5):
-        assert same(epoch(2, augmentation, skip=skip, evenly=evenly), whole[skip:])
+        assert same(epoch(2, augmentation, skip=skip, balance=balance), whole[skip:])
 
 
 def test_every_epoch_and_every_seed_augments_in_another_way():
