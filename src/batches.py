@@ -11,7 +11,7 @@ from torch import Tensor
 
 from src import seeds, sharding
 from src.augmentation import Augmentation, drawing
-from src.feeding import Images, gathered
+from src.feeding import Images, gathered, resident
 from src.images import View, crop, draw_crops, to_input
 from src.recipe import Recipe
 
@@ -27,9 +27,10 @@ class Data:
     val_labels: np.ndarray
 
     @classmethod
-    def of(cls, images: Images, subset: Mapping[str, np.ndarray]) -> "Data":
-        """Of a subset as `subsets.subset` gives it."""
-        return cls(images, *(subset[part] for part in ("train_index", "train_labels", "val_index", "val_labels")))
+    def of(cls, images: np.ndarray, subset: Mapping[str, np.ndarray], device: torch.device) -> "Data":
+        """Of a subset as `subsets.subset` gives it; the images lie on the device where they take little of it."""
+        parts = (subset[part] for part in ("train_index", "train_labels", "val_index", "val_labels"))
+        return cls(resident(images, device), *parts)
 
 
 def shuffled(

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from accelerate import Accelerator
 from dvclive import Live
 from torch import Tensor, nn
 
-from src import convergence, feeding, files, images, models, parity, runtime, seeds, training
+from src import convergence, files, images, models, parity, runtime, seeds, training
 from src.batches import Data
 from src.progress import Epoch, Progress
 from src.resuming import Place
@@ -36,12 +35,6 @@ class Task:
     data: Data
     accelerator: Accelerator
     recipe: Mapping[str, Any]
-
-    @classmethod
-    def of(cls, raw: np.ndarray, subset: Mapping[str, np.ndarray], *, accelerator: Accelerator, **rest: Any) -> "Task":
-        """With training images (N, H, W, 3) uint8 brought to the device, whose indices and labels `subset` holds."""
-        data = Data.of(feeding.resident(raw, accelerator.device), subset)
-        return cls(data=data, accelerator=accelerator, **rest)
 
     @property
     def view(self) -> images.View:

@@ -82,8 +82,8 @@ def plain_run(model: nn.Module, course: Course) -> Finish:
 
 def our_run(model: nn.Module, course: Course, recipe: Mapping[str, Any], goal: float = math.inf) -> Finish:
     """This project's loop by a recipe, until an epoch reaches the goal or the epochs are over."""
-    data = Data.of(course.train_images, course.subset)
     start = time.perf_counter()
+    data = Data.of(course.train_images, course.subset, course.accelerator.device)
     model = runtime.place(model, course.accelerator.device)
     for epoch in training.train(
         model, data, view=course.view, seed=course.seed, accelerator=course.accelerator, **recipe

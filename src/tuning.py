@@ -20,7 +20,7 @@ import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import TrialState
 
-from src import arms, feeding, finetuning, parity, seeds, training
+from src import arms, finetuning, parity, seeds, training
 from src.batches import Data
 from src.errors import DivergedError, UserError
 from src.progress import Epoch, Progress
@@ -95,7 +95,7 @@ def searches(
         raw: the training images (N, H, W, 3) uint8, of which `subset` holds the indices and labels.
         budget: the keyword arguments of `search`; `shared` are those of `Task`.
     """
-    data = Data.of(feeding.resident(raw, shared["accelerator"].device), subset)
+    data = Data.of(raw, subset, shared["accelerator"].device)
     names = arms.called({role: origin["arch"] for role, (_, origin) in weights.items()})
     return {
         role: search(Task(name=names[role], weights=found, data=data, **shared), place.part(role), **budget)

@@ -10,14 +10,15 @@ def main(settings: Settings) -> None:
         files.write_nothing(files.CONVNEXT_CHECKPOINTS, files.CONVNEXT_CURVES, files.FINETUNE_CONVNEXT_METRICS)
         return
     from src import resuming, runtime, tuned  # PyTorch takes seconds to import
+    from src.batches import Data
     from src.finetuning import Task, write_finetuned
 
     accelerator = runtime.start(settings.device, settings.precision, deterministic=settings.deterministic)
     known = "finetune_convnext", settings, runtime.machine(accelerator)
     with resuming.place(*known) as place:
-        task = Task.of(
-            raw=files.read_array(files.RAW / "train_images.npy"),
-            subset=files.read_arrays(files.SUBSET / "subset.npz"),
+        raw = files.read_array(files.RAW / "train_images.npy")
+        task = Task(
+            data=Data.of(raw, files.read_arrays(files.SUBSET / "subset.npz"), accelerator.device),
             weights=files.read_tensors(files.CONVNEXT_WEIGHTS),
             classes=files.read_json(files.SUBSET / "classes.json"),
             image_size=settings.image_size,

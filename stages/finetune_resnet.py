@@ -1,6 +1,7 @@
 """The legacy arm: ResNet trained on the subset, the best epoch by validation kept."""
 
 from src import files, resuming, runtime, tuned
+from src.batches import Data
 from src.finetuning import Task, write_finetuned
 from src.params import Settings
 from stages import run
@@ -10,9 +11,9 @@ def main(settings: Settings) -> None:
     accelerator = runtime.start(settings.device, settings.precision, deterministic=settings.deterministic)
     known = "finetune_resnet", settings, runtime.machine(accelerator)
     with resuming.place(*known) as place:
-        task = Task.of(
-            raw=files.read_array(files.RAW / "train_images.npy"),
-            subset=files.read_arrays(files.SUBSET / "subset.npz"),
+        raw = files.read_array(files.RAW / "train_images.npy")
+        task = Task(
+            data=Data.of(raw, files.read_arrays(files.SUBSET / "subset.npz"), accelerator.device),
             weights=files.read_tensors(files.RESNET_WEIGHTS),
             classes=files.read_json(files.SUBSET / "classes.json"),
             image_size=settings.image_size,
