@@ -13,33 +13,33 @@ ENGINE ?= queue
 OPTIONS = --engine $(ENGINE) $(if $(CPUS),--cpus $(CPUS)) $(if $(GPUS),--gpus $(GPUS)) $(if $(HOURS),--hours $(HOURS)) \
 	$(if $(ADDRESS),--address $(ADDRESS)) $(if $(REMOTE),--git-remote $(REMOTE))
 
-.PHONY: demo repro sweep scaling effects bench race fast verify scrub forget table test lint audit clean
+.PHONY: demo repro sweep scaling effects bench race fast verify forget table test lint audit clean
 
 demo: .venv/ready
-	$(ACTIVE) python -m stages.demo
+	$(ACTIVE) python -m src.demo
 
 repro: .venv/ready
 	$(ACTIVE) dvc repro
 
 sweep: .venv/ready $(if $(filter-out queue,$(ENGINE)),.venv/ready-cluster)
-	$(ACTIVE) python -m stages.sweep --classes $(CLASSES) --seeds $(SEEDS) --jobs $(JOBS) $(OPTIONS) $(SWEEP)
+	$(ACTIVE) python -m src.sweep --classes $(CLASSES) --seeds $(SEEDS) --jobs $(JOBS) $(OPTIONS) $(SWEEP)
 
 # Of all experiments of the present commit, or of EXPERIMENTS="name name ..." alone.
 scaling: .venv/ready
-	$(ACTIVE) python -m stages.scaling $(EXPERIMENTS)
+	$(ACTIVE) python -m src.experiments scaling $(EXPERIMENTS)
 
 # What a setting changed, of experiments that differ in it: OF=finetune.mix; of all settings that differ by default.
 effects: .venv/ready
-	$(ACTIVE) python -m stages.effects $(OF) $(if $(EXPERIMENTS),--experiments $(EXPERIMENTS)) $(EFFECTS)
+	$(ACTIVE) python -m src.experiments effects $(OF) $(if $(EXPERIMENTS),--experiments $(EXPERIMENTS)) $(EFFECTS)
 
 # Images per second: this project, the device's limit, the plain recipe. BENCH="--rounds 3 --images 640" is passed on.
 bench: .venv/ready
-	$(ACTIVE) python -m stages.bench $(BENCH)
+	$(ACTIVE) python -m src.bench throughput $(BENCH)
 
 # Seconds until this project is as accurate as the plain recipe; RACE="--classes 2 --seeds 0" is passed on.
 race: .venv/ready
 	$(ACTIVE) dvc repro download weights
-	$(ACTIVE) python -m stages.race $(RACE)
+	$(ACTIVE) python -m src.bench race $(RACE)
 
 # An experiment by the recipe that `make race` times as the fast one.
 FAST ?= -S finetune.batch_size=128 -S finetune.lr=0.004 -S finetune.schedule=one_cycle -S finetune.warmup=0.15 \
@@ -49,11 +49,7 @@ fast: .venv/ready
 
 # Whether the committed results come out again, in a clean clone.
 verify: .venv/ready
-	$(ACTIVE) python -m stages.verify
-
-# What was damaged in DVC's cache is removed, for the next `dvc repro` to make again.
-scrub: .venv/ready
-	$(ACTIVE) python -m stages.scrub
+	$(ACTIVE) python -m src.verify
 
 # What interrupted stages saved to go on from.
 forget:

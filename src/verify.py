@@ -1,6 +1,13 @@
-"""What a second run of the same commit gave, beside the first: artefacts, numbers and machines. For `stages.verify`."""
+"""Run the last commit's pipeline again, and compare every artefact and number with what was committed.
+
+The second run works in a temporary clone with an empty cache, on the same downloads.
+"""
 
 import json
+import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
@@ -8,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from dvc.utils.serialize import modify_yaml
 
-from src import files
+from src.core.errors import UserError, one_line
+from src.storage import paths
 
-PIPELINES = (Path("data"), Path())  # where a dvc.yaml lies
 # What a run takes differs from run to run; the page tells of it.
 TIMES = {"seconds", "train_seconds", "images_per_second", "train_images_per_second", "peak_memory"}
-TIMED = {str(files.REPORT)}
+TIMED = {str(paths.REPORT)}
 
 
 @dataclass(frozen=True)
@@ -30,17 +38,13 @@ class Difference:
 
 
 def locked(root: Path) -> dict[str, Any]:
-    """Every stage of a repository's lock files: name -> deps and outs with their hashes, paths from the root."""
-    found: dict[str, Any] = {}
-    for folder in PIPELINES:
-        path = root / folder / "dvc.lock"
-        stages = yaml.safe_load(path.read_text(encoding="utf-8"))["stages"] if path.exists() else {}
-        for name, stage in stages.items():
-            found[name] = {
-                part: {str(folder / item["path"]): item.get("md5") for item in stage.get(part, [])}
-                for part in ("deps", "outs")
-            }
-    return found
+    """Every stage of a repository's lock file: name -> deps and outs with their hashes."""
+    path = root / "dvc.lock"
+    stages = yaml.safe_load(path.read_text(encoding="utf-8"))["stages"] if path.exists() else {}
+    return {
+        name: {part: {item["path"]: item.get("md5") for item in stage.get(part, [])} for part in ("deps", "outs")}
+        for name, stage in stages.items()
+    }
 
 
 def order(root: Path) -> list[str]:
@@ -67,7 +71,7 @@ def differences(first: Path, second: Path) -> Iterator[Difference]:
         for path, digest in before[name]["outs"].items():
             if path in TIMED or digest == after[name]["outs"].get(path):
                 continue
-            if Path(path).parent == files.METRICS and numbers(first / path) == numbers(second / path):
+            if Path(path).parent == paths.METRICS and numbers(first / path) == numbers(second / path):
                 continue
             found.add(path)
             yield Difference(name, path, cause)
@@ -89,8 +93,8 @@ def _without_times(value: Any) -> Any:
 def machines(first: Path, second: Path) -> Iterator[str]:
     """In what the machines and versions differ that two repositories' metrics record, one line each."""
     seen = set()
-    for path in sorted((first / files.METRICS).glob("*.json")):
-        other = second / files.METRICS / path.name
+    for path in sorted((first / paths.METRICS).glob("*.json")):
+        other = second / paths.METRICS / path.name
         if not other.exists():
             continue
         for before, after in zip(_environments(path), _environments(other), strict=False):
@@ -113,3 +117,42 @@ def _environments(path: Path) -> list[Mapping[str, Any]]:
 
     look(json.loads(path.read_text(encoding="utf-8")))
     return found
+
+
+def shell(*command: str, folder: Path, **environment: str) -> None:
+    known = {name: value for name, value in os.environ.items() if name != "DVC_ROOT"}
+    done = subprocess.run(command, cwd=folder, env=known | environment)
+    if done.returncode:
+        raise UserError(f"{' '.join(command)} ended with {done.returncode}; run `dvc repro` and try again")
+
+
+def start_afresh(clone: Path) -> None:
+    """Forget what a clone knows of results, and keep its stages from what interrupted ones saved."""
+    (clone / "dvc.lock").unlink()
+    with modify_yaml(clone / "params.yaml") as values:  # DVC's own, by which 1e-05 stays a number
+        values["resume"] = False
+
+
+def main() -> None:
+    here = Path.cwd()
+    with tempfile.TemporaryDirectory() as scratch:
+        first, second = Path(scratch) / "committed", Path(scratch) / "again"
+        for folder in (first, second):
+            shell("git", "clone", "-q", str(here), str(folder), folder=here)
+        if not locked(first):
+            raise UserError("dvc.lock: nothing to compare with in the last commit; run `dvc repro` and commit dvc.lock")
+        start_afresh(second)
+        print(f"running the pipeline of the last commit again, in {second}", flush=True)
+        shell("dvc", "repro", folder=second, SWEEP_ROOT=str(here))
+        found = list(differences(first, second))
+        if others := list(machines(first, second)):
+            print("recorded on another machine, or with other versions:", *others, sep="\n  ")
+        if found:
+            print(f"{len(found)} artefacts differ:", *found, sep="\n  ")
+            sys.exit(1)
+        print(f"{len(locked(first))} stages: every artefact and every number came out as it was committed")
+
+
+if __name__ == "__main__":
+    with one_line():
+        main()

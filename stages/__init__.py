@@ -1,42 +1,68 @@
-"""One module per stage of dvc.yaml, named as the stage is: reads the settings, loads, calls src, saves."""
+"""The stages of dvc.yaml: each reads the settings, loads its inputs, calls one package of `src` and saves the result.
 
-import errno
-import sqlite3
+A stage that runs for both backbones is one module that takes the backbone: `python -m stages.finetune resnet`.
+"""
+
+import hashlib
+import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import NoReturn
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager
+from functools import reduce
+from pathlib import Path
+from typing import Any
 
-from src.errors import UserError
-from src.params import Settings, load
+import yaml
 
-# What a disk says that is full, has a limit, or may not be written.
-DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS}
+from src.core.errors import UserError, one_line
+from src.settings.settings import Settings, load
+from src.storage import files, resume
 
 
-def run(main: Callable[[Settings], None]) -> None:
-    """Run one stage."""
+def run(main: Callable[..., None], *choices: tuple[str, ...]) -> None:
+    """Run one stage with the arguments of the command line, of which each must be one of its `choices`."""
     with one_line():
-        main(load())
+        words = sys.argv[1:]
+        usage = " ".join(f"<{'|'.join(allowed)}>" for allowed in choices)
+        if len(words) != len(choices) or any(word not in allowed for word, allowed in zip(words, choices, strict=True)):
+            module = Path(sys.argv[0]).stem
+            raise UserError(
+                f"{' '.join(words) or 'no argument'}: allowed is `python -m stages.{module} {usage}`".strip()
+            )
+        main(load(), *words)
 
 
-@contextmanager
-def one_line() -> Iterator[None]:
-    """What a user can mend ends in one line, the last, and exit status 1, without a traceback."""
-    try:
-        yield
-    except UserError as error:
-        _end(f"error: {error}")
-    except OSError as error:
-        if error.errno not in DISK:
-            raise
-        _end(f"error: {error.filename or 'a file'} could not be written: {error.strerror}")
-    except sqlite3.OperationalError as error:  # of DVC, which keeps what it knows of files in a database
-        _end(f"error: DVC's database could not be written: {error}")
-    except KeyboardInterrupt:
-        _end("stopped; the same command starts this stage again")
+def saved_state(
+    stage: str, settings: Settings, machine: Mapping[str, Any], apart: Collection[str] = ()
+) -> AbstractContextManager[resume.StateFile]:
+    """Where an interrupted stage saves its state, and goes on from; see `resume.saved_state`.
+
+    Args:
+        machine: what the result depends on besides settings and inputs, such as `runtime.machine`.
+        apart: dependencies that the stage itself compares with its saved state.
+    """
+    enabled = settings.resume and machine.get("processes", 1) == 1
+    return resume.saved_state(f"{stage}-{key(stage, settings, machine, apart)}" if enabled else None)
 
 
-def _end(line: str) -> NoReturn:
-    sys.stdout.flush()  # else what was printed before would follow, where both go into one file
-    sys.exit(line)
+def kept_end(stage: str, settings: Settings, machine: Mapping[str, Any]) -> resume.StateFile:
+    """Where the end of a training stays for a longer one to begin there; disabled unless that was asked for."""
+    if not settings.finetune.extendable or machine["processes"] > 1:
+        return resume.StateFile()
+    any_length = settings.finetune.model_copy(update={"epochs": 1})
+    name = key(stage, settings.model_copy(update={"finetune": any_length}), machine)
+    return resume.StateFile(resume.root() / f"end-{stage}-{name}")
+
+
+def key(stage: str, settings: Settings, machine: Mapping[str, Any], apart: Collection[str] = ()) -> str:
+    """16 hexadecimal digits for all that decides a stage's result: its deps and params in dvc.yaml, and the machine."""
+    entry = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"][stage]
+    digest = hashlib.sha256(json.dumps(machine, sort_keys=True).encode())
+    values = settings.model_dump(mode="json")
+    chosen = {name: reduce(lambda part, word: part[word], name.split("."), values) for name in entry["params"]}
+    digest.update(json.dumps(chosen, sort_keys=True).encode())
+    for name in sorted(set(entry["deps"]) - {str(path) for path in apart}):
+        for path in sorted(Path(name).rglob("*")) or [Path(name)]:
+            if path.is_file() and "__pycache__" not in path.parts:
+                digest.update(f"{path} {files.sha256(path)}".encode())
+    return digest.hexdigest()[:16]

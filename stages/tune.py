@@ -1,38 +1,39 @@
 """The learning rate and weight decay of each backbone, searched on validation images: off unless `tune.enabled`."""
 
-from src import files
-from src.params import Settings
-from stages import run
+from src.settings.settings import Settings
+from src.storage import files, paths
+from stages import run, saved_state
 
 
 def main(settings: Settings) -> None:
     if not settings.tune.enabled:
-        files.write_nothing(files.BEST_PARAMS, files.TUNE_PLOTS, files.TUNE_METRICS)
+        files.write_nothing(paths.BEST_PARAMS, paths.plots("tune"), paths.metrics("tune"))
         return
-    from src import resuming, runtime, tuned, tuning, tuning_results  # PyTorch takes seconds to import
+    from src.device import runtime  # PyTorch takes seconds to import
+    from src.tune import results, search
 
     accelerator = runtime.start(settings.device, settings.precision, deterministic=settings.deterministic)
-    weights = {"resnet": files.read_tensors(files.RESNET_WEIGHTS)}
+    weights = {"resnet": files.read_tensors(paths.weights("resnet"))}
     if settings.controls:
-        weights["convnext"] = files.read_tensors(files.CONVNEXT_WEIGHTS)
-    with resuming.place("tune", settings, runtime.machine(accelerator)) as place:
-        searches = tuning.searches(
+        weights["convnext"] = files.read_tensors(paths.weights("convnext"))
+    with saved_state("tune", settings, runtime.machine(accelerator)) as state:
+        found = search.searches(
             weights,
-            classes=files.read_json(files.SUBSET / "classes.json"),
-            raw=files.read_array(files.RAW / "train_images.npy"),
-            subset=files.read_arrays(files.SUBSET / "subset.npz"),
+            classes=files.read_json(paths.SUBSET / "classes.json"),
+            raw=files.read_array(paths.RAW / "train_images.npy"),
+            subset=files.read_arrays(paths.SUBSET / "subset.npz"),
             image_size=settings.image_size,
             seed=settings.seed,
             accelerator=accelerator,
             method=settings.finetune.methods[0],
             recipe=settings.finetune.recipe(),
             budget=settings.tune.model_dump(exclude={"enabled"}),
-            place=place,
+            place=state,
         )
-        tuned.write_best(files.BEST_PARAMS, {role: search.best.params for role, search in searches.items()})
-        tuning_results.write_plots(files.TUNE_PLOTS, searches)
-        report = tuning_results.summary(searches) | {"environment": runtime.environment(accelerator)}
-        files.write_json(files.TUNE_METRICS, {"tune": report})
+        files.write_best(paths.BEST_PARAMS, {role: one.best.params for role, one in found.items()})
+        results.write_plots(paths.plots("tune"), found)
+        report = results.summary(found) | {"environment": runtime.environment(accelerator)}
+        files.write_json(paths.metrics("tune"), {"tune": report})
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import yaml
 from filelock import FileLock
 
 ROOT = Path(__file__).parents[1]
+RECORDER = ROOT / "tests" / "helpers" / "recorder"
 TOY = {
     "dataset": "digits",
     "device": "cpu",
@@ -38,6 +39,11 @@ class Clone:
         self.folder = folder
         self.output = output  # of the `dvc repro` that made it what it is
 
+    @property
+    def records(self) -> Path:
+        """Where the stages note what they do, if there is such a folder; see tests/helpers/recorder."""
+        return self.folder.with_suffix(".records")
+
     def fill(self) -> "Clone":
         """Make it a repository of what git knows or would take of this working tree, with toy settings."""
         folder = self.folder
@@ -49,8 +55,7 @@ class Clone:
                 target = folder / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes((ROOT / name).read_bytes())
-        for lock in ("dvc.lock", "data/dvc.lock"):
-            (folder / lock).unlink(missing_ok=True)
+        (folder / "dvc.lock").unlink(missing_ok=True)
         self.git("init", "-q")
         self.git("config", "user.name", "test")
         self.git("config", "user.email", "test@localhost")
@@ -79,13 +84,32 @@ class Clone:
     def dvc(self, *arguments: str, fails: bool = False) -> str:
         return self.run(sys.executable, "-m", "dvc", *arguments, fails=fails)
 
+    def command(self, stage: str) -> list[str]:
+        """The command of a stage of dvc.yaml."""
+        python, *words = yaml.safe_load((self.folder / "dvc.yaml").read_text())["stages"][stage]["cmd"].split()
+        assert python == "python"
+        return [sys.executable, *words]
+
     def stage(self, name: str, fails: bool = False) -> str:
-        return self.run(sys.executable, "-m", f"stages.{name}", fails=fails)
+        return self.run(*self.command(name), fails=fails)
+
+    def module(self, name: str, *words: str, fails: bool = False) -> str:
+        return self.run(sys.executable, "-m", name, *words, fails=fails)
+
+    def stages(self, *names: str) -> str:
+        """Several stages in one process, since PyTorch takes seconds to import."""
+        lines = ["from importlib import import_module", "from src.settings.settings import load", "settings = load()"]
+        for name in names:
+            _, _, module, *words = self.command(name)
+            lines.append(f"import_module({module!r}).main(settings, *{words})")
+        return self.run(sys.executable, "-c", "\n".join(lines))
 
     def run(self, *command: str, fails: bool = False) -> str:
         """Both streams of a command, which must end with status 0, unless it `fails`."""
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         environment = {**os.environ, "PATH": path, "PYTHONPATH": "", "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
+        if self.records.is_dir():
+            environment |= {"PYTHONPATH": str(RECORDER), "RECORD": str(self.records)}
         for name in ("DVC_ROOT", "PYTHONUNBUFFERED"):  # the latter shows what was printed in another order
             environment.pop(name, None)
         done = subprocess.run(
@@ -120,8 +144,10 @@ def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Clone]
             if not (root / name).exists():
                 clone = Clone(root / f"{name}.part").fill()
                 clone.configure(**settings)
+                clone.records.mkdir()
                 (root / f"{name}.txt").write_text(clone.dvc("repro"))
                 clone.commit("results")
+                clone.records.rename(root / f"{name}.records")
                 clone.folder.rename(root / name)
         return Clone(root / name, (root / f"{name}.txt").read_text())
 
@@ -130,8 +156,10 @@ def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Clone]
 
 @pytest.fixture(scope="session")
 def whole(reproduced: Callable[..., Clone]) -> Clone:
-    """All of the pipeline; tests take copies of it."""
-    return reproduced("whole")
+    """All of the pipeline, whatever is off by default too; tests take copies of it."""
+    tune = {"enabled": True, "trials": 2}
+    robustness = {"enabled": True, "images": 4, "severities": [3], "attacks": ["fgsm"], "epsilons": [8.0], "steps": 1}
+    return reproduced("whole", tune=tune, robustness=robustness)
 
 
 @pytest.fixture(scope="session")

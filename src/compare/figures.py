@@ -1,0 +1,206 @@
+"""Numbers of several arms in, matplotlib Figure out; never saves."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import PercentFormatter
+
+from src.compare.results import Arm
+from src.core import design
+from src.plotting import CELL_COLOURS, MARKERS, plain, short
+from src.stats import calibration
+from src.stats import intervals as stats_intervals
+from src.stats.calibration import Reliability
+from src.stats.intervals import Interval
+
+
+def pictures(found: Mapping[str, Arm], result: Mapping[str, Any]) -> dict[str, Figure]:
+    """Every picture of the comparison by name: all arms, and in closer detail those of the 2 x 2 table.
+
+    Args:
+        found: every arm by name.
+        result: what `outcome.report` says of them.
+    """
+    classes, base = result["classes"], result["base_classes"]
+    title = f"{len(classes)} classes, {result['n']:,} test images"
+    intervals = f"{title}, {100 * result['confidence']:g}% intervals"
+    colours = [CELL_COLOURS[design.cell(name)] for name in found]
+    accuracy = {row["arm"]: Interval(**row["accuracy"]) for row in result["arms"]}
+    full, only = ({r["title"]: Interval(**r[k]) for r in base["arms"]} for k in ("full_head", "restricted"))
+    base_title = f"trained on {len(classes)} classes, tested on the first {base['count']}"
+    (cells,) = result["cells"]
+    shades = [CELL_COLOURS[name] for name in cells]
+    chosen = {found[name].title: found[name] for name in cells.values()}
+    recall = {name: stats_intervals.recall(arm.logits, arm.labels) for name, arm in chosen.items()}
+    drawn = {
+        "arms": accuracies({found[n].title: v for n, v in accuracy.items()}, intervals, 1 / len(classes), colours),
+        "base_classes": base_classes(full, only, base_title, base=base["count"], classes=len(classes), colours=colours),
+        "per_class": per_class(recall, classes, title, shades),
+        "reliability": reliability({name: _before_and_after(arm) for name, arm in chosen.items()}, title, shades),
+    }
+    if "by_frequency" in result:
+        drawn["by_frequency"] = by_frequency(recall, result["by_frequency"]["train_images"], title, shades)
+    if "effects" in result:
+        names = {role: found[cells[f"{role}.frozen"]].title.split(", ")[0] for role in design.ROLES}
+        columns = [
+            f"{words}\n({design.split(cells[f'resnet.{column}'])[1]})"
+            for words, column in (("frozen", "frozen"), ("fine-tuned", "finetuned"))
+        ]
+        drawn["table"] = table({name: accuracy[arm] for name, arm in cells.items()}, names, columns, intervals)
+    return drawn
+
+
+def _before_and_after(arm: Arm) -> tuple[Reliability, Reliability]:
+    scaled = arm.logits.astype(np.float64) / arm.metrics["calibrated"]["temperature"]
+    return calibration.reliability(arm.logits, arm.labels), calibration.reliability(scaled, arm.labels)
+
+
+def _bars(axes: Axes, found: Mapping[str, Interval], colours: Sequence[str], chance: float) -> None:
+    """One bar for each arm with its interval and value, the first on top, and a line where guessing would stand."""
+    for position, (interval, colour) in enumerate(zip(found.values(), colours, strict=True)):
+        spread = [[interval.value - interval.low], [interval.high - interval.value]]
+        axes.barh(position, interval.value, xerr=spread, color=colour, height=0.6, capsize=3)
+        axes.text(min(interval.high, 1) + 0.015, position, f"{interval.value:.1%}", va="center")
+    axes.axvline(chance, color="0.4", linestyle=":", linewidth=1)
+    axes.text(chance, len(found) - 0.55, " chance", color="0.4", fontsize=8, va="center")
+    axes.set_yticks(range(len(found)), [plain(name) for name in found])
+    axes.set(xlim=(0, 1.17), ylim=(len(found) - 0.4, -0.5))
+    axes.set_xticks(np.linspace(0, 1, 6))
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def accuracies(found: Mapping[str, Interval], title: str, chance: float, colours: Sequence[str]) -> Figure:
+    """The accuracy of every arm, by its name for people, with its interval and the colour of its cell."""
+    figure = Figure(figsize=(8, 1.4 + 0.45 * len(found)), layout="constrained")
+    figure.suptitle(plain(title))
+    axes = figure.subplots()
+    _bars(axes, found, colours, chance)
+    axes.set(xlabel="accuracy on the test images")
+    return figure
+
+
+def base_classes(
+    full_head: Mapping[str, Interval],
+    restricted: Mapping[str, Interval],
+    title: str,
+    *,
+    base: int,
+    classes: int,
+    colours: Sequence[str],
+) -> Figure:
+    """The report's test on the first `base` of the classes: with all outputs competing, and with theirs alone."""
+    figure = Figure(figsize=(11, 1.6 + 0.45 * len(full_head)), layout="constrained")
+    figure.suptitle(plain(title))
+    left, right = figure.subplots(1, 2, sharey=True)
+    _bars(left, full_head, colours, 1 / classes)
+    _bars(right, restricted, colours, 1 / base)
+    left.set(title=f"all {classes} outputs compete (the report's)", xlabel="accuracy")
+    right.set(title=f"only these {base} outputs compete", xlabel="accuracy")
+    return figure
+
+
+def per_class(recall: Mapping[str, np.ndarray], classes: Sequence[str], title: str, colours: Sequence[str]) -> Figure:
+    """The accuracy on each class's images (K,), the arms side by side."""
+    figure = Figure(figsize=(8, 2 + 0.16 * len(classes) * (len(recall) + 1)), layout="constrained")
+    figure.suptitle(plain(title))
+    axes = figure.subplots()
+    height = 0.8 / len(recall)
+    rows = np.arange(len(classes))
+    for position, ((name, values), colour) in enumerate(zip(recall.items(), colours, strict=True)):
+        offset = (position - (len(recall) - 1) / 2) * height
+        axes.barh(rows + offset, values, height, label=plain(name), color=colour)
+    axes.set_yticks(rows, [short(name) for name in classes])
+    axes.set(xlabel="accuracy on the class's test images", xlim=(0, 1), ylim=(len(classes) - 0.45, -0.55))
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    return figure
+
+
+def by_frequency(
+    recall: Mapping[str, np.ndarray], train_images: Sequence[int], title: str, colours: Sequence[str]
+) -> Figure:
+    """Each class's recall (K,) against its training images (K,), an arm in a colour; a line joins the means."""
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    figure.suptitle(plain(title))
+    axes = figure.subplots()
+    counts = np.asarray(train_images)
+    sizes = np.unique(counts)
+    for (name, values), colour in zip(recall.items(), colours, strict=True):
+        axes.scatter(counts, values, color=colour, alpha=0.6, clip_on=False, zorder=3)
+        axes.plot(sizes, [values[counts == size].mean() for size in sizes], color=colour, label=plain(name))
+    axes.set(xscale="log", ylim=(0, 1), xlabel="training images of the class", ylabel="accuracy on its test images")
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    return figure
+
+
+def table(found: Mapping[str, Interval], names: Mapping[str, str], columns: Sequence[str], title: str) -> Figure:
+    """The 2 x 2 table as lines from frozen to fine-tuned: where they are not parallel, the factors interact.
+
+    Args:
+        found: the accuracy in each cell, `resnet.frozen` and so on.
+        names: each backbone's name for people, by its role.
+        columns: what the two ticks say, frozen first.
+    """
+    figure = Figure(figsize=(6, 4.5), layout="constrained")
+    figure.suptitle(plain(title))
+    axes = figure.subplots()
+    for shift, (role, name) in zip((-0.02, 0.02), names.items(), strict=True):
+        cells = [found[f"{role}.{column}"] for column in ("frozen", "finetuned")]
+        values = [cell.value for cell in cells]
+        spread = [[cell.value - cell.low for cell in cells], [cell.high - cell.value for cell in cells]]
+        positions = np.arange(2) + shift
+        axes.errorbar(
+            positions,
+            values,
+            spread,
+            color=CELL_COLOURS[f"{role}.finetuned"],
+            marker=MARKERS[role],
+            capsize=4,
+            label=plain(name),
+        )
+    axes.set_xticks(range(2), [plain(column) for column in columns])
+    axes.set(xlim=(-0.3, 1.3), ylabel="accuracy on the test images")
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    return figure
+
+
+def reliability(found: Mapping[str, tuple[Reliability, Reliability]], title: str, colours: Sequence[str]) -> Figure:
+    """Accuracy against confidence of each arm, before and after its temperature, and how many images are that sure.
+
+    A calibrated arm lies on the diagonal; the area of a point is the share of images in its bin.
+    """
+    columns = min(2, len(found))
+    rows = -(-len(found) // columns)
+    figure = Figure(figsize=(4.2 * columns, 0.9 + 4 * rows), layout="constrained")
+    figure.suptitle(plain(title))
+    panels = figure.subplots(rows, columns, squeeze=False).flat
+    for axes, (name, parts), colour in zip(panels, found.items(), colours, strict=True):
+        _diagram(axes, parts, colour)
+        axes.set(title=plain(name))
+    return figure
+
+
+def _diagram(axes: Axes, parts: tuple[Reliability, Reliability], colour: str) -> None:
+    axes.plot([0, 1], [0, 1], color="0.6", linestyle=":", linewidth=1)
+    keys = []
+    for part, when, face in zip(parts, ("before", "after"), ("white", colour), strict=True):
+        some = part.count > 0
+        place = part.confidence[some], part.accuracy[some]
+        axes.plot(*place, color=colour, linewidth=1, alpha=0.5)
+        size = 12 + 250 * part.count[some] / part.count.sum()
+        axes.scatter(*place, s=size, facecolor=face, edgecolor=colour, zorder=3, clip_on=False)
+        label = f"{when}: ECE {part.ece():.3f}"
+        keys.append(Line2D([], [], marker="o", color=colour, markerfacecolor=face, label=label))
+    axes.legend(handles=keys, frameon=False)
+    axes.set(xlabel="confidence", ylabel="accuracy", xlim=(-0.02, 1.06), ylim=(-0.02, 1.06), aspect="equal")
+    axes.spines[["top", "right"]].set_visible(False)

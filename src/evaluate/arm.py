@@ -1,0 +1,113 @@
+"""One arm's logits -> its predictions, tables and pictures on disk, and its part of the metrics."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from src.plotting import COLOURS, MOST_NAMES, plain, short
+from src.stats import calibration, scores
+from src.storage import files
+
+
+@dataclass(frozen=True)
+class Answers:
+    """An arm's logits of the test images (N, K), their labels (N,) and positions in the raw array (N,); and of the
+    validation images the logits (n, K) and labels (n,)."""
+
+    logits: np.ndarray
+    labels: np.ndarray
+    index: np.ndarray
+    val_logits: np.ndarray
+    val_labels: np.ndarray
+
+
+def write_arm(
+    predictions: Path, drawings: Path, name: str, title: str, answers: Answers, classes: list[str]
+) -> dict[str, Any]:
+    """Save what compare and DVC's plots need of one arm.
+
+    Args:
+        predictions: the folder that gets <name>.npz.
+        drawings: the folder that gets confusion/<name>.csv, per_class/<name>.csv and pictures/confusion_<name>.png.
+
+    Returns:
+        What `metrics.summary` and `calibration.summary` say of the arm.
+    """
+    files.write_arrays(predictions / f"{name}.npz", **asdict(answers))
+    pairs = zip(answers.labels, answers.logits.argmax(1), strict=True)
+    rows = ((classes[actual], classes[predicted]) for actual, predicted in pairs)
+    files.write_table(drawings / "confusion" / f"{name}.csv", ("actual", "predicted"), rows)
+    found = scores.summary(answers.logits, answers.labels, classes)
+    recall = ((row["class"], row["recall"]) for row in found["per_class"])
+    files.write_table(drawings / "per_class" / f"{name}.csv", ("class", "accuracy"), recall)
+    picture = confusion(np.array(found["confusion"]), classes, title)
+    files.write_figure(drawings / "pictures" / f"confusion_{name}.png", picture)
+    found["val_accuracy"] = scores.accuracy(answers.val_logits, answers.val_labels)
+    return found | calibration.summary(answers.logits, answers.labels, answers.val_logits, answers.val_labels)
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots()
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def curves(history: Sequence[Mapping[str, float]], best: int, title: str) -> Figure:
+    """Loss and accuracy by epoch, training and validation together.
+
+    Args:
+        history: for each epoch `number`, `train_loss`, `train_accuracy`, `val_loss`, `val_accuracy`.
+        best: the number of the epoch that was kept.
+    """
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    figure.suptitle(plain(title))
+    epochs = [epoch["number"] for epoch in history]
+    for axes, kind, label in zip(
+        figure.subplots(1, 2), ("loss", "accuracy"), ("cross-entropy, nats", "accuracy"), strict=True
+    ):
+        train, val = ([epoch[f"{part}_{kind}"] for epoch in history] for part in ("train", "val"))
+        axes.plot(epochs, train, "o--", color=COLOURS[0], label="training")
+        axes.plot(epochs, val, "o-", color=COLOURS[1], label="validation")
+        axes.axvline(best, color="0.6", linewidth=1, linestyle=":", label=f"kept: epoch {best}")
+        axes.set(xlabel="epoch", ylabel=label)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.spines[["top", "right"]].set_visible(False)
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+    axes.legend(frameon=False)
+    return figure
+
+
+def confusion(counts: np.ndarray, classes: Sequence[str], title: str) -> Figure:
+    """A confusion matrix (K, K): each row the share of that class's images, its counts' percentages in the cells."""
+    size = len(classes)
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = 3 + 0.45 * min(size, MOST_NAMES)
+    figure, axes = _figure(side + 0.8, side)
+    picture = axes.imshow(share, vmin=0, vmax=1, cmap="Blues")
+    axes.set(title=plain(title), xlabel="predicted", ylabel="actual")
+    figure.colorbar(picture, ax=axes, shrink=0.8, format=PercentFormatter(1))
+    if size > MOST_NAMES:
+        return figure
+    names = [short(name) for name in classes]
+    axes.set_xticks(range(size), names, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(size), names)
+    for row, column in np.ndindex(size, size):
+        if counts[row, column]:
+            dark = share[row, column] > 0.5
+            axes.text(
+                column,
+                row,
+                f"{share[row, column]:.0%}",
+                ha="center",
+                va="center",
+                color="white" if dark else "black",
+                fontsize=8,
+            )
+    return figure

@@ -1,0 +1,105 @@
+"""Loss, optimizer, learning-rate factor, and the exponential moving average of the weights."""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+Loss = Callable[[Tensor, Tensor], Tensor]  # logits (B, K), and labels (B,) or soft ones (B, K) -> the mean over images
+
+
+def make_loss(train_labels: np.ndarray, balance: str, label_smoothing: float, device: torch.device) -> Loss:
+    """The loss by which a network learns from training images of these labels (n,) in 0..K-1, of which all occur.
+
+    Args:
+        balance: `weights` weighs every image by `inverse_frequency` of its class; `logit_adjustment` adds the log prior
+            of each class to its logit (Menon et al. 2021, equation 10, tau = 1), in training alone, so that what the
+            network itself puts out is for classes that are equally frequent. Others change nothing here.
+        label_smoothing: the share of a label that is spread evenly over the K classes (Szegedy et al. 2016).
+    """
+    counts = np.bincount(train_labels)
+    if balance == "weights":
+        weight = torch.tensor(inverse_frequency(counts), dtype=torch.float32, device=device)
+        return partial(weighted, weight=weight, label_smoothing=label_smoothing)
+    if balance == "logit_adjustment":
+        prior = torch.tensor(np.log(counts / counts.sum()), dtype=torch.float32, device=device)
+        return partial(adjusted, prior=prior, label_smoothing=label_smoothing)
+    return partial(F.cross_entropy, label_smoothing=label_smoothing)
+
+
+def inverse_frequency(counts: np.ndarray) -> np.ndarray:
+    """n / (K n_k) for each class: the mean over all n images is 1, as is scikit-learn's `balanced`."""
+    return counts.sum() / (len(counts) * counts)
+
+
+def weighted(logits: Tensor, labels: Tensor, *, weight: Tensor, label_smoothing: float) -> Tensor:
+    """Divided by the number of images and not, as `reduction="mean"` has it, by the sum of their weights.
+
+    A batch without rare images then counts less than one with them, several processes that share a batch agree with one
+    alone, and soft labels are divided as others are.
+    """
+    total = F.cross_entropy(logits, labels, weight, reduction="sum", label_smoothing=label_smoothing)
+    return total / len(logits)
+
+
+def adjusted(logits: Tensor, labels: Tensor, *, prior: Tensor, label_smoothing: float) -> Tensor:
+    return F.cross_entropy(logits + prior, labels, label_smoothing=label_smoothing)
+
+
+def dominant(labels: Tensor) -> Tensor:
+    """The class (B,) that has the largest part of each label, soft (B, K) or not (B,)."""
+    return labels if labels.ndim == 1 else labels.argmax(1)
+
+
+def make_ema(model: nn.Module, decay: float | None) -> AveragedModel | None:
+    """The exponential moving average of weights and running statistics; None where none was asked for.
+
+    After every step the average keeps a share `decay` of itself and takes the rest from the network (Polyak and
+    Juditsky 1992 is the plain mean); after the first step it is the network.
+    """
+    if decay is None:
+        return None
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+
+
+@contextmanager
+def ema_weights(average: AveragedModel | None, model: nn.Module) -> Iterator[None]:
+    """In the block the network has the average's weights, and after it its own again."""
+    if average is None:
+        yield
+        return
+    own = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    model.load_state_dict(average.module.state_dict())
+    try:
+        yield
+    finally:
+        model.load_state_dict(own)
+
+
+def lr_factor(step: int, steps: int, schedule: str, warmup: float) -> float:
+    """The factor at a step, from 0: `constant`; `cosine` to 0; `one_cycle`, up and then down to 0.
+
+    All of them rise in a line for a share `warmup` of the steps. One-cycle is Smith and Topin's super-convergence
+    (2018) in its linear form; cosine is Loshchilov and Hutter's (2017), without restarts.
+    """
+    done = step / steps
+    if schedule == "one_cycle":
+        return min((done + 1 / steps) / warmup, (1 - done) / (1 - warmup), 1.0)
+    rise = min((done + 1 / steps) / warmup, 1.0) if warmup else 1.0
+    if schedule == "cosine":
+        return rise * (1 + math.cos(math.pi * max(0.0, done - warmup) / (1 - warmup))) / 2
+    return rise
+
+
+def make_optimizer(model: nn.Module, optimizer: str, lr: float, weight_decay: float) -> torch.optim.Optimizer:
+    """Adam, or SGD with Nesterov momentum 0.9, for what is not frozen; fused, which saves a tenth of a step."""
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if optimizer == "adam":
+        return torch.optim.Adam(learning, lr, weight_decay=weight_decay, fused=True)
+    return torch.optim.SGD(learning, lr, momentum=0.9, nesterov=True, weight_decay=weight_decay, fused=True)

@@ -1,0 +1,245 @@
+"""Changes of an image's pixels by at most epsilon each that make a network wrong.
+
+Images are what the dataset holds, (n, 3, H, W) float32 in [0, 1], before any resizing: epsilon means the same for every
+network. Own code are random noise, FGSM (Goodfellow et al. 2015) and PGD (Madry et al. 2018); APGD-CE, Square and the
+whole of AutoAttack (Croce and Hein 2020) are their authors' code, packaged as `pyautoattack`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import stats
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from src.core import seeds
+from src.core.errors import UserError
+from src.nets.preprocess import View
+
+OWN = ("fgsm", "pgd")
+NOISE, SHORT = "noise", "pgd_short"  # what attacks are checked against: no attack at all, and a quarter of the steps
+PIXELS = 2**19  # of the network's input in one batch of a CPU: what the backward pass keeps grows with them
+LARGEST = 256  # images in a batch
+
+
+class Attacked(nn.Module):
+    """A network with all that stands before it: images (n, 3, H, W) in [0, 1] -> logits (n, K)."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, backbone: nn.Module, head: nn.Module, view: View) -> None:
+        super().__init__()
+        self.backbone, self.head, self.size = backbone, head, view.size
+        self.register_buffer("mean", torch.tensor(view.mean)[:, None, None])
+        self.register_buffer("std", torch.tensor(view.std)[:, None, None])
+
+    def forward(self, x: Tensor) -> Tensor:
+        # Flat and back, so that the gradient comes out contiguous, which AutoAttack takes for granted.
+        x = (x.flatten(1).unflatten(1, x.shape[1:]) - self.mean) / self.std
+        if tuple(x.shape[2:]) != (self.size, self.size):
+            x = F.interpolate(x, (self.size, self.size), mode="bilinear", antialias=True)
+        if x.device.type == "cpu":
+            x = x.contiguous(memory_format=torch.channels_last)  # as the weights are, see runtime.place
+        return self.head(self.backbone(x))
+
+
+@dataclass(frozen=True)
+class Budget:
+    """`steps` of PGD and APGD-CE, and `queries` of Square, which go without a backward pass; AutoAttack has its own."""
+
+    steps: int
+    queries: int
+
+    @classmethod
+    def of(cls, steps: int) -> "Budget":
+        """As many queries as the setting `robustness.steps` says."""
+        return cls(steps, 25 * steps)
+
+
+Attack = Callable[[nn.Module, Tensor, Tensor, float, Budget, int], Tensor]
+
+
+def available(names: list[str], classes: int) -> tuple[list[str], dict[str, str]]:
+    """The attacks that exist for so many classes, and why the others do not.
+
+    Raises:
+        UserError: one of them needs a package that is not installed.
+    """
+    others = [name for name in names if name not in OWN]
+    if others and find_spec("pyautoattack") is None:
+        raise UserError(
+            f"robustness.attacks = [{', '.join(names)}]: {others[0]} needs the package pyautoattack; allowed without "
+            f"it are {', '.join(OWN)}; or run pip install -r requirements-robustness.txt"
+        )
+    missing = {2: "the DLR loss does not exist for 2 classes", 3: "the targeted DLR loss does not exist for 3 classes"}
+    why = {name: missing[classes] for name in names if name == "autoattack" and classes in missing}
+    return [name for name in names if name not in why], why
+
+
+def survivors(
+    name: str, model: nn.Module, images: Tensor, labels: Tensor, epsilon: float, *, budget: Budget, seed: int
+) -> np.ndarray:
+    """Which images (n,) the network gets right, and still does when attacked.
+
+    Args:
+        model: in evaluation mode, without parameters that learn; images (n, 3, H, W) in [0, 1] -> logits (n, K).
+        images, labels: on the model's device.
+        epsilon: the most by which any value changes, as a share of the range.
+
+    Raises:
+        ValueError: an attack broke its bounds.
+    """
+    images = images.contiguous()  # as the package takes for granted
+    right = torch.cat([answers(model, x) for x in images.split(LARGEST)]) == labels
+    waiting = right.nonzero().flatten()
+    parts = waiting.split(batch_size(model, images)) if len(waiting) else ()
+    for number, part in enumerate(parts, start=1):
+        x, y = images[part], labels[part]
+        with torch.random.fork_rng(devices=[]):  # the package seeds PyTorch's own generator
+            found = ATTACKS[name](model, x, y, epsilon, budget, seeds.derive(seed, name, number)).detach()
+        if (found - x).abs().max() > epsilon + 1e-6 or found.min() < 0 or found.max() > 1:
+            raise ValueError(f"{name}: changed a pixel by more than {epsilon}, or beyond black or white")
+        right[part] = answers(model, found) == y
+    return right.cpu().numpy()
+
+
+def batch_size(model: nn.Module, images: Tensor) -> int:
+    side = max(getattr(model, "size", 0), *images.shape[2:])
+    return LARGEST if images.device.type != "cpu" else min(LARGEST, max(8, PIXELS // side**2))
+
+
+@torch.no_grad()
+def answers(model: nn.Module, x: Tensor) -> Tensor:
+    return model(x).argmax(1)
+
+
+def within(changed: Tensor, x: Tensor, epsilon: float) -> Tensor:
+    """The nearest image that differs from x by at most epsilon everywhere."""
+    return torch.minimum(torch.maximum(changed, x - epsilon), x + epsilon).clamp(0, 1)
+
+
+def gradient(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Of the cross-entropy at x, (n, 3, H, W), and the logits there (n, K)."""
+    x = x.detach().requires_grad_()
+    with torch.enable_grad():
+        logits = model(x)
+        (slope,) = torch.autograd.grad(F.cross_entropy(logits, y, reduction="sum"), x)
+    return slope, logits.detach()
+
+
+def noise(_: nn.Module, x: Tensor, y: Tensor, epsilon: float, budget: Budget, seed: int) -> Tensor:  # noqa: ARG001
+    """No attack: every value moves by epsilon, up or down at random."""
+    signs = 2.0 * torch.randint(2, x.shape, generator=torch.Generator().manual_seed(seed)) - 1
+    return within(x + epsilon * signs.to(x.device), x, epsilon)
+
+
+def fgsm(model: nn.Module, x: Tensor, y: Tensor, epsilon: float, budget: Budget, seed: int) -> Tensor:  # noqa: ARG001
+    """The fast gradient sign method: one step, as far as it may go."""
+    return within(x + epsilon * gradient(model, x, y)[0].sign(), x, epsilon)
+
+
+def pgd(model: nn.Module, x: Tensor, y: Tensor, epsilon: float, budget: Budget, seed: int) -> Tensor:
+    """Projected gradient descent from a random start, steps of 2.5 epsilon / steps; who is fooled rests."""
+    start = torch.rand(x.shape, generator=torch.Generator().manual_seed(seed)).to(x.device)
+    found = within(x + epsilon * (2 * start - 1), x, epsilon)
+    left = torch.arange(len(x), device=x.device)
+    for _ in range(budget.steps):
+        slope, logits = gradient(model, found[left], y[left])
+        still = logits.argmax(1) == y[left]
+        left, slope = left[still], slope[still]
+        if len(left) == 0:
+            break
+        step = 2.5 * epsilon / budget.steps
+        found[left] = within(found[left] + step * slope.sign(), x[left], epsilon)
+    return found
+
+
+def pgd_short(model: nn.Module, x: Tensor, y: Tensor, epsilon: float, budget: Budget, seed: int) -> Tensor:
+    """PGD with a quarter of the steps, each four times as long."""
+    return pgd(model, x, y, epsilon, Budget(max(1, budget.steps // 4), budget.queries), seed)
+
+
+def apgd_ce(model: nn.Module, x: Tensor, y: Tensor, epsilon: float, budget: Budget, seed: int) -> Tensor:
+    """PGD on the cross-entropy, its steps halved where they lead nowhere: AutoAttack's first."""
+    from pyautoattack.autopgd_base import APGDAttack
+
+    attack = APGDAttack(model, n_iter=budget.steps, eps=epsilon, seed=seed, loss="ce", device=x.device)
+    return within(attack.perturb(x, y), x, epsilon)
+
+
+def square(model: nn.Module, x: Tensor, y: Tensor, epsilon: float, budget: Budget, seed: int) -> Tensor:
+    """Square Attack (Andriushchenko et al. 2020): random search over squares, which asks for no gradient."""
+    from pyautoattack.square import SquareAttack
+
+    attack = SquareAttack(model, n_queries=budget.queries, eps=epsilon, seed=seed, device=x.device, resc_schedule=True)
+    return within(attack.perturb(x, y), x, epsilon)
+
+
+def autoattack(model: nn.Module, x: Tensor, y: Tensor, epsilon: float, budget: Budget, seed: int) -> Tensor:  # noqa: ARG001
+    """AutoAttack's standard version: APGD-CE, targeted APGD-DLR, targeted FAB and 5,000 queries of Square in turn."""
+    from pyautoattack import AutoAttack
+
+    attack = AutoAttack(model, eps=epsilon, seed=seed, device=x.device)
+    with torch.no_grad():
+        targets = min(9, model(x[:1]).shape[1] - 1)  # all other classes, as far as there are nine
+    attack.apgd_targeted.n_target_classes = attack.fab.n_target_classes = targets
+    return within(attack.run_standard_evaluation(x, y, batch_size=len(x))[0], x, epsilon)
+
+
+ATTACKS: dict[str, Attack] = {
+    function.__name__: function for function in (noise, fgsm, pgd, pgd_short, apgd_ce, square, autoattack)
+}
+
+
+Survivors = Mapping[tuple[str, float], np.ndarray]
+
+CHANCE = 0.01  # the probability below which a stronger attack that does worse is none
+
+
+def _real(attacked: Survivors) -> list[str]:
+    """The attacks; noise, and the PGD of fewer steps, are there to be compared with."""
+    return list(dict.fromkeys(name for name, _ in attacked if name not in (NOISE, SHORT)))
+
+
+def worst(attacked: Survivors) -> dict[float, np.ndarray]:
+    """By epsilon, the images (n,) that no attack of that size gets wrong; nothing where there was no attack."""
+    names = _real(attacked)
+    sizes = dict.fromkeys(size for _, size in attacked)
+    return {size: np.all([attacked[name, size] for name in names], axis=0) for size in sizes} if names else {}
+
+
+def attack_summary(attacked: Mapping[str, Survivors]) -> dict[str, Any]:
+    """How many of the checks were made and hold, and those that do not."""
+    rows = sanity(attacked)
+    broken = [row for row in rows if not row["holds"]]
+    return {"made": len(rows), "hold": len(rows) - len(broken), "broken": broken}
+
+
+def sanity(attacked: Mapping[str, Survivors]) -> list[dict[str, Any]]:
+    """Whether a larger epsilon, more steps, and an attack in place of noise, never help the network.
+
+    Each check compares the images that an arm gets right under the stronger attack alone (`helped`) with those under
+    the weaker alone (`hurt`); `p` is the exact sign test's probability of so many helped, or more, by chance.
+    """
+    rows = []
+    for arm, found in attacked.items():
+        real, sizes = _real(found), sorted({size for _, size in found})
+        pairs = [("larger epsilon", (name, small), (name, large)) for name in real for small, large in pairwise(sizes)]
+        pairs += [("beats noise", (NOISE, size), (name, size)) for name in real for size in sizes]
+        if (SHORT, sizes[0]) in found:
+            pairs += [("more steps", (SHORT, size), ("pgd", size)) for size in sizes]
+        rows += [{"arm": arm, "check": check, **_check(found, weak, strong)} for check, weak, strong in pairs]
+    return rows
+
+
+def _check(found: Survivors, weak: tuple[str, float], strong: tuple[str, float]) -> dict[str, Any]:
+    helped, hurt = int((found[strong] & ~found[weak]).sum()), int((found[weak] & ~found[strong]).sum())
+    p = float(stats.binomtest(helped, helped + hurt, alternative="greater").pvalue) if helped + hurt else 1.0
+    shown = {"attack": strong[0], "epsilon": strong[1], "than": weak[0], "than_epsilon": weak[1]}
+    return {**shown, "helped": helped, "hurt": hurt, "p": p, "holds": p >= CHANCE}

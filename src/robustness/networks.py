@@ -1,0 +1,126 @@
+"""Every arm from its images on: a backbone that gives features, and heads that read them.
+
+A fine-tuned network has one head, its last layer; a frozen backbone has one for each read-out. Affine ones are layers
+too, through which an attack finds the gradient of the whole arm; the others have no gradient to be followed.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from src.core import seeds
+from src.device import mps_check
+from src.nets import fast_cpu, models, preprocess
+from src.readouts import fit, zero_shot
+from src.storage import files
+
+AFFINE = ("linear", "random_head")  # of the read-outs
+WHY_NOT = "not attacked: it is no linear layer to follow gradients through, as linear and random_head are"
+
+Logits = Callable[[np.ndarray], np.ndarray]
+
+
+class Affine(nn.Module):
+    """Standardised features (n, D), then a linear layer: (n, K)."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, parts: Mapping[str, np.ndarray]) -> None:
+        super().__init__()
+        for name in ("mean", "std", "weight", "bias"):
+            self.register_buffer(name, torch.tensor(parts[name], dtype=torch.float32))
+
+    def forward(self, features: Tensor) -> Tensor:
+        return nn.functional.linear((features - self.mean) / self.std, self.weight, self.bias)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Head:
+    """`logits` maps features (n, D) -> (n, K); `layer` does the same to tensors, where it has a gradient."""
+
+    logits: Logits
+    layer: nn.Module | None = None
+
+
+@dataclass(frozen=True)
+class Network:
+    """A backbone on its device, images (n, 3, S, S) -> features (n, D), how it sees images, and its heads by arm."""
+
+    backbone: nn.Module
+    view: preprocess.View
+    heads: dict[str, Head]
+
+
+def affine(parts: Mapping[str, np.ndarray], device: torch.device) -> Head:
+    """The head of an affine read-out, see `readout.Readout`."""
+    layer = Affine(parts).to(device)
+
+    def logits(features: np.ndarray) -> np.ndarray:
+        scaled = (features - parts["mean"]) / parts["std"]
+        return (scaled @ parts["weight"].T + parts["bias"]).astype(np.float32)
+
+    return Head(logits, layer)
+
+
+def finetuned(name: str, state: dict[str, Tensor], about: Mapping[str, Any], device: torch.device) -> Network:
+    """A fine-tuned arm from its checkpoint."""
+    model = models.restore(about["arch"], state, about["image_size"])
+    weight, bias = (part.numpy().copy() for part in models.head(model))
+    width = weight.shape[1]
+    same = {"mean": np.zeros(width, np.float32), "std": np.ones(width, np.float32)}
+    backbone = _backbone(model, about["image_size"], device)
+    head = affine({**same, "weight": weight, "bias": bias}, device)
+    return Network(backbone, preprocess.view(about["arch"], about["image_size"]), {name: head})
+
+
+def _backbone(model: nn.Module, image_size: int, device: torch.device) -> nn.Module:
+    placed = fast_cpu.to_device(fast_cpu.fold(models.without_head(model)), device).requires_grad_(False)
+    mps_check.require(placed, image_size)
+    return placed
+
+
+def read_finetuned(folder: Path, role: str, methods: Sequence[str], device: torch.device) -> list[Network]:
+    """A role's fine-tuned arms from its checkpoints, each a network of its own."""
+    states = {method: files.read_tensors(folder / f"{method}.safetensors") for method in methods}
+    return [finetuned(f"{role}.{method}", *found, device) for method, found in states.items()]
+
+
+def read_frozen(
+    weights: Path,
+    features: Path,
+    predictions: Path,
+    role: str,
+    readouts: Sequence[str],
+    *,
+    image_size: int,
+    subset: Mapping[str, np.ndarray],
+    classes: list[str],
+    shots: int | None,
+    seed: int,
+    device: torch.device,
+) -> list[Network]:
+    """A frozen backbone with every read-out that these classes allow.
+
+    Affine ones are read from what the stage `eval_*` left beside its predictions; the others are fitted again as there,
+    on the same features, which takes no search.
+    """
+    state, origin = files.read_tensors(weights)
+    stored, head = files.read_features(features)
+    pretrained = zero_shot.Head(head["weight"], head["bias"]) if head else None
+    wanted, _ = fit.available(readouts, classes, pretrained)
+    parts = fit.few_shot(stored["train"], subset, shots, seed)
+    heads = {}
+    for name in wanted:
+        if name in AFFINE:
+            heads[f"{role}.{name}"] = affine(files.read_arrays(predictions / "affine" / f"{name}.npz"), device)
+        else:
+            fitted = fit.fit(name, parts, rng=seeds.generator(seed, name), head=pretrained, classes=classes)
+            heads[f"{role}.{name}"] = Head(fitted.logits)
+    backbone = _backbone(models.restore(origin["arch"], state, image_size), image_size, device)
+    return [Network(backbone, preprocess.view(origin["arch"], image_size), heads)]

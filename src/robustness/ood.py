@@ -1,0 +1,97 @@
+"""How well a network tells images of its classes from others that it was never shown.
+
+Three scores that are higher the stranger an image seems, and how well they divide known from unknown images.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage, stats
+from scipy.special import logsumexp, softmax
+from sklearn.metrics import roc_curve
+
+from src.readouts.nearest import most_similar, unit
+from src.stats.intervals import Interval
+
+SCORES = ("msp", "energy", "knn")
+NEIGHBOURS = 50  # as Sun et al. 2022 take on CIFAR-10
+BANK = 5000  # training images, at most, among which they are looked for
+
+
+def msp(logits: np.ndarray) -> np.ndarray:
+    """Minus the largest softmax probability (Hendrycks and Gimpel 2017): logits (n, K) -> (n,)."""
+    return -softmax(logits.astype(np.float64), axis=1).max(1)
+
+
+def energy(logits: np.ndarray) -> np.ndarray:
+    """The free energy, minus the logarithm of the summed exponentials (Liu et al. 2020): logits (n, K) -> (n,)."""
+    return -logsumexp(logits.astype(np.float64), axis=1)
+
+
+def knn(features: np.ndarray, bank: np.ndarray) -> np.ndarray:
+    """The distance of directions (n, D) to the 50th nearest of the training images' (m, D) (Sun et al. 2022): (n,)."""
+    cosines, _ = most_similar(unit(features), unit(bank), min(NEIGHBOURS, len(bank)))
+    return np.sqrt(np.maximum(0, 2 - 2 * cosines[:, -1].astype(np.float64)))
+
+
+@dataclass(frozen=True)
+class Placements:
+    """Of each known image the share of unknown ones that seem stranger (n,), and of each unknown image the share of
+    known ones that seem less strange (m,); ties count half. Their mean is the AUROC."""
+
+    known: np.ndarray
+    unknown: np.ndarray
+
+
+def placements(known: np.ndarray, unknown: np.ndarray) -> Placements:
+    """From the scores (n,) of images of the classes and (m,) of others."""
+    ranks = stats.rankdata(np.concatenate([known, unknown]))
+    n, m = len(known), len(unknown)
+    below = ranks[n:] - stats.rankdata(unknown)  # known images below each unknown one
+    above = ranks[:n] - stats.rankdata(known)  # unknown images below each known one
+    return Placements(1 - above / m, below / n)
+
+
+def auroc(parts: dict[str, Placements], weights: dict[str, float], *, confidence: float) -> Interval:
+    """A weighted sum of AUROCs over the same images, e.g. of {"a": 1} or {"a": 1, "b": -1}, with DeLong's interval.
+
+    DeLong et al. 1988: the variances of the two kinds of images' placements add up, each over its number of images.
+    """
+    sums = [
+        np.sum([factor * getattr(parts[name], kind) for name, factor in weights.items()], axis=0)
+        for kind in ("known", "unknown")
+    ]
+    variance = sum(part.var(ddof=1) / len(part) for part in sums)
+    reach = stats.norm.ppf((1 + confidence) / 2) * np.sqrt(variance)
+    value = float(sums[0].mean())
+    return Interval(value, value - float(reach), value + float(reach))
+
+
+def fpr95(known: np.ndarray, unknown: np.ndarray) -> float:
+    """The share of unknown images that pass where 95 in 100 known ones do."""
+    labels = np.concatenate([np.ones(len(known)), np.zeros(len(unknown))])
+    false, true, _ = roc_curve(labels, -np.concatenate([known, unknown]), drop_intermediate=False)
+    return float(false[np.argmax(true >= 0.95)])
+
+
+def far(dataset: str, count: int, height: int, width: int, rng: np.random.Generator) -> tuple[str, np.ndarray]:
+    """Images (n, H, W, 3) uint8 of another dataset, at most `count`, and what they are.
+
+    scikit-learn's handwritten digits, enlarged; where the classes are digits, pieces of its two photographs.
+    """
+    if dataset == "digits":
+        from sklearn.datasets import load_sample_images
+
+        photographs = load_sample_images().images  # 427 x 640 pixels each
+        pieces = []
+        for number in range(count):
+            image = photographs[number % len(photographs)]
+            top, left = (rng.integers(0, room + 1) for room in (image.shape[0] - height, image.shape[1] - width))
+            pieces.append(image[top : top + height, left : left + width])
+        return "pieces of scikit-learn's photographs", np.stack(pieces)
+    from sklearn.datasets import load_digits
+
+    grey = load_digits().images  # (1797, 8, 8) in 0..16
+    grey = grey[np.sort(rng.permutation(len(grey))[:count])]
+    large = ndimage.zoom(grey, (1, height / 8, width / 8), order=1)
+    return "scikit-learn's digits", np.repeat(np.rint(large * (255 / 16)).astype(np.uint8)[..., None], 3, axis=3)

@@ -1,0 +1,80 @@
+"""Fetch one file from the network, whole and with its hash checked, and unpack archives safely.
+
+Nothing in an archive can reach outside its folder or fill the disk.
+"""
+
+import re
+import tarfile
+from http.client import HTTPException
+from pathlib import Path
+
+from src.core.errors import UserError
+from src.storage.files import sha256
+
+
+def _name(url: str) -> str:
+    """The file's name, without what may follow it in an address."""
+    return re.split(r"[?#]", url)[0].rsplit("/", 1)[-1]
+
+
+def hash_in_name(url: str) -> str:
+    """The SHA-256 prefix that PyTorch puts into the names of its weights: `resnet18-f37072fd.pth` -> `f37072fd`.
+
+    Raises:
+        UserError: the name has none, so that nothing could be checked.
+    """
+    match = re.search(r"-([0-9a-f]{8,64})\.[a-z]+$", _name(url))
+    if match is None:
+        raise UserError(
+            f"{url}: its name must end in -<first 8 or more digits of its SHA-256>.pth, or nothing can be checked"
+        )
+    return match[1]
+
+
+def fetch(url: str, folder: Path, sha256_prefix: str) -> Path:
+    """The file of `url` in `folder`: used as it is when there (put by hand, or fetched before), else downloaded.
+
+    Downloaded under a temporary name, checked, then renamed, so that a broken transfer leaves nothing behind.
+
+    Raises:
+        UserError: the network fails, or the SHA-256 does not begin with `sha256_prefix`.
+    """
+    target = folder / _name(url)
+    if not target.exists():
+        from torch.hub import download_url_to_file  # torch takes seconds to import
+
+        try:
+            download_url_to_file(url, str(target), hash_prefix=sha256_prefix)
+        except RuntimeError as error:
+            raise UserError(f"{url}: {error}; nothing was kept, try again") from error
+        except (OSError, ValueError, HTTPException) as error:
+            reason = getattr(error, "reason", None) or error
+            by_hand = f"put the file at {target} by hand, or run `make demo`, which needs no network"
+            raise UserError(f"{url} cannot be fetched ({reason}): {by_hand}") from error
+    elif not sha256(target).startswith(sha256_prefix):
+        raise UserError(
+            f"{target}: its SHA-256 does not begin with {sha256_prefix}; delete it, and it is fetched again"
+        )
+    return target
+
+
+MOST = 2**30  # bytes: several times what either of CIFAR's archives holds
+
+
+def unpack(archive: Path, folder: Path, most: int = MOST) -> None:
+    """Unpack a tar file of regular files and folders.
+
+    Raises:
+        tarfile.TarError: a member would lie outside of the folder, is a link, a device or the like, or all of them
+            together are larger than `most` bytes.
+        OSError, EOFError: the archive is damaged.
+    """
+    with tarfile.open(archive) as tar:
+        total = 0
+        for member in tar:  # what is compressed is not unpacked before its size is known
+            if not (member.isfile() or member.isdir()):
+                raise tarfile.ExtractError(f"{member.name} is neither a file nor a folder")
+            total += member.size
+            if total > most:
+                raise tarfile.ExtractError(f"it holds more than {most:,} bytes")
+        tar.extractall(folder, filter="data")

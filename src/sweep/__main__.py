@@ -1,0 +1,157 @@
+"""A sweep over class counts and seeds: each experiment runs the whole pipeline, by DVC's queue or another engine.
+
+    python -m src.sweep --classes 2 3 5 8 10 --seeds 0 1 2 --jobs 1 -S finetune.epochs=3
+    python -m src.sweep --engine ray --jobs 4 --cpus 2
+
+It can be interrupted and run again at any time, and does what is missing: an experiment's name tells its settings and
+its commit. Other tasks in DVC's queue stay as they are; those that are queued run too, since the workers take the queue
+as it comes. With another engine than DVC's queue, docs/cluster.md tells what it needs.
+"""
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from src.core.errors import UserError, one_line
+from src.settings.settings import Settings, load
+from src.sweep import engines, plan, queue, tasks
+from src.sweep.plan import Planned
+from src.sweep.queue import SweepProgress
+
+CODE = ("src", "stages", "dvc.yaml")
+ENGINES = ("queue", "ray", "slurm", "local")
+NOT_OF_THE_QUEUE = ("cpus", "gpus", "address", "hours", "git_remote")
+THE_QUEUE_GOES_ON = (
+    "The workers go on. To stop them after the present experiments: dvc queue stop; at once: dvc queue stop --kill. The"
+    " same command again goes on where this one stopped."
+)
+THE_TASKS_ENDED = (
+    "The experiments at work were ended; those that finished are kept, and their stages. The same command again does"
+    " what is missing."
+)
+
+
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m src.sweep", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--classes", nargs="+", default=["2", "3", "5", "8", "10"], help="each K, or [cat,dog]")
+    parser.add_argument("--seeds", nargs="+", default=["0", "1", "2"])
+    parser.add_argument("--subset-seeds", nargs="+", default=[], help="draw the K classes at random, by each of these")
+    parser.add_argument("--jobs", type=int, default=1, help="experiments at a time, from the second on")
+    parser.add_argument("-S", dest="settings", action="append", default=[], metavar="KEY=VALUE", help="of params.yaml")
+    parser.add_argument("--dry-run", action="store_true", help="only list the experiments")
+    parser.add_argument(
+        "--engine", default="queue", metavar="|".join(ENGINES), help="DVC's queue, or docs/cluster.md's"
+    )
+    parser.add_argument("--cpus", type=int, help="of each experiment; all of this machine's by --jobs if not given")
+    parser.add_argument("--gpus", type=int, help="of each experiment; none if not given")
+    parser.add_argument("--address", help="of a Ray cluster, host:port; a Ray on this machine if not given")
+    parser.add_argument("--hours", type=int, help="after which Slurm ends an experiment; 24 if not given")
+    parser.add_argument("--git-remote", help="by which machines exchange commits that do not share this disk")
+    return check(parser.parse_args(words))
+
+
+def check(found: argparse.Namespace) -> argparse.Namespace:
+    """Refuse an unknown engine, options that it does not have, and numbers that make no sense.
+
+    Raises:
+        UserError: naming the first.
+    """
+    if found.engine not in ENGINES:
+        raise UserError(f"--engine {found.engine}: allowed are {', '.join(ENGINES)}")
+    for name, least in (("jobs", 1), ("cpus", 1), ("gpus", 0), ("hours", 1)):
+        value = getattr(found, name)
+        if value is not None and value < least:
+            raise UserError(f"--{name} {value}: allowed is {least} or more")
+    given = [name for name in NOT_OF_THE_QUEUE if getattr(found, name) is not None]
+    if found.engine == "queue" and given:
+        raise UserError(f"--{given[0].replace('_', '-')}: DVC's queue has no such option; --engine ray or slurm has")
+    return found
+
+
+def settings_with(overrides: Sequence[str]) -> Settings:
+    """params.yaml as DVC will change it for an experiment, checked before anything is queued."""
+    from dvc.exceptions import DvcException
+    from dvc.utils.hydra import apply_overrides
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "params.yaml"
+        shutil.copy("params.yaml", path)
+        try:
+            apply_overrides(path, list(overrides))
+            return load(path)
+        except DvcException as error:
+            raise UserError(f"{' '.join(overrides)}: {error.__cause__ or error}".replace("\n", " ")) from None
+        except UserError as error:
+            raise UserError(str(error).removeprefix(f"{folder}/")) from None
+
+
+def planned(arguments: argparse.Namespace, commit: str) -> list[Planned]:
+    """Every experiment of the sweep, whether it has results or not."""
+    combinations = plan.overrides(arguments.classes, arguments.seeds, arguments.subset_seeds, arguments.settings)
+    return plan.unique(plan.planned(words, settings_with(words).model_dump(), commit) for words in combinations)
+
+
+def by_queue(progress: SweepProgress, commit: str, jobs: int) -> None:
+    """Run what is missing by DVC's queue."""
+    threads = max(1, cores() // jobs) if jobs > 1 else None
+    try:
+        queue.enqueue(list(progress.waiting.values()))
+        queue.follow(progress, commit, jobs, threads)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(THE_QUEUE_GOES_ON) from None
+
+
+def by_engine(progress: SweepProgress, commit: str, options: argparse.Namespace) -> None:
+    """Run what is missing by tasks of Ray or Slurm."""
+    source = tasks.source(commit, options.git_remote)
+    cpus = options.cpus or max(1, cores() // options.jobs)
+    try:
+        engine = engines.start(options.engine, cpus, options.gpus or 0, options.address, options.hours or 24)
+        tasks.Tasks(progress, engine, source, cpus).follow(options.jobs)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(THE_TASKS_ENDED) from None
+
+
+def cores() -> int:
+    """The CPUs that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def main(words: Sequence[str]) -> None:
+    arguments = parse(words)
+    commit = queue.head()
+    queue.require_committed(CODE)
+    experiments = planned(arguments, commit)
+    if arguments.git_remote is not None:  # what ended after an earlier sweep was interrupted
+        tasks.bring(tasks.source(commit, arguments.git_remote), [one.name for one in experiments])
+    progress = SweepProgress(experiments, queue.finished(commit))
+    print(f"{len(experiments)} experiments of commit {commit[:7]}, {progress.ended} of them finished", flush=True)
+    if arguments.dry_run:
+        for experiment in experiments:
+            state = "missing" if experiment.name in progress.waiting else "finished"
+            print(f"{experiment.name} {state}: {' '.join(experiment.overrides)}")
+        return
+    if not progress.waiting:
+        return
+    if arguments.engine == "queue":
+        by_queue(progress, commit, arguments.jobs)
+    else:
+        by_engine(progress, commit, arguments)
+    if progress.failed:
+        raise UserError(
+            f"{len(progress.failed)} of {len(experiments)} experiments failed: {', '.join(progress.failed)};"
+            " mend the cause and run the same command again, which does what is missing"
+        )
+
+
+if __name__ == "__main__":
+    with one_line():
+        try:
+            main(sys.argv[1:])
+        except KeyboardInterrupt as interruption:
+            print(f"\n{interruption}")
+            sys.exit(130)

@@ -1,0 +1,261 @@
+"""The search for a learning rate and a weight decay on validation images, by Optuna.
+
+Each trial is one training by the loop that `finetune_*` uses, from the same weights, head and order of images: the
+first with finetune's own settings, so that a search is never worse than none, on validation images. Later ones are
+proposed by a tree-structured Parzen estimator (Bergstra et al. 2011) and given up early by the median rule (Golovin et
+al. 2017: Vizier). Every backbone has the same number of trials and the same cap on training images.
+
+A trial is asked of a study made anew from the trials before it, by a sampler seeded by its number. So it cannot matter
+where a search was interrupted, as it would with Optuna's own storages, where a trial that was cut off keeps its number.
+"""
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import reduce
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.trial import TrialState
+
+from src.core import design, seeds
+from src.core.errors import DivergedError, UserError
+from src.device import mps_check
+from src.finetune import methods
+from src.finetune.batches import Data
+from src.finetune.checkpoint import Epoch, Progress
+from src.finetune.config import Recipe
+from src.storage.resume import StateFile
+
+STARTUP = 5  # trials drawn at random before the estimator proposes any, and completed before one is given up
+FEWEST = 20  # validation images: with fewer, the standard error of an accuracy may exceed 11 points
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+SEARCHED = ("lr", "weight_decay")  # of `finetune`
+STATES = ("complete", "pruned", "diverged")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial: what was tried, what it reached on validation images, and what it took."""
+
+    number: int  # from 1
+    state: str  # complete, pruned (given up by the median rule) or diverged (its loss was no number)
+    params: dict[str, float]
+    accuracies: list[float]  # of each epoch
+    val_accuracy: float | None  # of the best epoch, and its cross-entropy in nats; none where no epoch ended
+    val_loss: float | None
+    images: int
+    train_macs: int
+    train_seconds: float
+
+    def beats(self, other: "Trial") -> bool:
+        """As epochs do: by accuracy, ties by the lower loss; the earlier trial stays where both are equal."""
+        ours, theirs = ((trial.val_accuracy or 0.0, -(trial.val_loss or math.inf)) for trial in (self, other))
+        return ours > theirs
+
+    def __str__(self) -> str:
+        tried = ", ".join(f"{name} {value:.3g}" for name, value in self.params.items())
+        reached = "no epoch" if self.val_accuracy is None else f"val accuracy {self.val_accuracy:.4f}"
+        return f"{tried}: {self.state}, {reached}"
+
+
+@dataclass(frozen=True)
+class Search:
+    """All trials of one backbone."""
+
+    name: str  # of the backbone, for people
+    recipe: Mapping[str, Any]  # finetune's own, which the first trial had
+    trials: list[Trial]
+    val_images: int  # on which every trial was judged
+    images_cap: int  # so many all trials together were allowed to train on
+
+    @property
+    def best(self) -> Trial:
+        """The best of those that came to their end.
+
+        Raises:
+            UserError: none did.
+        """
+        complete = [trial for trial in self.trials if trial.state == "complete"]
+        if not complete:
+            raise UserError(
+                f"finetune.lr = {self.recipe['lr']}: none of {len(self.trials)} trials of {self.name} around it came "
+                "to its end; try a smaller rate"
+            )
+        return reduce(lambda found, trial: trial if trial.beats(found) else found, complete)
+
+
+@dataclass(frozen=True)
+class Task(methods.Task):
+    """What every trial of a backbone shares; its recipe has the values from which the search starts."""
+
+    name: str  # of the backbone, for people
+    method: str
+
+    @property
+    def epoch_images(self) -> int:
+        """Trained on in an epoch."""
+        return math.prod(Recipe.of(self.recipe).batches(len(self.data.train_index)))
+
+    @property
+    def trial_images(self) -> int:
+        """Trained on in a trial that comes to its end."""
+        return self.recipe["epochs"] * self.epoch_images
+
+
+def space(recipe: Mapping[str, Any], factor: float) -> dict[str, BaseDistribution]:
+    """The range of each setting, around its value, on a logarithmic scale; one that is 0 stays 0."""
+    centres = {name: recipe[name] for name in SEARCHED if recipe[name] > 0}
+    return {name: FloatDistribution(value / factor, value * factor, log=True) for name, value in centres.items()}
+
+
+def study_of(trials: Sequence[Trial], distributions: dict[str, BaseDistribution], task: Task) -> optuna.Study:
+    """Optuna's view of the trials so far, ready to be asked for the next one."""
+    number = len(trials) + 1
+    sampler = optuna.samplers.TPESampler(n_startup_trials=STARTUP, seed=seeds.derive(task.seed, "tune", number) % 2**32)
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=STARTUP)
+    study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
+    for trial in trials:
+        reported = dict(enumerate(trial.accuracies, 1))
+        complete = trial.state == "complete"  # one that diverged ranks last among those given up
+        finished = optuna.create_trial(
+            state=TrialState.COMPLETE if complete else TrialState.PRUNED,
+            value=trial.val_accuracy if complete else None,
+            params=trial.params,
+            distributions=distributions,
+            intermediate_values=reported,
+        )
+        study.add_trial(finished)
+    if not trials:
+        study.enqueue_trial({name: float(task.recipe[name]) for name in distributions})
+    return study
+
+
+def searches(
+    weights: Mapping[str, methods.Weights],
+    *,
+    raw: np.ndarray,
+    subset: Mapping[str, np.ndarray],
+    budget: Mapping[str, Any],
+    place: StateFile,
+    **shared: Any,
+) -> dict[str, Search]:
+    """Search for every backbone by its role: on the same images, from the same settings, with the same budget.
+
+    Args:
+        raw: the training images (N, H, W, 3) uint8, of which `subset` holds the indices and labels.
+        budget: the keyword arguments of `search`; `shared` are those of `Task`.
+    """
+    data = Data.of(raw, subset, shared["accelerator"].device)
+    names = design.called({role: origin["arch"] for role, (_, origin) in weights.items()})
+    return {
+        role: search(Task(name=names[role], weights=found, data=data, **shared), place.part(role), **budget)
+        for role, found in weights.items()
+    }
+
+
+def search(task: Task, place: StateFile, *, trials: int, factor: float, images: int | None) -> Search:
+    """Every trial of one backbone, those from before an interruption too.
+
+    Args:
+        place: where to save each trial as it ends, and the one at work from time to time.
+        factor: see `space`.
+        images: a trial that might exceed so many training images in all is not begun; None for no such cap.
+
+    Raises:
+        UserError: there are several processes or too few validation images, the cap does not suffice for two trials, or
+            someone asked to stop.
+    """
+    cap = trials * task.trial_images if images is None else images
+    require(task, cap)
+    distributions = space(task.recipe, factor)
+    noted = place.noted() if place.folder else {}
+    done = [Trial(**trial) for trial in noted.get("trials", [])]
+    while len(done) < trials and spent(done) + task.trial_images <= cap:
+        saved = place.part(f"{place.name}-{len(done) + 1}")
+        done.append(run(task, study_of(done, distributions, task).ask(distributions), saved))
+        print(f"{task.name}, trial {len(done)} of {trials}: {done[-1]}", flush=True)
+        if place.folder:
+            place.note({"trials": [asdict(trial) for trial in done]})
+            saved.path.unlink(missing_ok=True)
+        place.leave_if_asked(f"after trial {len(done)} of {task.name}")
+    return Search(task.name, task.recipe, done, len(task.data.val_index), cap)
+
+
+def require(task: Task, cap: int) -> None:
+    """What a search needs to mean anything.
+
+    Raises:
+        UserError: there is not enough of it.
+    """
+    if task.accelerator.num_processes > 1:
+        raise UserError(
+            "tune.enabled = true: trials run in one process; run `dvc repro tune`, and after it finetune_* by torchrun"
+        )
+    if len(task.data.val_index) < FEWEST:
+        raise UserError(
+            f"tune.enabled = true: {len(task.data.val_index)} validation images cannot tell settings apart; needed are "
+            f"{FEWEST} or more: more classes, a larger prepare.val_fraction or prepare.per_class"
+        )
+    if cap < 2 * task.trial_images:
+        raise UserError(
+            f"tune.images = {cap}: two trials alone train on {2 * task.trial_images}; allowed are so many or more, and "
+            "null"
+        )
+
+
+def run(task: Task, asked: optuna.Trial, place: StateFile) -> Trial:
+    """One training, from where it was interrupted, reported to the median rule after each epoch but the last."""
+    model = task.network()
+    if asked.number == 0:
+        mps_check.require(model, task.image_size)
+    progress, start, state = Progress.taken_up(place), time.perf_counter(), "complete"
+    for epoch in progress.history:
+        asked.report(epoch.val_accuracy, epoch.number)
+    epochs = methods.finetune(model, task.data, method=task.method, progress=progress, **task.how | asked.params)
+    try:
+        for epoch in epochs:
+            progress.add(epoch, model)
+            asked.report(epoch.val_accuracy, epoch.number)
+            if epoch.number < task.recipe["epochs"] and asked.should_prune():
+                state = "pruned"
+                break
+    except DivergedError:
+        state = "diverged"
+    took = list(progress.history)
+    if state != "complete":
+        task.accelerator.free_memory()  # `training.train` does so where it comes to its end
+    if state == "diverged":
+        took.append(lost(model, len(took) + 1, task.epoch_images, time.perf_counter() - start))
+    return trial(asked, state, progress, task.cost(model, took))
+
+
+def lost(model: Any, number: int, images: int, seconds: float) -> Epoch:
+    """An epoch in which the loss became no number, for its cost alone: it counts whole."""
+    whole = all(parameter.requires_grad for parameter in model.parameters())
+    return Epoch(number, math.inf, 0.0, math.inf, 0.0, whole, images, seconds)
+
+
+def trial(asked: optuna.Trial, state: str, progress: Progress, cost: Mapping[str, Any]) -> Trial:
+    """What is kept of a trial."""
+    best = progress.best if progress.history else None
+    return Trial(
+        asked.number + 1,
+        state,
+        asked.params,
+        [epoch.val_accuracy for epoch in progress.history],
+        best.val_accuracy if best else None,
+        best.val_loss if best else None,
+        *(cost[name] for name in ("images", "train_macs", "train_seconds")),
+    )
+
+
+def spent(trials: Sequence[Trial]) -> int:
+    """Images trained on so far."""
+    return sum(trial.images for trial in trials)

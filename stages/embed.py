@@ -1,0 +1,35 @@
+"""Embed every image with one frozen backbone, whatever the classes. Stages embed_convnext, embed_resnet.
+
+A sweep over class counts pays for the features once.
+"""
+
+from src.core.design import ROLES
+from src.settings.settings import Settings
+from src.storage import files, paths
+from stages import run, saved_state
+
+
+def main(settings: Settings, backbone: str) -> None:
+    stage = f"embed_{backbone}"
+    if backbone == "resnet" and not settings.controls:
+        files.write_nothing(paths.features(backbone), paths.metrics(stage))
+        return
+    from src.device import runtime  # PyTorch takes seconds to import
+    from src.embed import write_features
+
+    accelerator = runtime.start(settings.device, settings.precision, deterministic=settings.deterministic)
+    with saved_state(stage, settings, runtime.machine(accelerator)) as state:
+        report = write_features(
+            paths.features(backbone),
+            weights=files.read_tensors(paths.weights(backbone)),
+            raw={split: files.read_array(paths.RAW / f"{split}_images.npy") for split in ("train", "test")},
+            image_size=settings.image_size,
+            accelerator=accelerator,
+            place=state,
+        )
+        if report:
+            files.write_json(paths.metrics(stage), {stage: report})
+
+
+if __name__ == "__main__":
+    run(main, ROLES)

@@ -1,0 +1,45 @@
+"""Fine-tune one backbone by every method; the best epoch by validation is kept. Stages finetune_resnet, _convnext."""
+
+from src.core.design import ROLES
+from src.settings.settings import Settings
+from src.storage import files, paths
+from stages import kept_end, run, saved_state
+
+
+def main(settings: Settings, backbone: str) -> None:
+    stage = f"finetune_{backbone}"
+    checkpoints, curves, metrics = paths.checkpoints(backbone), paths.plots(stage), paths.metrics(stage)
+    if backbone == "convnext" and not settings.controls:
+        files.write_nothing(checkpoints, curves, metrics)
+        return
+    from src.device import runtime  # PyTorch takes seconds to import
+    from src.finetune.batches import Data
+    from src.finetune.methods import Task, write_finetuned
+
+    accelerator = runtime.start(settings.device, settings.precision, deterministic=settings.deterministic)
+    machine = runtime.machine(accelerator)
+    with saved_state(stage, settings, machine) as state:
+        raw = files.read_array(paths.RAW / "train_images.npy")
+        task = Task(
+            data=Data.of(raw, files.read_arrays(paths.SUBSET / "subset.npz"), accelerator.device),
+            weights=files.read_tensors(paths.weights(backbone)),
+            classes=files.read_json(paths.SUBSET / "classes.json"),
+            image_size=settings.image_size,
+            seed=settings.seed,
+            accelerator=accelerator,
+            recipe=settings.finetune.recipe() | files.read_best(paths.BEST_PARAMS, backbone),
+        )
+        report = write_finetuned(
+            checkpoints,
+            curves,
+            task,
+            methods=settings.finetune.methods,
+            place=state,
+            end=kept_end(stage, settings, machine),
+        )
+        if report:
+            files.write_json(metrics, {stage: report})
+
+
+if __name__ == "__main__":
+    run(main, ROLES)

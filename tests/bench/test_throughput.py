@@ -1,0 +1,174 @@
+"""Bench and race: every way does the work it is timed for, and the plain recipe is what one would write."""
+
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from src.bench import baseline, throughput, time_to_accuracy
+from src.bench.time_to_accuracy import Course, Finish
+from src.device import runtime
+from src.finetune import loop, optim
+from src.finetune.checkpoint import Point, Progress
+from src.finetune.config import Finetune
+from src.nets import models, preprocess
+from src.prepare import subset as prepare_subset
+
+CPU = runtime.start("cpu", "fp32")
+RECIPE = Finetune().recipe()
+TASK = throughput.Task("mobilenet_v3_small", 32, 8, RECIPE, CPU)
+IMAGES = np.random.default_rng(0).integers(256, size=(40, 8, 8, 3), dtype=np.uint8)
+LABELS = np.arange(40) % 2
+VIEW = preprocess.view("resnet18", 8)
+
+
+def test_plain_inputs_are_this_projects_where_nothing_is_augmented():
+    index = np.array([3, 1, 4])
+    ((found, labels),) = baseline.loader(IMAGES, index, LABELS[index], VIEW, batch_size=3, train=False)
+    torch.testing.assert_close(found, preprocess.to_input(torch.from_numpy(IMAGES[index]), VIEW), atol=1e-5, rtol=1e-5)
+    assert labels.tolist() == [1, 1, 0]
+
+
+def test_plain_inputs_are_resized_where_the_network_sees_another_size():
+    ((found, _),) = baseline.loader(
+        IMAGES, np.arange(2), LABELS[:2], preprocess.view("resnet18", 12), batch_size=2, train=False
+    )
+    assert found.shape == (2, 3, 12, 12)
+
+
+def test_plain_training_images_are_shuffled_and_augmented_in_full_batches():
+    batches = list(baseline.loader(IMAGES, np.arange(40), LABELS, VIEW, batch_size=16, train=True))
+    assert [len(labels) for _, labels in batches] == [16, 16]
+    own = {image.numpy().tobytes() for image in preprocess.to_input(torch.from_numpy(IMAGES), VIEW)}
+    assert sum(image.numpy().tobytes() in own for batch, _ in batches for image in batch) < 16
+
+
+def test_plain_training_learns_as_this_projects_loop_does():
+    """The same network on the same batches: gradient for gradient, up to the fused optimizer's rounding."""
+    batches = [(torch.randn(8, 3, 2, 2), torch.arange(8) % 3) for _ in range(5)]
+    found = []
+    for ours in (True, False):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
+        if ours:
+            opt = optim.make_optimizer(model, "adam", 1e-2, 1e-4)
+            plan = torch.optim.lr_scheduler.LambdaLR(opt, lambda _: 1.0)
+            loop.one_pass(model, batches, CPU.prepare_optimizer(opt), plan, CPU, Progress(), Point())
+        else:
+            baseline.train(model, batches, baseline.optimizer(model, 1e-2, 1e-4), torch.device("cpu"))
+        found.append(model[1].weight.detach())
+    torch.testing.assert_close(found[0], found[1])
+
+
+@pytest.mark.parametrize("make", [*throughput.TRAINING.values(), *throughput.EMBEDDING.values()])
+def test_every_way_runs_so_many_batches_through_the_network(make, monkeypatch):
+    seen = []
+    build = models.build
+
+    def counted(*arguments, **names):
+        model = build(*arguments, **names)
+        model.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+        return model
+
+    monkeypatch.setattr(models, "build", counted)
+    way = make(TASK)
+    seen.clear()
+    assert way(3) > 0
+    assert sum(seen) == 3 * TASK.batch_size  # in whatever batches
+
+
+@pytest.mark.parametrize("make", throughput.TRAINING.values())
+def test_every_way_of_training_changes_its_network(make, monkeypatch):
+    made = []
+    build = models.build
+    monkeypatch.setattr(
+        models, "build", lambda *arguments, **names: made.append(build(*arguments, **names)) or made[-1]
+    )
+    way = make(TASK)
+    before = models.head(made[0])[0].clone()
+    way(1)
+    assert not torch.equal(models.head(made[0])[0], before)
+
+
+def test_the_ways_take_turns():
+    order: list[str] = []
+
+    def way(name: str) -> throughput.Way:
+        return lambda batches: order.append(f"{name}{batches}") or float(len(order))
+
+    found = throughput.take_turns({"a": way("a"), "b": way("b")}, batches=8, rounds=2)
+    assert order == ["a2", "b2", "a8", "b8", "a8", "b8"]
+    assert found == {"a": [3, 5], "b": [4, 6]}
+
+
+def test_rates_and_ratios_are_medians_over_rounds():
+    found = throughput.summary({"this": [1, 2, 4], "roof": [1, 1, 2], "plain": [2, 6, 12]}, images=12)
+    assert found["this"] == {"median": 6, "low": 3, "high": 12}
+    assert found["this / roof"] == {"median": 0.5, "low": 0.5, "high": 1}
+    assert found["this / plain"] == {"median": 3, "low": 2, "high": 3}
+
+
+def course(seed: int) -> Course:
+    subset = prepare_subset.subset(
+        LABELS, LABELS, [0, 1], ["a", "b"], val_fraction=0.2, per_class=None, rng=np.random.default_rng(seed)
+    )
+    return Course(IMAGES, IMAGES, subset, VIEW, seed, CPU)
+
+
+def tiny() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 2))
+
+
+def test_all_ways_start_alike_and_are_asked_about_every_test_image(monkeypatch):
+    monkeypatch.setitem(time_to_accuracy.PLAIN, "batch_size", 16)
+    started = []
+    found = time_to_accuracy.run(lambda: started.append(tiny()) or started[-1], course(0))
+    assert list(found) == ["plain", "report", "fast"]
+    assert len(started) == 3
+    assert [finish.epochs for finish in found.values()][:2] == [5, 5]
+    assert all(finish.seconds > 0 and finish.right.shape == (40,) for finish in found.values())
+
+
+def test_our_run_stops_where_the_goal_is_reached():
+    assert (
+        time_to_accuracy.our_run(
+            tiny(), course(0), time_to_accuracy.FAST | {"epochs": 9, "batch_size": 16}, goal=0.0
+        ).epochs
+        == 1
+    )
+    assert (
+        time_to_accuracy.our_run(
+            tiny(), course(0), time_to_accuracy.FAST | {"epochs": 3, "batch_size": 16}, goal=math.inf
+        ).epochs
+        == 3
+    )
+
+
+def test_make_fast_is_the_recipe_that_is_timed():
+    said = re.search(r"^FAST \?= ((?:.*\\\n)*.*)$", Path("Makefile").read_text(), re.M)
+    changed = dict(re.findall(r"-S finetune\.(\w+)=(\S+)", said[1]))
+    assert {
+        name: str(value).lower()
+        for name, value in time_to_accuracy.FAST.items()
+        if value != time_to_accuracy.PLAIN[name]
+    } == changed
+
+
+def test_a_summary_worked_by_hand():
+    right = np.array([True, True, False, False])
+    seeds = [
+        {"plain": Finish(8.0, 5, 0.7, right), "fast": Finish(2.0, 2, 0.8, right)},
+        {"plain": Finish(6.0, 5, 0.7, right), "fast": Finish(1.0, 2, 0.6, ~right | right)},
+    ]
+    found = time_to_accuracy.summary(seeds)
+    assert found["plain"]["faster"] == {"median": 1, "low": 1, "high": 1}
+    assert found["fast"]["faster"] == {"median": 5, "low": 4, "high": 6}
+    assert (found["fast"]["reached"], found["fast"]["seeds"]) == (1, 2)
+    assert found["fast"]["test_accuracy"] == 0.75
+    assert found["fast"]["test_accuracy_less_plain"]["value"] == 0.25
+    assert found["plain"]["test_accuracy_less_plain"] == {"value": 0, "low": 0, "high": 0}

@@ -1,0 +1,109 @@
+"""Feeding: the images asked for, in order, read ahead by a thread, in memory that does not grow with their number."""
+
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from src.device import prefetch
+from src.storage import files
+
+CPU = torch.device("cpu")
+IMAGES = np.random.default_rng(0).integers(256, size=(50, 4, 6, 3), dtype=np.uint8)
+PARTS = [np.array([3, 1, 4]), np.array([1, 5, 9]), np.array([49, 0, 49])]
+
+# Reads every image of a file twice, in random order, and prints the most memory that the process took, in MB.
+READ_ALL = """
+import resource, sys
+import numpy as np, torch
+from pathlib import Path
+from src.device import prefetch
+from src.storage import files
+images = files.read_array(Path(sys.argv[1]))
+for seed in range(2):
+    order = np.random.default_rng(seed).permutation(len(images))
+    parts = (order[start : start + 64] for start in range(0, len(order), 64))
+    seen = sum(len(batch) for batch in prefetch.gathered(images, parts, torch.device("cpu")))
+    assert seen == len(images)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3))
+"""
+
+
+@pytest.fixture(params=["in memory", "mapped", "on the device"])
+def images(request, tmp_path) -> prefetch.Images:
+    if request.param == "on the device":
+        return torch.from_numpy(IMAGES)
+    if request.param == "mapped":
+        files.write_array(tmp_path / "images.npy", [IMAGES], IMAGES.shape, "uint8")
+        return files.read_array(tmp_path / "images.npy")
+    return IMAGES
+
+
+def test_the_images_asked_for_come_in_the_order_asked_for(images):
+    found = list(prefetch.gathered(images, PARTS, CPU))
+    assert [batch.dtype for batch in found] == [torch.uint8] * 3
+    for batch, part in zip(found, PARTS, strict=True):
+        np.testing.assert_array_equal(batch.numpy(), IMAGES[part])
+
+
+def test_a_mapped_file_is_right_after_its_pages_were_given_back(tmp_path, monkeypatch):
+    monkeypatch.setattr(prefetch, "RELEASE", 100)
+    files.write_array(tmp_path / "images.npy", [IMAGES], IMAGES.shape, "uint8")
+    parts = [np.random.default_rng(seed).permutation(50) for seed in range(20)]
+    for batch, part in zip(
+        prefetch.gathered(files.read_array(tmp_path / "images.npy"), parts, CPU), parts, strict=True
+    ):
+        np.testing.assert_array_equal(batch.numpy(), IMAGES[part])
+
+
+def test_what_is_read_ahead_is_bounded():
+    read: list[int] = []
+    results = prefetch.ahead(lambda item: read.append(item) or item, range(100))
+    assert next(results) == 0
+    time.sleep(0.2)
+    assert len(read) == prefetch.AHEAD + 1
+    assert list(results) == list(range(1, 100))
+
+
+def test_reading_goes_on_while_a_batch_is_worked_on():
+    second = threading.Event()
+    results = prefetch.ahead(lambda item: second.set() if item == 1 else None, range(3))
+    next(results)
+    assert second.wait(timeout=10)
+
+
+def test_what_goes_wrong_in_the_thread_is_raised_where_the_batch_is_asked_for():
+    def read(item: int) -> int:
+        if item == 2:
+            raise OSError("disk gone")
+        return item
+
+    results = prefetch.ahead(read, range(100))
+    assert [next(results), next(results)] == [0, 1]
+    with pytest.raises(OSError, match="disk gone"):
+        next(results)
+
+
+def test_who_stops_early_leaves_no_thread_behind():
+    before = threading.active_count()
+    results = prefetch.ahead(lambda item: item, range(100))
+    next(results)
+    assert threading.active_count() == before + 1
+    results.close()
+    assert threading.active_count() == before
+
+
+def test_memory_does_not_grow_with_the_number_of_images(tmp_path):
+    """Of 60 MB and of 1.2 GB of images no more than 128 MB are mapped at a time; the files are holes, without data."""
+    peaks = []
+    for count in (20_000, 400_000):
+        path = tmp_path / f"{count}.npy"
+        array = np.lib.format.open_memmap(path, "w+", np.uint8, (count, 32, 32, 3))
+        del array
+        done = subprocess.run([sys.executable, "-c", READ_ALL, str(path)], capture_output=True, text=True, check=True)
+        peaks.append(float(done.stdout))
+    assert peaks[1] - peaks[0] < 200

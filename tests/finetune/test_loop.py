@@ -1,0 +1,417 @@
+"""Training: what one step does, what an epoch counts, which epoch is kept, and that a seed decides everything."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+from src.core.design import FINETUNED
+from src.core.errors import UserError
+from src.device import runtime
+from src.finetune import batches as finetune_batches
+from src.finetune import loop, methods, optim
+from src.finetune.batches import Data
+from src.finetune.checkpoint import Epoch, Point, Progress
+from src.finetune.methods import follow
+from src.nets import models, preprocess
+from tests.helpers.toy_training import RECIPE, VIEW, digits
+
+CPU = runtime.start("cpu", "fp32")
+
+
+@pytest.fixture(scope="module")
+def data() -> Data:
+    return digits()
+
+
+def network(seed: int = 0) -> nn.Module:
+    """All that a backbone has which training changes or which is random: convolution, batch statistics, dropout."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        body = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.2), nn.Flatten())
+        return nn.Sequential(body, nn.Linear(8 * 36, 10))
+
+
+def train(data: Data, model: nn.Module | None = None, **changes: object) -> tuple[nn.Module, list[Epoch]]:
+    model = model or network()
+    return model, list(loop.train(model, data, accelerator=CPU, **(RECIPE | changes)))
+
+
+def copy(model: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def same(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> bool:
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_the_rate_follows_its_schedule_through_all_epochs_to_the_last_step(data, monkeypatch):
+    used = []
+    step = torch.optim.SGD.step
+    monkeypatch.setattr(torch.optim.SGD, "step", lambda opt, *_: (used.append(opt.param_groups[0]["lr"]), step(opt))[1])
+    train(data, optimizer="sgd", lr=0.1, schedule="cosine", epochs=3)
+    assert len(used) == 3 * (70 // 16)
+    assert used == [pytest.approx(0.1 * (1 + math.cos(math.pi * done / 12)) / 2) for done in range(12)]
+
+
+def one_pass(model: nn.Module, batches: list, *, rate: float, **changes: object) -> tuple[float, float]:
+    settings = {"optimizer": "sgd", "lr": 0.5, "weight_decay": 0.0} | changes
+    opt = optim.make_optimizer(model, **settings)
+    plan = torch.optim.lr_scheduler.LambdaLR(opt, lambda _: rate)
+    return loop.one_pass(model, batches, CPU.prepare_optimizer(opt), plan, CPU, Progress(), Point()).means()
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_steps_at_a_rate_of_zero_change_no_weight(optimizer):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
+    before = copy(model)
+    batches = [(torch.randn(4, 3, 2, 2), torch.arange(4) % 3)] * 3
+    one_pass(model, batches, rate=0.0, optimizer=optimizer, weight_decay=0.1)
+    assert same(copy(model), before)
+
+
+def test_a_first_step_of_sgd_worked_by_hand():
+    """Two classes, one feature 2, no weight yet: both have probability 1/2, so the gradients are -1/2 * 2 and 1/2 * 2.
+
+    Nesterov's momentum 0.9 makes the first step 1 + 0.9 times the gradient's, here at rate 0.5.
+    """
+    model = nn.Linear(1, 2, bias=False)
+    nn.init.zeros_(model.weight)
+    loss, accuracy = one_pass(model, [(torch.tensor([[2.0]]), torch.tensor([0]))], rate=1.0)
+    torch.testing.assert_close(model.weight.detach(), torch.tensor([[0.95], [-0.95]]))
+    assert loss == pytest.approx(math.log(2))
+    assert accuracy == 1.0
+
+
+def test_steps_are_those_of_nesterovs_momentum_written_out():
+    """Each by the gradient of its own batch alone, on top of a velocity that keeps nine tenths of itself."""
+    torch.manual_seed(0)
+    model = nn.Linear(4, 3, bias=False)
+    batches = [(torch.randn(5, 4), torch.arange(5) % 3) for _ in range(4)]
+    weight, velocity = model.weight.detach().clone().requires_grad_(), torch.zeros(3, 4)
+    one_pass(model, batches, rate=1.0, lr=0.5)
+    for inputs, labels in batches:
+        (gradient,) = torch.autograd.grad(F.cross_entropy(inputs @ weight.T, labels), weight)
+        velocity = 0.9 * velocity + gradient
+        weight = (weight - 0.5 * (gradient + 0.9 * velocity)).detach().requires_grad_()
+    torch.testing.assert_close(model.weight, weight)
+
+
+def test_a_first_step_of_adam_moves_every_weight_by_the_rate():
+    model = nn.Linear(1, 2, bias=False)
+    nn.init.zeros_(model.weight)
+    one_pass(model, [(torch.tensor([[2.0]]), torch.tensor([0]))], rate=1.0, optimizer="adam", lr=0.01)
+    torch.testing.assert_close(model.weight.detach(), torch.tensor([[0.01], [-0.01]]))
+
+
+def test_weight_decay_pulls_towards_zero():
+    """A gradient of nothing but decay: 0.1 * 4, by rate 0.5 and Nesterov's 1.9."""
+    model = nn.Linear(1, 2, bias=False)
+    nn.init.constant_(model.weight, 4.0)
+    one_pass(model, [(torch.tensor([[0.0]]), torch.tensor([0]))], rate=1.0, weight_decay=0.1)
+    torch.testing.assert_close(model.weight.detach(), torch.full((2, 1), 4 - 0.5 * 1.9 * 0.4))
+
+
+def test_loss_and_accuracy_are_means_over_images_whatever_the_sizes_of_the_batches():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
+    inputs, labels = torch.randn(10, 3, 2, 2), torch.arange(10) % 3
+    loss, accuracy = one_pass(model, [(inputs[:7], labels[:7]), (inputs[7:], labels[7:])], rate=0.0)
+    logits = model(inputs)
+    assert loss == pytest.approx(F.cross_entropy(logits, labels).item(), rel=1e-6)
+    assert accuracy == pytest.approx((logits.argmax(1) == labels).float().mean().item())
+
+
+def fed(data: Data, order: np.ndarray, *, size: int, augment: bool = False) -> list[tuple[Tensor, Tensor]]:
+    crops = torch.Generator().manual_seed(0) if augment else None
+    return list(finetune_batches.feed(data, order, size, crops, VIEW, CPU))
+
+
+def test_batches_follow_the_order_and_are_full(data):
+    order = np.random.default_rng(0).permutation(70)
+    batches = fed(data, order, size=16)
+    assert [len(labels) for _, labels in batches] == [16] * 4
+    assert torch.cat([labels for _, labels in batches]).tolist() == data.train_labels[order[:64]].tolist()
+    inputs = torch.cat([inputs for inputs, _ in batches])
+    expected = preprocess.to_input(torch.from_numpy(data.images[data.train_index[order[:64]]]), VIEW)
+    torch.testing.assert_close(inputs, expected)
+
+
+def test_only_augmentation_changes_the_images(data):
+    order = np.arange(70)
+    (plain, _), (augmented, _) = fed(data, order, size=70)[0], fed(data, order, size=70, augment=True)[0]
+    assert not torch.equal(plain, augmented)
+    assert torch.equal(augmented, fed(data, order, size=70, augment=True)[0][0])
+
+
+def test_nothing_happens_before_the_first_epoch_is_asked_for(data):
+    model = network()
+    before = copy(model)
+    loop.train(model, data, accelerator=CPU, **RECIPE)
+    assert same(copy(model), before)
+
+
+def test_one_batch_can_be_learnt_by_heart(data):
+    few = replace(data, train_index=data.train_index[:16], train_labels=data.train_labels[:16])
+    model, history = train(few, epochs=40, augment=False)
+    assert history[0].train_loss > 2
+    assert history[-1].train_loss < 0.05
+    assert history[-1].train_accuracy == 1
+    assert loop.evaluate(model, replace(few, val_index=few.train_index, val_labels=few.train_labels), VIEW, CPU)[1] == 1
+
+
+def test_digits_are_learnt_well_enough_to_recognise_others(data):
+    _, history = train(data, epochs=15, augment=False)
+    assert history[-1].val_accuracy > 0.6
+    assert history[-1].val_loss < history[0].val_loss
+
+
+def test_the_same_seed_gives_the_same_bytes(data):
+    (first, history), (second, again) = train(data), train(data)
+    assert same(copy(first), copy(second))
+    assert [epoch.results() for epoch in history] == [epoch.results() for epoch in again]
+
+
+def test_the_same_seed_gives_the_same_bytes_whatever_was_drawn_before(data):
+    first, _ = train(data)
+    torch.manual_seed(99)
+    np.random.default_rng(99).random(5)
+    torch.rand(3)
+    assert same(copy(train(data)[0]), copy(first))
+
+
+def test_another_seed_gives_another_result(data):
+    assert not same(copy(train(data)[0]), copy(train(data, seed=1)[0]))
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "one_cycle"])
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_every_optimizer_learns_by_every_schedule(data, optimizer, schedule):
+    _, history = train(data, optimizer=optimizer, schedule=schedule, warmup=0.3, epochs=4, augment=False)
+    assert history[-1].train_loss < history[0].train_loss
+
+
+def test_an_epoch_counts_the_images_of_its_full_batches(data):
+    _, history = train(data, batch_size=16, epochs=3)
+    assert [epoch.number for epoch in history] == [1, 2, 3]
+    assert [epoch.images for epoch in history] == [64] * 3
+    assert all(epoch.seconds > 0 for epoch in history)
+
+
+def test_a_batch_larger_than_the_data_is_all_of_them(data):
+    _, history = train(data, batch_size=1000)
+    assert [epoch.images for epoch in history] == [70, 70]
+
+
+def test_every_epoch_has_an_order_of_its_own_and_leaves_out_other_images(data, monkeypatch):
+    orders = []
+    feed = finetune_batches.feed
+    monkeypatch.setattr(
+        finetune_batches, "feed", lambda data, order, *rest: (orders.append(order), feed(data, order, *rest))[1]
+    )
+    train(data, epochs=3)
+    assert all(sorted(order) == list(range(70)) for order in orders)
+    assert len({tuple(order) for order in orders}) == 3
+    assert len({frozenset(order[64:]) for order in orders}) == 3
+
+
+def test_the_model_holds_the_weights_of_the_epoch_that_was_yielded(data):
+    model = network()
+    for epoch in loop.train(model, data, accelerator=CPU, **RECIPE):
+        assert loop.evaluate(model, data, VIEW, CPU) == (epoch.val_loss, epoch.val_accuracy)
+
+
+def test_validation_changes_nothing_and_is_never_random(data):
+    model = network()
+    before = copy(model)
+    assert loop.evaluate(model, data, VIEW, CPU) == loop.evaluate(model, data, VIEW, CPU)
+    assert same(copy(model), before)
+
+
+def test_a_rate_at_which_the_loss_is_no_number_is_named(data):
+    with pytest.raises(
+        UserError, match=r"^finetune\.lr = 100: the loss is no longer a number at step \d of epoch \d+; try a smaller"
+    ):
+        train(data, nn.Sequential(nn.Flatten(), *[nn.Linear(192, 192) for _ in range(6)]), optimizer="sgd", lr=100)
+
+
+def test_a_last_step_after_which_the_loss_is_no_number_is_noticed_too(data):
+    with pytest.raises(UserError, match=r"finetune\.lr = 100"):
+        train(data, models.build("resnet18", 10, seed=0), optimizer="sgd", lr=100, epochs=1, batch_size=70)
+
+
+def test_with_soft_labels_the_dominant_class_is_the_right_answer():
+    """Images of three classes, by a network that takes each for its own: half of it right where labels are turned."""
+    model, inputs = nn.Identity(), torch.eye(3)[[0, 1, 2, 0]]
+    labels = torch.tensor([[0.6, 0.4, 0.0], [0.6, 0.4, 0.0], [0.1, 0.0, 0.9], [0.0, 0.3, 0.7]])
+    learner = nn.Sequential(model, nn.Linear(3, 3, bias=False))
+    nn.init.eye_(learner[1].weight)
+    loss, accuracy = one_pass(learner, [(inputs, labels)], rate=0.0)
+    assert accuracy == 0.5
+    assert loss == pytest.approx(F.cross_entropy(inputs, labels).item())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"mix": "mixup", "label_smoothing": 0.1},
+        {"mix": "cutmix", "balance": "weights"},
+        {"policy": "trivialaugment", "erasing": 0.3, "balance": "sampling"},
+        {"label_smoothing": 0.2, "balance": "logit_adjustment"},
+    ],
+)
+@pytest.mark.parametrize("classes", [2, 10])
+def test_every_answer_to_imbalance_and_every_augmentation_learns_two_classes_and_ten(data, change, classes):
+    kept, seen = data.train_labels < classes, data.val_labels < classes
+    few = Data(
+        data.images, data.train_index[kept], data.train_labels[kept], data.val_index[seen], data.val_labels[seen]
+    )
+    model = nn.Sequential(network()[0], nn.Linear(8 * 36, classes))
+    _, history = train(few, model, epochs={2: 60, 10: 12}[classes], batch_size=8, augment=False, **change)
+    assert history[-1].val_accuracy > {2: 0.7, 10: 0.5}[classes]
+
+
+@pytest.mark.parametrize("method", ["head", "lp_ft"])
+def test_images_are_mixed_whatever_part_of_the_network_learns(data, method):
+    progress = Progress()
+    how = RECIPE | {"mix": "cutmix", "accelerator": CPU, "progress": progress}
+    plain = RECIPE | {"accelerator": CPU, "progress": Progress()}
+    mixed, others = (list(methods.finetune(network(), data, method=method, **part)) for part in (how, plain))
+    assert [epoch.whole for epoch in mixed] == [epoch.whole for epoch in others]
+    assert all(one.train_loss != other.train_loss for one, other in zip(mixed, others, strict=True))
+
+
+def test_of_a_long_tail_the_adjusted_network_answers_with_rare_classes_more_often():
+    """Two classes, 20 to 1, from the same start: recall of the rare one."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1], [60, 3])
+    pixels = (100 + 25 * labels[:, None, None, None] + rng.normal(0, 40, (63, 8, 8, 3))).clip(0, 255).astype(np.uint8)
+    fresh = (100 + 25 * np.ones((40, 1, 1, 1)) + rng.normal(0, 40, (40, 8, 8, 3))).clip(0, 255).astype(np.uint8)
+    rare = Data(np.concatenate([pixels, fresh]), np.arange(63), labels, np.arange(63, 103), np.ones(40, np.int64))
+    recall = {}
+    for balance in ("none", "weights", "sampling", "logit_adjustment"):
+        model = nn.Sequential(nn.AvgPool2d(8), nn.Flatten(), nn.Linear(3, 2))
+        nn.init.zeros_(model[2].weight)
+        _, history = train(rare, model, epochs=10, augment=False, lr=0.05, balance=balance)
+        recall[balance] = history[-1].val_accuracy
+    assert recall.pop("none") < 0.5 < min(recall.values()), recall
+
+
+EPOCH = Epoch(1, train_loss=1.0, train_accuracy=0.5, val_loss=1.0, val_accuracy=0.5, whole=True, images=64, seconds=2.0)
+
+
+@pytest.mark.parametrize(
+    ("val_accuracy", "val_loss", "better"),
+    [(0.6, 2.0, True), (0.4, 0.1, False), (0.5, 0.9, True), (0.5, 1.1, False), (0.5, 1.0, False)],
+)
+def test_the_better_epoch_has_the_higher_validation_accuracy_then_the_lower_loss(val_accuracy, val_loss, better):
+    assert replace(EPOCH, val_accuracy=val_accuracy, val_loss=val_loss).beats(EPOCH) == better
+
+
+def test_training_accuracy_never_decides():
+    assert not replace(EPOCH, train_accuracy=1.0, train_loss=0.0).beats(EPOCH)
+
+
+def test_the_weights_of_the_best_epoch_are_kept(tmp_path):
+    """Of two equal epochs the first; what training did to the weights afterwards does not matter."""
+    model = nn.Linear(1, 1)
+
+    def epochs():
+        for number, accuracy in enumerate((0.5, 0.8, 0.8, 0.6), start=1):
+            nn.init.constant_(model.weight, number)
+            yield replace(EPOCH, number=number, val_accuracy=accuracy)
+
+    found = follow(epochs(), model, tmp_path / "live", Progress())
+    assert [epoch.number for epoch in found.history] == [1, 2, 3, 4]
+    assert found.best.number == 2
+    assert found.kept["weight"].item() == 2
+
+
+def test_a_probe_is_never_kept_where_fine_tuning_followed(tmp_path):
+    model = nn.Linear(1, 1)
+
+    def epochs():
+        for number, (whole, accuracy) in enumerate(((False, 0.9), (True, 0.6), (True, 0.7), (True, 0.5)), start=1):
+            nn.init.constant_(model.weight, number)
+            yield replace(EPOCH, number=number, whole=whole, val_accuracy=accuracy)
+
+    found = follow(epochs(), model, tmp_path / "live", Progress())
+    assert found.best.number == found.kept["weight"].item() == 3
+
+
+def test_results_hold_nothing_that_differs_from_run_to_run():
+    assert EPOCH.results() == {
+        **{"number": 1, "train_loss": 1.0, "train_accuracy": 0.5, "val_loss": 1.0, "val_accuracy": 0.5}
+    }
+
+
+def test_an_epoch_is_shown_in_one_line():
+    assert str(EPOCH) == "epoch 1: train loss 1.0000, accuracy 0.5000; val loss 1.0000, accuracy 0.5000; 32 images/s"
+
+
+def test_the_cost_is_that_of_all_epochs_at_the_pace_of_the_median_one():
+    history = [replace(EPOCH, seconds=seconds) for seconds in (1.0, 2.0, 64.0)]
+    found = loop.cost(history, macs=10)
+    assert (found["images"], found["train_seconds"], found["train_images_per_second"]) == (192, 67.0, 32.0)
+
+
+def test_the_arithmetic_of_a_step_is_three_forward_passes_or_one_where_only_the_head_learns():
+    """Counted by PyTorch, at a width where the head is next to nothing and no gradient of the images is asked for."""
+    model = nn.Sequential(*[nn.Linear(64, 64, bias=False) for _ in range(20)], nn.Linear(64, 2, bias=False))
+    inputs, labels = torch.randn(8, 64), torch.arange(8) % 2
+    forward = 8 * (20 * 64 * 64 + 64 * 2)
+    for whole in (True, False):
+        model.requires_grad_(whole)
+        model[-1].requires_grad_(True)
+        with FlopCounterMode(display=False) as counter:
+            one_pass(model, [(inputs, labels)], rate=0.0)
+        epoch = replace(EPOCH, images=8, whole=whole)
+        counted = counter.get_total_flops() / 2
+        assert loop.cost([epoch], forward // 8)["train_macs"] == pytest.approx(counted, rel=0.03)
+
+
+def finetune(data: Data, method: str, **changes: object) -> tuple[nn.Module, list[Epoch], dict[str, Tensor]]:
+    """A network, its epochs, and what it was before."""
+    model = network()
+    before = copy(model)
+    how = RECIPE | {"accelerator": CPU, "progress": Progress()} | changes
+    return model, list(methods.finetune(model, data, method=method, **how)), before
+
+
+def changed(model: nn.Module, before: dict[str, Tensor]) -> set[str]:
+    """Which part has changed: the body `0` or the head `1`."""
+    return {name.split(".")[0] for name, tensor in copy(model).items() if not torch.equal(tensor, before[name])}
+
+
+def test_the_head_alone_learns_and_the_backbone_stays_byte_for_byte_its_statistics_too(data):
+    model, history, before = finetune(data, "head", epochs=5, augment=False)
+    assert changed(model, before) == {"1"}
+    assert history[-1].train_loss < history[0].train_loss
+    assert not any(epoch.whole for epoch in history)
+
+
+def test_full_fine_tuning_is_the_one_loop_over_the_whole_network(data):
+    model, history, before = finetune(data, "full")
+    assert changed(model, before) == {"0", "1"}
+    assert same(copy(model), copy(train(data)[0]))
+    assert all(epoch.whole for epoch in history)
+
+
+@pytest.mark.parametrize(("epochs", "probe"), [(2, 1), (5, 2), (6, 3)])
+def test_lp_ft_probes_for_half_of_the_epochs_and_goes_on_from_the_probes_head(data, epochs, probe):
+    model, history, before = finetune(data, "lp_ft", epochs=epochs)
+    assert [epoch.number for epoch in history] == list(range(1, epochs + 1))
+    assert [epoch.whole for epoch in history] == [False] * probe + [True] * (epochs - probe)
+    assert changed(model, before) == {"0", "1"}
+    _, probed, _ = finetune(data, "head", epochs=probe)
+    assert [epoch.results() for epoch in history[:probe]] == [epoch.results() for epoch in probed]
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_every_method_is_given_the_same_number_of_epochs():
+    for epochs in (2, 5, 100):
+        assert {sum(count for _, count in methods.phases(method, epochs)) for method in FINETUNED} == {epochs}

@@ -1,0 +1,106 @@
+"""Records what a stage does, for tests that compare it with dvc.yaml. Python runs this file where PYTHONPATH has it.
+
+Each process that runs a stage leaves one JSON file in the folder RECORD: the modules that were imported from the
+stage on (not through the settings, whose values DVC tracks by themselves), the settings that were read, and the
+artefacts that the storage layer read and wrote.
+"""
+
+import atexit
+import builtins
+import json
+import os
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+IMPORTS, SETTINGS, READ, WRITTEN = {}, set(), set(), set()
+_import = builtins.__import__
+
+
+def traced(name, globals=None, locals=None, fromlist=(), level=0):
+    """Note who imports which of our modules, each time that a line of imports is reached."""
+    module = _import(name, globals, locals, fromlist, level)
+    if name.startswith(("src", "stages")):
+        names = {f"{name}.{part}" for part in fromlist or ()}
+        importer = (globals or {}).get("__name__", "")
+        IMPORTS.setdefault(importer, set()).update(known for known in {name, *names} if known in sys.modules)
+        if "src.settings.settings" in sys.modules:
+            hook_settings(sys.modules["src.settings.settings"])
+        if "src.storage.files" in sys.modules:
+            hook_files(sys.modules["src.storage.files"])
+    return module
+
+
+def hook_settings(module):
+    """Note every setting that is read once all are loaded, by its dotted name; a section that is dumped is read whole.
+
+    What `stages` itself reads decides where an interrupted stage goes on, and no result.
+    """
+    if not hasattr(module, "load") or getattr(module, "recorded", False):
+        return
+    module.recorded = True
+    section, load = module.Section, module.load
+    plain, dump, places = section.__getattribute__, section.model_dump, {}
+
+    def note(self, name):
+        caller = sys._getframe(2).f_globals["__name__"]
+        if id(self) in places and caller not in ("stages", "src.settings.settings"):
+            SETTINGS.add(places[id(self)] + name)
+
+    def read(self, name):
+        if name in type(self).model_fields and not isinstance(plain(self, name), section):
+            note(self, name)
+        return plain(self, name)
+
+    def dumped(self, **options):
+        note(self, "*")
+        return dump(self, **options)
+
+    def loaded(*arguments):
+        settings = load(*arguments)
+        places[id(settings)] = ""
+        places.update({id(value): f"{name}." for name, value in settings if isinstance(value, section)})
+        return settings
+
+    section.__getattribute__, section.model_dump, module.load = read, dumped, loaded
+
+
+def hook_files(module):
+    """Note every path that passes one of the storage layer's doors."""
+    if not hasattr(module, "write_folder") or getattr(module, "recorded", False):
+        return
+    module.recorded = True
+    reading, replacing, write_folder = module.reading, module.replacing, module.write_folder
+
+    @contextmanager
+    def read(path):
+        READ.add(str(path))
+        with reading(path):
+            yield
+
+    @contextmanager
+    def replaced(path):
+        WRITTEN.add(str(path))
+        with replacing(path) as temporary:
+            yield temporary
+
+    def folder(path):
+        WRITTEN.add(str(path))
+        return write_folder(path)
+
+    module.reading, module.replacing, module.write_folder = read, replaced, folder
+
+
+def save():
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    if spec is None or not spec.name.startswith("stages."):
+        return
+    record = {"imports": {name: sorted(found) for name, found in IMPORTS.items()}}
+    record |= {"settings": sorted(SETTINGS), "read": sorted(READ), "written": sorted(WRITTEN)}
+    words = "-".join([spec.name.removeprefix("stages."), *sys.argv[1:]])
+    Path(os.environ["RECORD"], f"{words}.{os.getpid()}.json").write_text(json.dumps(record))
+
+
+if "RECORD" in os.environ:
+    builtins.__import__ = traced
+    atexit.register(save)

@@ -1,0 +1,61 @@
+"""Trains a network on digits, in one process or in those of `torchrun`, and writes what each epoch gave.
+
+torchrun --nproc-per-node=2 -m tests.helpers.train_digits --arch resnet18 --images 1000 --val 400 --epochs 3 out.json
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from src.data import sources
+from src.device import runtime
+from src.finetune import loop
+from src.finetune.batches import Data
+from src.nets import fast_cpu, models, preprocess
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("path", type=Path)
+    parser.add_argument("--arch", default="mobilenet_v3_small")
+    parser.add_argument("--precision", default="fp32")
+    for name, default in (("images", 256), ("val", 32), ("epochs", 2), ("batch-size", 64), ("seed", 0)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    return parser.parse_args()
+
+
+def main() -> None:
+    given = parse()
+    accelerator = runtime.start("cpu", given.precision)
+    torch.set_num_threads(1)
+    digits = sources.digits()["train"]
+    (pixels,) = digits.images
+    train, val = np.arange(given.images), np.arange(given.images, given.images + given.val)
+    data = Data(pixels, train, digits.labels[train], val, digits.labels[val])
+    history = loop.train(
+        fast_cpu.to_device(models.build(given.arch, 10, given.seed), accelerator.device),
+        data,
+        epochs=given.epochs,
+        batch_size=given.batch_size,
+        optimizer="adam",
+        lr=1e-3,
+        weight_decay=1e-4,
+        schedule="constant",
+        warmup=0.0,
+        ema=None,
+        patience=None,
+        augment=True,
+        view=preprocess.view(given.arch, 32),
+        seed=given.seed,
+        accelerator=accelerator,
+    )
+    results = [epoch.results() | {"images": epoch.images} for epoch in history]
+    if accelerator.is_main_process:
+        given.path.write_text(json.dumps(results))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""Inference: outputs in the order asked for, however the images are cut into batches."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from src.device import runtime
+from src.nets import inference, preprocess
+from src.storage import files
+
+VIEW = preprocess.View(4, (0.0,) * 3, (1 / 255,) * 3)  # pixels as they are
+IMAGES = np.random.default_rng(0).integers(256, size=(600, 4, 4, 3), dtype=np.uint8)
+
+CPU = runtime.start("cpu", "fp32")
+
+
+def outputs(model: nn.Module, index: np.ndarray, source: np.ndarray = IMAGES) -> np.ndarray:
+    return np.concatenate(list(inference.outputs(model, source, index, view=VIEW, accelerator=CPU)))
+
+
+def test_batches_have_one_size_and_the_last_repeats_its_last_entry():
+    parts = [(part.tolist(), count) for part, count in inference.batches(np.array([7, 3, 5, 9, 1]), 2)]
+    assert parts == [([7, 3], 2), ([5, 9], 2), ([1, 1], 1)]
+
+
+def test_a_batch_is_no_larger_than_what_there_is():
+    assert [(part.tolist(), count) for part, count in inference.batches(np.array([4, 2]), 256)] == [([4, 2], 2)]
+
+
+@pytest.mark.parametrize(("image_size", "images"), [(4, 256), (32, 128), (64, 32), (128, 8), (2048, 8)])
+def test_on_the_cpu_larger_images_go_in_smaller_batches(image_size, images):
+    assert inference.batch_size(image_size, torch.device("cpu")) == images
+    assert inference.batch_size(image_size, torch.device("mps")) == 256
+
+
+@pytest.mark.parametrize("count", [1, 255, 256, 257, 512, 600])
+def test_every_image_gives_its_own_output_in_the_order_asked_for(count):
+    index = np.random.default_rng(1).permutation(600)[:count]
+    layer = nn.Linear(48, 48)
+    with torch.no_grad():
+        layer.weight.copy_(torch.eye(48))
+        layer.bias.zero_()
+    found = outputs(nn.Sequential(nn.Flatten(), layer), index)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, IMAGES[index].transpose(0, 3, 1, 2).reshape(count, 48))
+
+
+def test_an_image_may_be_asked_for_twice():
+    found = outputs(nn.Sequential(nn.Flatten(), nn.Linear(48, 2)), np.array([5, 9, 5]))
+    np.testing.assert_array_equal(found[0], found[2])
+    assert (found[0] != found[1]).all()
+
+
+def test_a_network_is_used_as_it_is_and_not_changed():
+    """Dropout is off, and running statistics stay."""
+    model = nn.Sequential(nn.BatchNorm2d(3), nn.Dropout(0.5), nn.Flatten(), nn.Linear(48, 2)).train()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    first, again = outputs(model, np.arange(20)), outputs(model, np.arange(20))
+    np.testing.assert_array_equal(first, again)
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_images_are_read_from_a_file_as_from_memory(tmp_path):
+    files.write_array(tmp_path / "images.npy", [IMAGES], IMAGES.shape, "uint8")
+    model, index = nn.Sequential(nn.Flatten(), nn.Linear(48, 2)), np.array([599, 0, 300])
+    mapped = files.read_array(tmp_path / "images.npy")
+    np.testing.assert_array_equal(outputs(model, index, mapped), outputs(model, index))

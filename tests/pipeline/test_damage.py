@@ -1,0 +1,132 @@
+"""Artefacts that were damaged, and disks that take no more: one line, the last good outputs stay, and DVC repairs."""
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.helpers.dvc_cache import damaged, md5
+
+# Of each damaged file, the stage that reads it. test_intact has every kind of file and damage.
+READERS = {
+    "data/checkpoints/resnet/full.safetensors": "eval_resnet",
+    "data/features/convnext/train.npy": "eval_convnext",
+    "data/predictions/convnext/linear.npz": "compare",
+}
+# Root may write where nobody may; without these two capabilities it may not either.
+NOBODY = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search") if os.geteuid() == 0 else ()
+
+
+@pytest.fixture(scope="module")
+def clone(smallest, copy_of):
+    return copy_of(smallest)
+
+
+def flip(path: Path) -> None:
+    """One bit in the middle of a file, in a new file of the same mode and size."""
+    content, mode = bytearray(path.read_bytes()), path.stat().st_mode
+    content[len(content) // 2] ^= 1
+    path.unlink()
+    path.write_bytes(content)
+    path.chmod(mode)
+
+
+def cut(path: Path) -> None:
+    content = path.read_bytes()
+    path.unlink()
+    path.write_bytes(content[: len(content) // 2])
+
+
+def outputs(clone, stage: str) -> dict[Path, bytes]:
+    """What a stage leaves, file by file."""
+    entry = yaml.safe_load((clone.folder / "dvc.yaml").read_text())["stages"][stage]
+    names = entry["outs"] + [next(iter(metric)) for metric in entry.get("metrics", [])]
+    paths = [path for name in names for path in [clone.folder / name, *(clone.folder / name).rglob("*")]]
+    return {path: path.read_bytes() for path in paths if path.is_file()}
+
+
+def cached(clone, path: str) -> Path:
+    """The file of DVC's cache that holds the same bytes as one of the working tree."""
+    digest = md5(clone.folder / path)
+    return clone.folder / ".dvc/cache/files/md5" / digest[:2] / digest[2:]
+
+
+def is_one_line(output: str) -> bool:
+    return output.startswith("error: ") and output.count("\n") == 1
+
+
+def test_a_flipped_bit_is_noticed_by_the_reader_which_keeps_its_outputs_and_repro_repairs_it(clone):
+    for path, stage in READERS.items():
+        before = outputs(clone, stage)
+        flip(clone.folder / path)
+        output = clone.stage(stage, fails=True)
+        assert is_one_line(output), output
+        assert str(Path(path).parent) in output
+        assert "`dvc repro` makes it again" in output
+        assert outputs(clone, stage) == before
+    cut(clone.folder / "data/raw/train_images.npy")
+    before = clone.hashes()
+    repaired = clone.dvc("repro")
+    assert repaired.count("is cached - skipping run, checking out outputs") == len(READERS) + 1
+    assert clone.hashes() == before
+    assert all(cached(clone, path).exists() for path in READERS)
+    assert clone.git("status", "--short") == ""
+
+
+def test_damage_in_the_cache_is_noticed_by_the_reader_and_without_its_cache_repro_makes_it_again(clone):
+    """One file of the cache is damaged, and one is gone; the working tree has lost both."""
+    path, gone, before = "data/checkpoints/resnet/full.safetensors", "data/features/convnext/head.npz", clone.hashes()
+    flip(cached(clone, path))
+    (clone.folder / path).unlink()
+    clone.dvc("checkout", "data/checkpoints/resnet")  # DVC believes its cache
+    assert "`rm -r .dvc/cache`" in clone.stage("eval_resnet", fails=True)
+    shutil.rmtree(clone.folder / ".dvc/cache")
+    (clone.folder / path).unlink()
+    (clone.folder / gone).unlink()
+    said = clone.dvc("repro")
+    assert "Running stage 'finetune_resnet'" in said
+    assert "Running stage 'embed_convnext'" in said
+    assert clone.hashes() == before
+    assert list(damaged(clone.folder / ".dvc/cache/files/md5")) == []
+
+
+@pytest.mark.parametrize(
+    ("stage", "blocks", "name"),
+    [
+        ("embed_convnext", 20, "data/resume/embed_convnext-"),
+        ("finetune_resnet", 2000, "data/checkpoints/resnet/full.safetensors"),
+        ("finetune_resnet", 20, "DVC's database"),
+        ("eval_convnext", 20, "data/predictions/convnext/affine/linear.npz"),
+    ],
+)
+def test_a_disk_that_takes_no_more_costs_one_line_and_no_output(clone, stage, blocks, name):
+    """The limit is on the size of one file, in blocks of 1,024 bytes."""
+    before = outputs(clone, stage)
+    output = clone.run("bash", "-c", f"ulimit -f {blocks}; exec {' '.join(clone.command(stage))}", fails=True)
+    last = output.splitlines()[-1]
+    assert re.search(f"^error: {name}.* could not be written: .*(File too large|disk I/O error)", last), output
+    assert "Traceback" not in output
+    after = outputs(clone, stage)
+    assert not any(path.name.startswith(".") for path in after)
+    drawn = clone.folder / "plots" / stage  # the curves, which grow as a training goes, and are gone when it starts
+    assert {path for path in before if not path.is_relative_to(drawn)} <= set(after)
+    assert all(content == before[path] for path, content in after.items() if not path.is_relative_to(drawn))
+
+
+@pytest.mark.parametrize(
+    ("folder", "stage"),
+    [("data/features/convnext", "embed_convnext"), ("plots/compare", "compare"), ("metrics", "eval_convnext")],
+)
+def test_a_folder_that_may_not_be_written_costs_one_line_and_no_output(clone, folder, stage):
+    before = outputs(clone, stage)
+    (clone.folder / folder).chmod(0o555)
+    try:
+        output = clone.run(*NOBODY, *clone.command(stage), fails=True)
+    finally:
+        (clone.folder / folder).chmod(0o755)
+    assert "could not be written: Permission denied" in output.splitlines()[-1]
+    assert "Traceback" not in output
+    assert outputs(clone, stage) == before

@@ -1,0 +1,331 @@
+"""A sweep as a user runs it: what fails, what is killed, what is done again, and what is drawn from it."""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from itertools import product
+from pathlib import Path
+
+import psutil
+import pytest
+
+from src.core.errors import UserError
+from src.sweep import plan
+from src.sweep import queue as sweep_queue
+from tests.helpers import toy_pipeline
+
+SETTINGS = {"dataset": "cifar10", "classes": 5, "seed": 1, "subset_seed": None, "finetune": {"lr": 0.001}}
+
+
+def test_every_class_count_is_run_under_one_seed_before_the_next_seed():
+    words = plan.overrides(["2", "[cat,dog]"], ["0", "1"], [], ["finetune.lr=0.1"])
+    assert [word[:2] for word in words] == [
+        ("classes=2", "seed=0"),
+        ("classes=[cat,dog]", "seed=0"),
+        ("classes=2", "seed=1"),
+        ("classes=[cat,dog]", "seed=1"),
+    ]
+    assert all(word[2:] == ("finetune.lr=0.1",) for word in words)
+
+
+def test_random_subsets_are_set_only_where_they_were_asked_for():
+    words = plan.overrides(["2"], ["0"], ["7", "8"], [])
+    assert words == [("classes=2", "seed=0", "subset_seed=7"), ("classes=2", "seed=0", "subset_seed=8")]
+
+
+@pytest.mark.parametrize(("key", "option"), [("classes", "--classes"), ("subset_seed", "--subset-seeds")])
+def test_what_has_an_option_of_its_own_is_refused_among_the_settings(key, option):
+    with pytest.raises(UserError, match=f"-S {key}=3: give it as {option}"):
+        plan.overrides(["2"], ["0"], [], [f"{key}=3"])
+
+
+def test_a_name_tells_classes_and_seed_and_changes_with_any_setting_and_the_commit():
+    first = plan.planned((), SETTINGS, "aaa")
+    assert re.fullmatch(r"k05-seed1-[0-9a-f]{8}", first.name)
+    assert plan.planned((), dict(reversed(SETTINGS.items())), "aaa").name == first.name
+    others = [({"finetune": {"lr": 0.01}}, "aaa"), ({}, "bbb"), ({"subset_seed": 3}, "aaa")]
+    names = {plan.planned((), SETTINGS | change, commit).name for change, commit in others}
+    assert len(names | {first.name}) == 4
+    assert any(name.startswith("k05-subset3-seed1-") for name in names)
+    assert plan.planned((), SETTINGS | {"classes": ["cat", "dog"]}, "aaa").classes == 2
+    both = SETTINGS | {"dataset": "cifar100", "classes": ["people", "rocket"]}
+    assert plan.planned((), both, "aaa").name.startswith("k06-seed1-")
+
+
+def test_the_time_left_is_that_of_the_remaining_classes_at_the_pace_after_the_first():
+    assert plan.seconds_left([(50, 2)], 10) is None
+    assert plan.seconds_left([(100, 2), (130, 3), (180, 5)], 10) == 100  # 80 s for 8 classes
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(None, "unknown yet"), (0.2, "about 1 s"), (600, "about 10 min"), (9000, "about 2.5 h")]
+)
+def test_durations_are_told_roughly(seconds, text):
+    assert plan.duration(seconds) == text
+
+
+STATUS = """Task     Name     Created       Status
+c0be5c3  k02-a    07:28 PM      Running
+d82e2d0  k03-a    Nov 24, 2026  Queued
+53a8b94  k02-a    07:28 PM      Failed
+53a8b95  k04-a    07:28 PM      Failed
+53a8b96  k05-a    07:28 PM      Success
+
+Worker status: 1 active, 2 idle
+"""
+
+
+def test_the_queue_is_read_and_a_new_task_hides_an_old_one_of_its_name():
+    queue = sweep_queue.read_status(STATUS)
+    assert queue.tasks == {"k02-a": "Running", "k03-a": "Queued", "k04-a": "Failed", "k05-a": "Success"}
+    assert queue.workers == 3
+    assert sweep_queue.read_status("No experiment tasks in the queue.\n\nWorker status: 0 active, 0 idle\n") == (
+        sweep_queue.Status({}, 0)
+    )
+
+
+def test_this_environments_dvc_comes_first_and_threads_of_the_user_stay(monkeypatch):
+    monkeypatch.setenv("DVC_ROOT", "/elsewhere")
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    found = sweep_queue.environment(2)
+    assert found["PATH"].split(os.pathsep)[0] == str(Path(sys.executable).parent)
+    assert found["OMP_NUM_THREADS"] == "7"
+    assert "DVC_ROOT" not in found
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert sweep_queue.environment(2)["OMP_NUM_THREADS"] == "2"
+    assert "OMP_NUM_THREADS" not in sweep_queue.environment()
+
+
+def run_sweep(clone, *words, fails=False):
+    return clone.run(sys.executable, "-m", "src.sweep", *words, fails=fails)
+
+
+def logs(clone):
+    """What every task of the queue printed."""
+    return "".join(path.read_text() for path in (clone.folder / ".dvc/tmp/exps/run").rglob("*.out"))
+
+
+@pytest.fixture(scope="module")
+def toy(make_clone):
+    return toy_pipeline.replace(make_clone())
+
+
+def test_a_failed_experiment_is_named_with_its_reason_and_the_others_finish(toy):
+    toy.dvc("exp", "run", "--queue", "-n", "theirs", "-S", "classes=12")
+    output = run_sweep(toy, "--classes", "11", "2", "--seeds", "0", "1", "--jobs", "2", fails=True)
+    lines = output.splitlines()
+    assert lines[0].startswith("4 experiments of commit ")
+    assert len([line for line in lines if re.match(r"\[\d/4\] k11-seed[01]-\w+ failed:", line)]) == 2
+    assert len([line for line in lines if re.match(r"\[\d/4\] k02-seed[01]-\w+ finished", line)]) == 2
+    assert output.count("    error: classes = 11: too many") == 2
+    assert lines[-1].startswith("error: 2 of 4 experiments failed: k11-seed0-")
+    assert "Traceback" not in output
+    assert logs(toy).count("Running stage 'embed'") == 1
+    assert sweep_queue.read_status(toy.dvc("queue", "status")).tasks["theirs"] == "Failed"  # and left there
+    assert toy.git("status", "--short") == ""
+
+
+def test_run_again_it_does_what_is_missing_alone(toy):
+    before = logs(toy).count("Reproducing experiment")
+    words = ("--classes", "2", "3", "--seeds", "0")
+    output = run_sweep(toy, *words)
+    assert ", 1 of them finished\n" in output
+    assert "k02" not in output
+    assert logs(toy).count("Reproducing experiment") == before + 1
+    output = run_sweep(toy, *words)
+    assert re.fullmatch(r"2 experiments of commit \w+, 2 of them finished\n", output)
+    assert logs(toy).count("Running stage 'embed'") == 1
+
+
+@pytest.fixture
+def slow(toy):
+    """What starts a sweep of slow experiments, one of a minute; workers of the clone are ended when the test is."""
+
+    def begin(*words):
+        one = ("--classes", "2", "--seeds", "0", "-S", "finetune.epochs=60")
+        command = [sys.executable, "-m", "src.sweep", *(words or one)]
+        return subprocess.Popen(command, cwd=toy.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    yield begin
+    for process in processes(toy):
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+
+
+def processes(clone, word=""):
+    """What runs in a clone and has this word in its command, the temporary folders of experiments included."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            inside = process.cwd().startswith(str(clone.folder))
+            if inside and word in " ".join(process.cmdline()):
+                found.append(process)
+    return found
+
+
+def at_work(clone):
+    """The folders in which experiments run, each in one of its own."""
+    found = set()
+    for process in processes(clone, "compare.py"):
+        with contextlib.suppress(psutil.Error):
+            found.add(process.cwd())
+    return found
+
+
+def wait_for(condition, seconds=120):
+    limit = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < limit
+        time.sleep(0.5)
+
+
+def test_the_first_experiment_runs_alone_and_then_as_many_as_there_are_jobs(toy, slow):
+    """How each ended is told while the others run."""
+    wait_for(lambda: not processes(toy, "queue-worker"))  # those of the tests before stop by themselves
+    running_sweep = slow("--classes", "4", "5", "6", "--seeds", "0", "--jobs", "2", "-S", "finetune.epochs=12")
+    lines, most = [], 0
+    reader = threading.Thread(target=lambda: lines.extend(running_sweep.stdout))
+    reader.start()
+    while running_sweep.poll() is None:
+        running = len(at_work(toy))
+        assert running <= (2 if any(" finished; " in line for line in lines) else 1)
+        most = max(most, running)
+        time.sleep(0.2)
+    reader.join()
+    assert running_sweep.returncode == 0
+    assert most == 2
+
+
+def test_interrupted_it_says_how_to_go_on_and_a_task_without_its_worker_is_run_again(toy, slow):
+    first = slow()
+    wait_for(lambda: processes(toy, "compare.py"))
+    first.send_signal(signal.SIGINT)
+    output, _ = first.communicate()
+    assert first.returncode == 130
+    assert "dvc queue stop" in output
+    assert "The same command again" in output
+    assert "Traceback" not in output
+
+    for worker in processes(toy, "queue-worker"):
+        worker.kill()
+    second = slow()
+    lines = []
+    for line in second.stdout:
+        lines.append(line)
+        if "queued:" in line:  # anew
+            break
+    assert any("is running already" in line for line in lines)
+    assert any("lost its worker and is queued again" in line for line in lines)
+    wait_for(lambda: processes(toy, "compare.py"))
+    second.send_signal(signal.SIGINT)
+    second.communicate()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--classes", "1"], "params.yaml: classes = 1: allowed is a whole number >= 2"),
+        (["-S", "finetune.lr=fast"], "params.yaml: finetune.lr = 'fast'"),
+        (["-S", "finetune.rate=1"], "finetune.rate"),
+        (["-S", "finetune.lr=0.1,0.2"], "finetune.lr=0.1,0.2"),
+        (["--jobs", "0"], "--jobs 0: allowed is 1 or more"),
+    ],
+)
+def test_what_is_wrong_from_the_start_is_said_in_one_line_before_anything_is_queued(toy, words, message):
+    output = run_sweep(toy, *words, fails=True)
+    assert output.startswith("error: ")
+    assert message in output
+    assert output.count("\n") == 1
+
+
+def test_changed_settings_are_another_experiment_and_changed_code_is_refused(toy):
+    words = ("--classes", "2", "--seeds", "0", "--dry-run")
+    try:
+        params = toy.folder / "params.yaml"
+        assert " finished: classes=2 seed=0" in run_sweep(toy, *words)
+        params.write_text(params.read_text().replace("lr: 0.001", "lr: 0.002"))
+        assert " missing: classes=2 seed=0" in run_sweep(toy, *words)
+        (toy.folder / "src" / "new.py").write_text("")
+        output = run_sweep(toy, *words, fails=True)
+        assert output.startswith("error: src/new.py differs from the commit; commit first")
+    finally:
+        toy.git("checkout", "-q", ".")
+        toy.git("clean", "-q", "-f", "src")
+
+
+@pytest.fixture(scope="module")
+def swept(make_clone):
+    """A clone whose real pipeline, its smallest, ran at two class counts; a third had more classes than digits has."""
+    clone = make_clone()
+    smallest = {"methods": ["full"], "epochs": 1}
+    clone.configure(controls=False, finetune=smallest, frozen={"readouts": ["linear", "random_head"]})
+    clone.output = run_sweep(clone, "--classes", "11", "2", "3", "--seeds", "0", fails=True)
+    return clone
+
+
+def test_a_sweep_of_the_pipeline_embeds_once_and_outlives_a_failure(swept):
+    assert swept.output.count(" finished") == 2 + 1  # and the first line
+    assert "error: classes = 11: the dataset has 10 classes" in swept.output
+    assert logs(swept).count("Running stage 'embed_convnext'") == 1
+    assert logs(swept).count("Running stage 'compare'") == 2
+
+
+def scale(clone, *names, fails=False):
+    return clone.run(sys.executable, "-m", "src.experiments", "scaling", *names, fails=fails)
+
+
+def test_scaling_draws_every_file_from_the_sweep_and_the_same_bytes_again(swept):
+    output = scale(swept)
+    assert "2 experiments, 1 seed; 95% intervals" in output
+    assert "Not shown: the spread over seeds" in output
+    folder = swept.folder / "plots" / "scaling"
+    tables, kinds = ("accuracy", "gap", "compute", "base_classes"), ("csv", "png", "svg")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert set(before) == {".".join(parts) for parts in product(tables, kinds)}
+    head, *rows = before["accuracy.csv"].decode().splitlines()
+    assert head == "series,k,name,title,seeds,subsets,runs,mean,sd,low,high,covers"
+    assert len(rows) == 6  # three arms at two class counts
+    scale(swept)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_scaling_refuses_a_name_that_is_none(swept):
+    output = scale(swept, "nowhere", fails=True)
+    assert output.startswith("error: nowhere: ")
+    assert output.count("\n") == 1
+
+
+def test_the_effect_of_a_setting_is_read_from_the_experiments_that_differ_in_it(swept):
+    (name,) = [name for name in swept.dvc("exp", "list", "--name-only").split() if name.startswith("k03")]
+    swept.dvc("exp", "run", "--temp", "--name", "few", "-S", "classes=3", "-S", "frozen.shots=2")
+    ask = (sys.executable, "-m", "src.experiments", "effects")
+    output = swept.run(*ask, "--experiments", name, "few")
+    assert "  frozen.shots=null  0." in output
+    assert re.search(r"  frozen\.shots=2     0\.\d{3} \[.*\]  +[+-]\d+\.\d \[.*\] points\n", output)
+    assert "the same under each setting: efficientnet_lite0 (resnet), fine-tuned; " in output
+    assert {path.name for path in (swept.folder / "plots" / "effects").iterdir()} == {"effects.csv", "differences.png"}
+    assert "different images" in swept.run(*ask, fails=True)  # of all experiments, those of two classes too
+
+
+def test_scaling_takes_branches_by_name_too_and_names_the_setting_that_keeps_runs_apart(swept):
+    name = next(name for name in swept.dvc("exp", "list", "--name-only").split() if name.startswith("k03"))
+    swept.dvc("exp", "branch", name, "other")
+    swept.git("checkout", "-q", "other")
+    params = swept.folder / "params.yaml"
+    params.write_text(params.read_text().replace("lr: 0.001", "lr: 0.002"))
+    swept.commit("another rate")
+    output = scale(swept, name, "other", fails=True)
+    assert f"error: finetune.lr differs: 0.001 in {name}, 0.002 in other; choose runs that agree" in output
+    assert "all runs have 3" in scale(swept, "other")
+
+
+def test_a_command_has_ended_when_it_ends_and_not_when_what_it_left_behind_does():
+    """As `dvc queue start` leaves workers, which hold on to its output."""
+    begun = time.monotonic()
+    assert sweep_queue.run("sh", "-c", "echo started; sleep 20 & exit 0") == "started\n"
+    assert time.monotonic() - begun < 10

@@ -1,0 +1,177 @@
+"""Subsets: labels 0..K-1, and a split that is stratified, disjoint, and the same however many classes follow."""
+
+import numpy as np
+import pytest
+
+from src.core import seeds
+from src.core.errors import UserError
+from src.prepare import subset
+from src.readouts import fit
+
+LABELS = np.random.default_rng(0).permutation(np.repeat(np.arange(10), 50))  # ten classes of fifty
+
+
+def split(labels: np.ndarray, *, seed: int = 0, val_fraction: float = 0.1, per_class: int | None = None, **imbalance):
+    rng = seeds.generator(seed, "split")
+    return subset.split(labels, val_fraction=val_fraction, per_class=per_class, rng=rng, **imbalance)
+
+
+def test_chosen_classes_are_relabelled_from_zero_in_the_order_chosen():
+    index, labels = subset.relabel(np.array([0, 1, 2, 3, 3, 1]), [3, 1])
+    assert index.tolist() == [1, 3, 4, 5]
+    assert labels.tolist() == [1, 0, 0, 1]
+    assert labels.dtype == np.int64
+
+
+def test_every_class_is_divided_in_the_same_proportion():
+    train, val = split(LABELS, val_fraction=0.1)
+    assert np.bincount(LABELS[train]).tolist() == [45] * 10
+    assert np.bincount(LABELS[val]).tolist() == [5] * 10
+
+
+def test_every_image_is_in_one_half_and_once():
+    train, val = split(LABELS)
+    assert sorted([*train, *val]) == list(range(500))
+
+
+def test_positions_are_sorted_so_that_reading_a_file_of_images_runs_forwards():
+    for half in split(LABELS):
+        assert (np.diff(half) > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("images", "val_fraction", "held_out"), [(2, 0.1, 1), (2, 0.5, 1), (3, 0.5, 2), (14, 0.1, 1), (16, 0.1, 2)]
+)
+def test_a_class_is_held_out_in_its_share_rounded_and_at_least_one_image(images, val_fraction, held_out):
+    train, val = split(np.zeros(images, np.int64), val_fraction=val_fraction)
+    assert (len(train), len(val)) == (images - held_out, held_out)
+
+
+def test_a_cap_keeps_so_many_images_of_each_class_before_the_division():
+    train, val = split(LABELS, per_class=20, val_fraction=0.25)
+    assert np.bincount(LABELS[train]).tolist() == [15] * 10
+    assert np.bincount(LABELS[val]).tolist() == [5] * 10
+    assert set(train).isdisjoint(val)
+
+
+def test_a_cap_above_what_there_is_changes_nothing():
+    for capped, free in zip(split(LABELS, per_class=1000), split(LABELS), strict=True):
+        np.testing.assert_array_equal(capped, free)
+
+
+def test_the_same_seed_gives_the_same_split_and_another_seed_another():
+    first, second, other = split(LABELS), split(LABELS), split(LABELS, seed=1)
+    np.testing.assert_array_equal(first[1], second[1])
+    assert set(first[1]) != set(other[1])
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_a_longer_series_of_classes_leaves_the_split_of_the_first_ones_as_it_was(count):
+    """So that experiments of 2, 5 and 10 classes train on the same images of the classes that they share."""
+    few_index, few = subset.relabel(LABELS, range(count))
+    many_index, many = subset.relabel(LABELS, range(10))
+    for half_of_few, half_of_many in zip(split(few), split(many), strict=True):
+        in_both = many_index[half_of_many][many[half_of_many] < count]
+        np.testing.assert_array_equal(few_index[half_of_few], in_both)
+
+
+def test_a_class_with_too_few_images_is_refused_by_name_and_number():
+    subset.require(np.array([0, 0, 1, 1]), ["cat", "dog"], 2, "training")
+    with pytest.raises(UserError, match="'dog' has 1 training images; at least 2 are needed"):
+        subset.require(np.array([0, 0, 1]), ["cat", "dog"], 2, "training")
+
+
+def test_a_class_without_any_image_is_refused_too():
+    with pytest.raises(UserError, match="'dog' has 0 test images"):
+        subset.require(np.array([0, 0]), ["cat", "dog"], 1, "test")
+
+
+@pytest.mark.parametrize(
+    ("ratio", "counts"),
+    [
+        (100, [5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50]),
+        (10, [5000, 3871, 2997, 2320, 1796, 1391, 1077, 834, 645, 500]),
+        (1, [5000] * 10),
+    ],
+)
+def test_a_long_tail_has_the_published_numbers_of_cifar_10_lt(ratio, counts):
+    """Ratio 100: 12,406 images in all, the set of Cao et al. 2019; 10: 20,431."""
+    found = subset.profile("long_tailed", ratio, 5000, 10)
+    assert found == counts
+    assert sum(found) == {100: 12_406, 10: 20_431, 1: 50_000}[ratio]
+
+
+def test_a_long_tail_of_cifar_100_has_the_published_number():
+    assert sum(subset.profile("long_tailed", 100, 500, 100)) == 10_847
+
+
+def test_no_count_falls_below_its_number_by_rounding():
+    for ratio in range(1, 200):
+        assert subset.profile("long_tailed", ratio, 5 * ratio, 7)[-1] == 5
+        assert subset.profile("step", ratio, 5 * ratio, 7)[-1] == 5
+
+
+@pytest.mark.parametrize(("classes", "minor"), [(10, 5), (5, 2), (2, 1), (3, 1)])
+def test_a_step_makes_the_last_half_of_the_classes_minor(classes, minor):
+    assert subset.profile("step", 4, 100, classes) == [100] * (classes - minor) + [25] * minor
+
+
+def test_training_images_are_thinned_out_and_validation_images_stay_the_same():
+    (plain, val), (train, same) = split(LABELS), split(LABELS, imbalance="long_tailed", imbalance_ratio=9)
+    assert np.bincount(LABELS[train]).tolist() == subset.profile("long_tailed", 9, 45, 10)
+    np.testing.assert_array_equal(val, same)
+    assert set(train) < set(plain)
+    assert (np.diff(train) > 0).all()
+
+
+def test_training_images_of_a_larger_ratio_are_among_those_of_a_smaller_one():
+    few, more = (split(LABELS, imbalance="step", imbalance_ratio=ratio)[0] for ratio in (9, 3))
+    assert set(few) < set(more)
+
+
+@pytest.mark.parametrize(
+    "how", [{"imbalance": "none", "imbalance_ratio": 9}, {"imbalance": "step", "imbalance_ratio": 1}]
+)
+def test_without_an_imbalance_the_ratio_counts_for_nothing(how):
+    for ours, theirs in zip(split(LABELS, **how), split(LABELS), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_class_that_is_smaller_than_its_share_keeps_all_of_it():
+    labels = np.repeat([0, 1, 2], [10, 200, 100])
+    train, _ = split(labels, imbalance="long_tailed", imbalance_ratio=4)
+    assert np.bincount(labels[train]).tolist() == [9, 90, 45]  # of the largest class's 180
+
+
+def test_a_ratio_that_leaves_nothing_is_refused_with_the_largest_that_does():
+    message = r"prepare\.imbalance_ratio = 46: no training image .* at most 45, the training images of the largest"
+    with pytest.raises(UserError, match=message):
+        split(LABELS, imbalance="step", imbalance_ratio=46)
+    train, _ = split(LABELS, imbalance="step", imbalance_ratio=45)
+    assert np.bincount(LABELS[train]).tolist() == [45] * 5 + [1] * 5
+
+
+def test_a_subset_has_thinned_training_images_and_all_others():
+    labels = np.repeat(np.arange(4), 20)
+    names = ["a", "b", "c"]
+    how = {"val_fraction": 0.1, "per_class": None, "imbalance": "step", "imbalance_ratio": 6}
+    found = subset.subset(labels, labels, [3, 1, 0], names, rng=seeds.generator(0, "split"), **how)
+    counts = {part: np.bincount(found[f"{part}_labels"]).tolist() for part in ("train", "val", "test")}
+    assert counts == {"train": [18, 18, 3], "val": [2, 2, 2], "test": [20, 20, 20]}
+
+
+@pytest.mark.parametrize("shots", [1, 5, 1000])
+def test_few_shots_are_so_many_images_of_each_class_at_most(shots):
+    few = fit.few(LABELS, shots, seeds.generator(0, "shots"))
+    assert np.bincount(LABELS[few]).tolist() == [min(shots, 50)] * 10
+    assert (np.diff(few) > 0).all()
+
+
+def test_without_a_number_of_shots_every_image_is_kept():
+    assert fit.few(LABELS, None, seeds.generator(0, "shots")).tolist() == list(range(500))
+
+
+def test_shots_are_drawn_by_their_seed():
+    first, again, other = (fit.few(LABELS, 5, seeds.generator(seed, "shots")) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert set(first) != set(other)

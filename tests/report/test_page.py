@@ -1,0 +1,662 @@
+"""The report page says what the metrics say, whatever classes are called; a browser needs nothing but the file."""
+
+import base64
+import io
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from dvc.utils.hydra import apply_overrides, get_hydra_sweeps
+from PIL import Image
+
+from src.compare import results
+from src.core import design
+from src.report import format, mistakes, tables
+from src.report import page as report_page
+from src.settings import settings as settings_settings
+from src.settings.settings import Settings
+from src.stats import calibration, scores
+from src.storage import files, paths
+from stages import report
+
+CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+HOSTILE = [
+    '"><script>alert(1)</script>',
+    "<img src=https://example.org/x.png onerror=alert(2)>",
+    "'; -->]]></style></title>",
+    "../../etc/passwd\\",
+    "{{ 7 * 7 }}{% raw %}${oops}",
+    "👩‍👩‍👧‍👦🦌" * 20,
+    "W" * 5000,
+    "\u202eright to left\u0000\n\t",
+    "&lt;b&gt;&amp;",
+    "x" * 23 + "e\u0301" * 9,
+]
+SECTIONS = ["verdict", "table", "arms", "pairs", "base", "calibration", "per-class", "confusion", "mistakes"]
+SECTIONS += ["settings", "reproduce"]
+
+
+def predictions(labels: np.ndarray, count: int, accuracy: float, seed: int) -> np.ndarray:
+    """Logits (N, K) that are right on about so many of the images."""
+    rng = np.random.default_rng(seed)
+    right = rng.random(len(labels)) < accuracy
+    answers = np.where(right, labels, (labels + rng.integers(1, count, len(labels))) % count)
+    logits = rng.normal(0, 1, (len(labels), count))
+    logits[np.arange(len(labels)), answers] += 4 + rng.random(len(labels))
+    return logits.astype(np.float32)
+
+
+class Experiment:
+    """What a finished experiment leaves for the page: planted predictions, and what the other stages say of them."""
+
+    def __init__(
+        self,
+        *,
+        classes: list[str] = CLASSES,
+        controls: bool = True,
+        side: int = 32,
+        per_class: int = 30,
+        unavailable: bool = False,
+        settings: dict | None = None,
+        tuned: dict | None = None,
+    ) -> None:
+        self.settings = Settings.model_validate({"controls": controls, **(settings or {})})
+        self.classes, self.tuned = classes, tuned or {}
+        self.labels = np.repeat(np.arange(len(classes)), per_class)
+        rng = np.random.default_rng(0)
+        self.index = rng.permutation(len(self.labels) + 50)[: len(self.labels)]
+        self.raw = rng.integers(0, 256, (len(self.labels) + 50, side, side, 3), np.uint8)
+        self.picture = png(np.full((300, 450, 3), 255, np.uint8))
+        self.why = [{"readout": "zero_shot", "why": "no mapping for <these> classes"}] if unavailable else []
+        self.measure()
+
+    def measure(self) -> None:
+        """`cells`, the metrics of resnet, resnet_frozen, convnext_finetuned and convnext; `compared`; and `logits`."""
+        methods, readouts = self.settings.finetune.methods, self.settings.frozen.readouts
+        readouts = [name for name in readouts if not (self.why and name == "zero_shot")]
+        parts = [("resnet", methods), ("resnet", readouts), ("convnext", methods), ("convnext", readouts)]
+        self.cells: list[dict] = [{}, {}, {}, {}]
+        self.logits: dict[str, np.ndarray] = {}
+        found = {}
+        for place, (role, adaptations) in enumerate(parts):
+            if self.settings.controls or place in (0, 3):
+                self.cells[place] = {role: {name: self.arm(f"{role}.{name}") for name in adaptations}}
+                if self.why and place in (1, 3):
+                    self.cells[place][role]["unavailable"] = self.why
+                for name in adaptations:
+                    arm = f"{role}.{name}"
+                    title = design.title(arm, getattr(self.settings, role).arch)
+                    measured = self.cells[place][role][name]
+                    found[arm] = results.Arm(title, self.logits[arm], self.labels, self.index, measured)
+        unavailable = [{"arm": f"convnext.{row['readout']}", "why": row["why"]} for row in self.why]
+        compared = results.report(
+            found, self.classes, unavailable, base_classes=2, confidence=0.95, resamples=200, seed=0
+        )
+        self.compared = json.loads(json.dumps(compared))
+
+    def arm(self, name: str) -> dict:
+        """One arm's predictions, and its metrics."""
+        role, adaptation = design.split(name)
+        modern, k = role == "convnext", len(self.classes)
+        skill = {"full": 0.75, "lp_ft": 0.77, "linear": 0.56, "knn": 0.5, "centroid": 0.45, "zero_shot": 0.4}
+        accuracy = skill.get(adaptation, 1 / k) * (1.12 if modern else 1)
+        logits, val_logits = (predictions(self.labels, k, accuracy, len(self.logits) + 100 * val) for val in (0, 1))
+        if adaptation == "zero_shot":
+            logits[:, k // 2] = val_logits[:, k // 2] = -np.inf
+        self.logits[name] = logits
+        return {
+            **scores.summary(logits, self.labels, self.classes),
+            "val_accuracy": scores.accuracy(val_logits, self.labels),
+            **calibration.summary(logits, self.labels, val_logits, self.labels),
+            **{"parameters": 27_800_000 if modern else 11_200_000, "trained_parameters": 7_690},
+            **{"macs": 91_200_000 if modern else 37_200_000, "train_macs": 4.1e12, "train_seconds": 211.0},
+            **{"seconds": 3.2, "images_per_second": 1550.0, "peak_memory": 1_610_612_736},
+            "environment": [{"device": "cpu", "processor": "AMD EPYC", "threads": 2, "torch": "2.14.1"}],
+            **{"linear": {"c": 0.01, "configurations": 45}, "knn": {"k": 20, "configurations": 4}}.get(adaptation, {}),
+        }
+
+    def pair(self) -> tuple[dict, dict]:
+        (standing,) = self.compared["cells"]
+        first, second = (
+            {"logits": self.logits[standing[cell]], "labels": self.labels, "index": self.index}
+            for cell in ("resnet.finetuned", "convnext.frozen")
+        )
+        return first, second
+
+    def context(self) -> dict:
+        settings = self.settings.model_dump()
+        pictures = {"reliability": self.picture}
+        return report_page.context(
+            settings, self.compared, self.cells, self.tuned, self.classes, self.pair(), self.raw, pictures
+        )
+
+    def page(self) -> str:
+        return report_page.render(self.context())
+
+
+def png(pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+class Reader(HTMLParser):
+    """The page's elements in order with their attributes, and its text by section."""
+
+    VOID = ("meta", "link", "img")
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text: dict[str, str] = {}
+        self.open: list[str] = []
+        self.section = ""
+        self.feed(page)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+        if tag == "section":
+            self.section = dict(attrs)["id"]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] != "style":
+            self.text[self.section] = re.sub(r"[ \n]+", " ", self.text.get(self.section, "") + data + " ")
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+@pytest.fixture(scope="module")
+def experiment() -> Experiment:
+    return Experiment()
+
+
+@pytest.fixture(scope="module")
+def reader(experiment: Experiment) -> Reader:
+    return Reader(experiment.page())
+
+
+def test_the_sections_stand_in_order_and_the_verdict_is_first(reader, experiment):
+    assert [section["id"] for section in reader.all("section")] == SECTIONS
+    for sentence in experiment.compared["verdict"]:
+        assert sentence in reader.text["verdict"]
+
+
+def test_every_link_of_the_navigation_leads_to_a_section(reader):
+    assert {link["href"] for link in reader.all("a")} <= {f"#{name}" for name in SECTIONS}
+
+
+def test_the_page_holds_everything_that_it_needs_and_forbids_the_rest(reader):
+    policies = [meta["content"] for meta in reader.all("meta") if meta.get("http-equiv") == "Content-Security-Policy"]
+    assert policies == ["default-src 'none'; img-src data:; style-src 'unsafe-inline'"]
+    for _, attributes in reader.elements:
+        for name in ("src", "href", "srcset", "action", "data", "poster"):
+            assert (attributes.get(name) or "#").startswith(("data:", "#"))
+        assert "url(" not in (attributes.get("style") or "")
+    styles = (report_page.TEMPLATES / "report.css").read_text()
+    assert "url(" not in styles
+    assert "@import" not in styles
+
+
+def test_the_title_asks_the_question_with_the_number_of_classes(reader):
+    question = "At 10 classes, is it better to fine-tune resnet18 or to use convnext_tiny as it is?"
+    assert reader.text[""].count(question) == 2  # the window's title and the heading
+
+
+def test_the_square_shows_each_cells_accuracy_with_its_interval(reader, experiment):
+    for arm in ("resnet.full", "resnet.linear", "convnext.full", "convnext.linear"):
+        found = next(row["accuracy"] for row in experiment.compared["arms"] if row["arm"] == arm)
+        shown = f"{100 * found['value']:.1f}\u202f% [{100 * found['low']:.1f}, {100 * found['high']:.1f}]"
+        assert shown in reader.text["table"]
+
+
+def test_effects_stand_beside_the_square_and_those_that_cover_zero_say_so(reader, experiment):
+    assert set(experiment.compared["effects"]) == {"architecture", "finetuning", "interaction"}
+    for found in (experiment.compared["lead"], *experiment.compared["effects"].values()):
+        value, low, high = (format.points(found[part]) for part in ("value", "low", "high"))
+        none = " no difference shown" if found["low"] <= 0 <= found["high"] else ""
+        assert f"{value} [{low}, {high}]{none}" in reader.text["table"]
+
+
+def test_costs_stand_beside_the_square_in_human_units(reader):
+    for text in ("4.10\u202fT", "91.2\u202fM", "3\u202fmin 31\u202fs", "1.55\u202fk", "27.8\u202fM", "1.50\u202fGiB"):
+        assert text in reader.text["table"]
+
+
+def test_classes_that_differ_in_size_have_their_picture_and_others_none(experiment, reader):
+    assert "Accuracy by size of class" not in {found.get("aria-label") for found in reader.all("div")}
+    settings = experiment.settings.model_dump()
+    settings["prepare"] |= {"imbalance": "long_tailed", "imbalance_ratio": 20.0}
+    pictures = dict.fromkeys(("reliability", "by_frequency"), experiment.picture)
+    how = (experiment.tuned, experiment.classes, experiment.pair(), experiment.raw, pictures)
+    found = report_page.context(settings, experiment.compared, experiment.cells, *how)
+    page = Reader(report_page.render(found))
+    assert "Accuracy by size of class" in {found.get("aria-label") for found in page.all("div")}
+    assert "(long_tailed, 20 to 1)" in report_page.render(found)
+
+
+TUNED = {"configurations": 20, "lr": 0.00034, "weight_decay": 0.000021, "val_accuracy": 0.712, "train_macs": 8.3e13}
+TUNED |= {"first_val_accuracy": 0.684, "train_seconds": 305.0}
+
+
+def test_what_was_tuned_stands_beside_the_probes_own_search():
+    text = Reader(Experiment(tuned={"tune": {"resnet": TUNED}}).page()).text["table"]
+    found = text.partition("How settings were found")[2]
+    assert "resnet18, fine-tuned 20 lr 0.00034, weight_decay 2.1e-05 71.2\u202f% 68.4\u202f% 83\u202fT 5" in found
+    for name in ("resnet18", "convnext_tiny"):
+        assert re.search(
+            rf"{name}, frozen, linear 45 c 0.01 [\d.]+\u202f% \u2013 4.10\u202fT 3\u202fmin 31\u202fs", found
+        )
+    assert "convnext_tiny, fine-tuned" not in found  # without controls it is neither trained nor tuned
+
+
+def test_where_nothing_was_tuned_nothing_is_said_of_it(reader):
+    assert "How settings were found" not in reader.text["table"]
+
+
+def test_without_controls_the_table_has_two_arms_and_says_so():
+    reader = Reader(Experiment(controls=False).page())
+    assert [section["id"] for section in reader.all("section")] == SECTIONS
+    assert "controls: false" in reader.text["table"]
+    assert "Architecture" not in reader.text["table"]
+    assert [cell["class"] for cell in reader.all("td") if "cell" in (cell.get("class") or "")] == [
+        "cell question best",
+        "cell question",
+    ]
+
+
+def test_a_read_out_that_cannot_be_had_is_shown_with_its_reason():
+    page = Experiment(unavailable=True).page()
+    assert "convnext.zero_shot : no mapping for <these> classes" in Reader(page).text["arms"]
+    assert "no mapping for <these>" not in page
+
+
+def test_zero_shot_says_which_classes_it_never_answers(reader, experiment):
+    mapped = experiment.cells[3]["convnext"]["zero_shot"]["mapped"]
+    shown = f"never answers dog ; {100 * mapped['accuracy']:.1f}\u202f% of the {mapped['n']} other images"
+    assert shown in reader.text["arms"]
+
+
+def test_all_arms_are_there_the_most_accurate_first(experiment):
+    values = [arm["accuracy"]["value"] for arm in experiment.context()["arms"]]
+    assert values == sorted(values, reverse=True)
+    assert len(values) == len(experiment.logits) == 12
+
+
+def test_every_pair_is_shown_and_the_questions_pair_outside_the_fold(reader, experiment):
+    assert len(experiment.compared["pairs"]) == 66
+    assert [row.get("class") for row in reader.all("tr")].count("asked") == 2  # alone, and among all
+    assert "All 66 pairs" in reader.text["pairs"]
+    assert "< 0.0001" in reader.text["pairs"]
+
+
+def test_backbones_of_one_architecture_are_told_apart_by_their_roles():
+    same = Experiment(settings={"resnet": {"arch": "resnet18"}, "convnext": {"arch": "resnet18"}})
+    assert same.context()["names"] == {"resnet": "resnet18 (resnet)", "convnext": "resnet18 (convnext)"}
+
+
+def test_arms_computed_on_different_machines_are_listed_by_machine(experiment):
+    other = Experiment()
+    other.cells[0]["resnet"]["full"]["environment"] = [{"device": "cuda", "processor": "H100"}]
+    found = other.context()["environments"]
+    assert [(row["environment"]["device"], len(row["titles"])) for row in found] == [("cuda", 1), ("cpu", 11)]
+    assert len(experiment.context()["environments"]) == 1
+
+
+def test_confusion_shows_shares_of_each_row_with_a_shade_that_grows_with_the_root():
+    (cat, dog) = tables.confusion([[3, 1], [0, 0]], ["cat", "dog"])["rows"]
+    assert [(cell["share"], cell["right"]) for cell in cat["cells"]] == [(0.75, True), (0.25, False)]
+    assert cat["cells"][1]["shade"] == 0.5
+    assert [cell["share"] for cell in dog["cells"]] == [0, 0]
+
+
+def test_beyond_twenty_classes_the_most_frequent_mistakes_stand_for_the_matrix():
+    counts = 10 * np.eye(21, dtype=int)
+    counts[4, 7], counts[2, 0] = 5, 3
+    found = tables.confusion(counts.tolist(), [f"class {label}" for label in range(21)])
+    assert found["rows"] == []
+    assert [(pair["actual"], pair["predicted"], pair["count"]) for pair in found["pairs"]] == [
+        ("class 4", "class 7", 5),
+        ("class 2", "class 0", 3),
+    ]
+    assert found["pairs"][0]["share"] == pytest.approx(5 / 15)
+
+
+LABELS = np.array([0, 0, 0, 1, 1, 1])
+FIRST = np.log([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.7, 0.3], [0.1, 0.9], [0.9, 0.1]])
+SECOND = np.log([[0.3, 0.7], [0.2, 0.8], [0.1, 0.9], [0.3, 0.7], [0.2, 0.8], [0.6, 0.4]])
+
+
+def shown(most: int = 12) -> dict[str, dict]:
+    raw = np.arange(20 * 4 * 4 * 3).reshape(20, 4, 4, 3).astype(np.uint8)
+    found = mistakes.groups(FIRST, SECOND, LABELS, np.arange(10, 16), raw, most)
+    return {group["name"]: group for group in found}
+
+
+def test_mistakes_are_divided_by_who_made_them_the_most_confident_first():
+    # Mean confidence where both are wrong: image 11 has 0.8, 12 has 0.75, 15 has 0.75.
+    numbers = {name: [image["index"] for image in group["images"]] for name, group in shown().items()}
+    assert numbers == {"both": [11, 12, 15], "first": [13], "second": [10]}
+    assert {name: group["total"] for name, group in shown(1).items()} == {"both": 3, "first": 1, "second": 1}
+    assert [image["index"] for image in shown(1)["both"]["images"]] == [11]
+
+
+def test_a_mistake_carries_the_true_class_and_both_answers_with_their_confidence():
+    (image,) = shown()["first"]["images"]
+    assert image["label"] == 1
+    assert [(said["label"], said["right"]) for said in image["answers"]] == [(0, False), (1, True)]
+    assert [said["sure"] for said in image["answers"]] == pytest.approx([0.7, 0.7])
+
+
+def test_answers_of_minus_infinity_leave_the_confidence_of_the_others():
+    logits = np.array([[-np.inf, 0.0, 0.0]])
+    (both, *_) = mistakes.groups(logits, logits, np.array([0]), np.array([0]), np.zeros((1, 8, 8, 3), np.uint8))
+    assert [said["sure"] for said in both["images"][0]["answers"]] == [0.5, 0.5]
+
+
+def decode(uri: str) -> np.ndarray:
+    kind, _, data = uri.partition(",")
+    assert kind == "data:image/png;base64"
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
+
+
+def test_thumbnails_hold_the_pixels_of_the_images_that_they_are_named_after(experiment, reader):
+    thumbnails = [image for image in reader.all("img") if image["alt"].startswith("Test image")]
+    assert len(thumbnails) == 36
+    for image in thumbnails:
+        number, name = re.fullmatch(r"Test image (\d+), of class (\w+)", image["alt"]).groups()
+        np.testing.assert_array_equal(decode(image["src"]), experiment.raw[int(number)])
+        assert experiment.classes[experiment.labels[list(experiment.index).index(int(number))]] == name
+
+
+@pytest.mark.parametrize(
+    ("side", "kept", "size"), [(8, 8, 96), (28, 28, 84), (32, 32, 96), (64, 64, 64), (96, 96, 96), (256, 96, 96)]
+)
+def test_small_images_are_enlarged_by_whole_numbers_and_large_ones_reduced(side, kept, size):
+    found = mistakes.thumbnail(np.zeros((side, side, 3), np.uint8))
+    assert decode(found["uri"]).shape == (kept, kept, 3)
+    assert (found["width"], found["height"]) == (size, size)
+
+
+def test_a_page_of_large_images_and_many_classes_stays_small():
+    page = Experiment(classes=[f"class {label}" for label in range(100)], side=256, per_class=3).page()
+    assert len(page.encode()) < 3_000_000  # noise, which no PNG makes smaller
+
+
+def test_a_hostile_class_name_changes_no_element_of_the_page(reader):
+    found = Reader(Experiment(classes=HOSTILE).page())
+    assert not found.all("script")
+    assert [tag for tag, _ in found.elements] == [tag for tag, _ in reader.elements]
+    kept = ("title", "style", "alt", "src", "width", "height", "class", "aria-label")
+    for (_, ours), (_, theirs) in zip(reader.elements, found.elements, strict=True):
+        assert {**ours, **dict.fromkeys(kept)} == {**theirs, **dict.fromkeys(kept)}
+
+
+def test_long_names_are_cut_and_their_tooltips_bounded():
+    found = Reader(Experiment(classes=HOSTILE).page())
+    assert max(len(value) for _, attributes in found.elements for value in attributes.values() if value) == max(
+        len(image["src"]) for image in found.all("img")
+    )
+    titles = [name["title"] for name in found.all("bdi") if name.get("title")]
+    assert max(map(len, titles)) == format.FULL
+    assert "W" * 25 not in "".join(found.text.values())
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("cat", "cat"),
+        ("x" * 24, "x" * 24),
+        ("x" * 25, "x" * 23 + "…"),
+        ("a\nb\x00", "a�b�"),
+        ("x" * 22 + "e\u0301e\u0301", "x" * 22 + "e…"),
+    ],
+)
+def test_cut_keeps_short_names_and_ends_long_ones_with_an_ellipsis(text, shown):
+    assert format.cut(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (format.percent(0.9469), "94.7 %"),
+        (format.percent(None), "\N{EN DASH}"),
+        (format.points(0.0881), "+8.81"),
+        (format.points(-0.0881), "\N{MINUS SIGN}8.81"),
+        (format.points(-0.000001), "0.00"),
+        (format.points_interval({"low": -0.01, "high": 0.02}), "[\N{MINUS SIGN}1.00, +2.00]"),
+        (format.quantity(0), "0"),
+        (format.quantity(512), "512"),
+        (format.quantity(37_200_000), "37.2 M"),
+        (format.quantity(999_600), "1.00 M"),
+        (format.quantity(4.56e18), "4.56 E"),
+        (format.quantity(1550.4), "1.55 k"),
+        (format.memory(1_610_612_736), "1.50 GiB"),
+        (format.memory(3000 * 2**30), "3000 GiB"),
+        (format.duration(0.4242), "0.42 s"),
+        (format.duration(211), "3 min 31 s"),
+        (format.duration(3899), "1 h 05 min"),
+        (format.p_value(1.0), "1"),
+        (format.p_value(0.01234), "0.012"),
+        (format.p_value(1e-5), "< 0.0001"),
+        (format.css(1.2), "100.00%"),
+    ],
+)
+def test_numbers_are_written_for_people(text, shown):
+    assert text.replace("\u202f", " ") == shown
+
+
+def rerun(command: str, folder: Path) -> Settings:
+    """The settings that DVC makes of the defaults when a shell is given the command."""
+    path = folder / "params.yaml"
+    path.write_text(yaml.safe_dump(Settings().model_dump(), sort_keys=False))
+    dvc, exp, run, *words = shlex.split(command)
+    assert (dvc, exp, run, *words[::2]) == ("dvc", "exp", "run", *["-S"] * (len(words) // 2))
+    assert len(get_hydra_sweeps({"params.yaml": words[1::2]})) == 1  # one experiment, not a sweep
+    apply_overrides(path, words[1::2])
+    return settings_settings.load(path)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"classes": 5, "controls": False, "finetune": {"lr": 1e-5}},
+        {"classes": ["cat", "dog"], "subset_seed": 3},
+        {"classes": ["null", "true", "3", "1e5", "", " ", "a,b", "[x]", "{a: b}", "it's", "~", "é"]},
+        {"classes": [name for name in HOSTILE if "\0" not in name]},
+        {"classes": ["${", "\\${a}", "\\\\${x}", "\\'${'", "\\", "\\\\'", "a\nb"]},
+        {"dataset": "folder", "folder": "../my images/$HOME/it's"},
+        {"finetune": {"methods": ["full", "lp_ft"]}, "frozen": {"readouts": ["linear"], "shots": 5}},
+        {"resnet": {"weights": "https://example.org/a-0123.pth?x=1&y=2"}, "compare": {"confidence": 0.9}},
+    ],
+)
+def test_the_command_gives_the_settings_back(settings, tmp_path):
+    wanted = Settings.model_validate(settings)
+    assert rerun(report_page.command(wanted.model_dump()), tmp_path) == wanted
+
+
+def test_the_command_names_only_what_differs_from_the_defaults():
+    settings = Settings.model_validate({"classes": ["cat", "dog"], "finetune": {"epochs": 7}})
+    assert report_page.command(settings.model_dump()) == "dvc exp run -S 'classes=[cat,dog]' -S finetune.epochs=7"
+    assert report_page.command(Settings().model_dump()) == "dvc repro"
+
+
+def test_all_settings_are_listed_and_those_that_differ_marked():
+    rows = {row["name"]: row for row in report_page.setting_rows(Settings(seed=4).model_dump())}
+    assert rows["seed"] == {"name": "seed", "value": "4", "default": "0", "differs": True}
+    assert rows["frozen.shots"] == {"name": "frozen.shots", "value": "null", "default": "null", "differs": False}
+    assert rows["finetune.methods"]["value"] == "[full]"
+    assert [name for name, row in rows.items() if row["differs"]] == ["seed"]
+
+
+def test_the_page_shows_the_command_as_it_is_typed():
+    found = Experiment(settings={"classes": ["<b>", "it's"]})
+    assert report_page.command(found.settings.model_dump()) in Reader(found.page()).text["reproduce"]
+
+
+def test_the_stage_writes_the_page_from_the_files_of_the_others(experiment, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    first, second = experiment.pair()
+    files.write_json(paths.metrics("compare"), {"compare": experiment.compared})
+    files.write_nothing(paths.metrics("robustness"))
+    files.write_json(paths.metrics("tune"), experiment.tuned)
+    cells = (paths.metrics("resnet"), paths.metrics("resnet_frozen"), paths.metrics("convnext_finetuned"))
+    for path, cell in zip((*cells, paths.metrics("convnext")), experiment.cells, strict=True):
+        files.write_json(path, cell)
+    files.write_arrays(paths.predictions("resnet.finetuned") / "full.npz", **first)
+    files.write_arrays(paths.predictions("convnext.frozen") / "linear.npz", **second)
+    files.write_json(paths.SUBSET / "classes.json", experiment.classes)
+    files.write_array(paths.RAW / "test_images.npy", [experiment.raw], experiment.raw.shape, "uint8")
+    paths.plots("compare").mkdir(parents=True)
+    (paths.plots("compare") / "reliability.png").write_bytes(experiment.picture)
+    report.main(experiment.settings)
+    assert paths.REPORT.read_text() == experiment.page()
+
+
+def test_the_stage_starts_without_torch_and_matplotlib():
+    code = "import sys, stages.report; print([name for name in ('torch', 'matplotlib') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+FLAGS += ["--disable-component-update", "--disable-sync"]
+
+# The text whose contrast with what lies behind it is below WCAG's AA, as far as style sheets say.
+FAINT = """() => {
+  const canvas = document.createElement('canvas'); canvas.width = canvas.height = 1;
+  const context = canvas.getContext('2d', {willReadFrequently: true});
+  const over = colours => {
+    context.clearRect(0, 0, 1, 1);
+    for (const colour of colours) { context.fillStyle = colour; context.fillRect(0, 0, 1, 1); }
+    return [...context.getImageData(0, 0, 1, 1).data].slice(0, 3);
+  };
+  const luminance = rgb => rgb.map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const faint = [];
+  let seen = 0;
+  for (const element of document.querySelectorAll('body, body *')) {
+    const own = [...element.childNodes].some(node => node.nodeType === 3 && node.textContent.trim());
+    if (!own || element.closest('.hidden') || !element.getClientRects().length) continue;
+    const style = getComputedStyle(element), behind = [];
+    for (let parent = element; parent; parent = parent.parentElement)
+      behind.unshift(getComputedStyle(parent).backgroundColor);
+    const [a, b] = [luminance(over(behind)), luminance(over([...behind, style.color]))].sort((x, y) => y - x);
+    const ratio = (a + 0.05) / (b + 0.05);
+    seen += 1;
+    const enough = parseFloat(style.fontSize) >= 24 ? 3 : 4.5;
+    if (ratio < enough) faint.push([element.textContent.trim().slice(0, 40), ratio]);
+  }
+  return [seen, faint];
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine")
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with playwright.sync_playwright() as running:
+        chromium = running.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    """Page files by name."""
+    folder = tmp_path_factory.mktemp("pages")
+    made = {
+        "plain": Experiment(),
+        "hostile": Experiment(classes=HOSTILE, unavailable=True, settings={"classes": HOSTILE}),
+        "two arms": Experiment(controls=False),
+        "hundred": Experiment(classes=[f"class {label}" for label in range(100)], per_class=3),
+    }
+    for name, experiment in made.items():
+        (folder / f"{name}.html").write_text(experiment.page(), encoding="utf-8")
+    return {name: folder / f"{name}.html" for name in made}
+
+
+@pytest.fixture
+def opened(browser, pages):
+    """Opens a page at a width, in a colour scheme; in the end nothing else was asked for and nothing complained."""
+    complaints: list[str] = []
+    asked: list[str] = []
+    contexts = []
+
+    def visit(name: str, width: int, scheme: str):
+        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(pages[name].as_uri())
+        return page
+
+    yield visit
+    for context in contexts:
+        context.close()
+    assert complaints == []
+    assert [url for url in asked if not url.startswith(("data:", "file:"))] == []
+    assert sum(url.startswith("file:") for url in asked) == len(contexts)
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "scheme"),
+    [
+        *(("plain", width, scheme) for width in (1280, 375) for scheme in ("light", "dark")),
+        *((name, *look) for name in ("hostile", "two arms", "hundred") for look in ((1280, "light"), (375, "dark"))),
+    ],
+)
+def test_the_page_fits_its_window_and_its_text_stands_out(opened, name, width, scheme):
+    page = opened(name, width, scheme)
+    page.evaluate("document.querySelectorAll('details').forEach(details => { details.open = true; })")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate("[...document.images].filter(image => !image.naturalWidth).length") == 0
+    seen, faint = page.evaluate(FAINT)
+    assert seen > 200
+    assert faint == []
+
+
+def test_dark_and_light_differ_and_print_is_light(opened):
+    def background(page) -> str:
+        return page.evaluate("getComputedStyle(document.body).backgroundColor")
+
+    light, dark = (opened("plain", 1280, scheme) for scheme in ("light", "dark"))
+    assert background(light) != background(dark)
+    dark.emulate_media(media="print", color_scheme="dark")
+    assert background(dark) == "rgb(255, 255, 255)"
+
+
+def test_the_printed_page_shows_what_is_folded_on_the_screen(opened, tmp_path):
+    page = opened("plain", 1280, "dark")
+    table = page.locator("#pairs details table")
+    assert not table.is_visible()
+    page.emulate_media(media="print")
+    assert table.bounding_box()["height"] > 500
+    page.pdf(path=tmp_path / "report.pdf", format="A4", print_background=True)
+    assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_small_images_keep_square_pixels(opened):
+    page = opened("plain", 1280, "light")
+    found = page.evaluate(
+        "[...document.querySelectorAll('.thumbs img')].map(i => [getComputedStyle(i).imageRendering, i.clientWidth])"
+    )
+    assert {json.dumps(pair) for pair in found} == {'["pixelated", 96]'}

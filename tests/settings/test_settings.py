@@ -1,0 +1,327 @@
+"""Settings: what is accepted, what is refused and how, and that DVC reads the same values as we do."""
+
+import inspect
+import math
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from dvc.utils.serialize import modify_yaml
+from pydantic import BaseModel, ValidationError
+from ruamel.yaml import YAML
+
+from src.core.errors import UserError
+from src.finetune.config import Recipe
+from src.finetune.loop import train
+from src.nets import architectures
+from src.prepare.subset import split
+from src.settings.settings import Finetune, Settings, flat, load
+from src.tune.search import search
+
+PARAMS = Path(__file__).parents[2] / "params.yaml"
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Reads a text as if it were params.yaml."""
+
+    def read(text: str) -> Settings:
+        path = tmp_path / "params.yaml"
+        path.write_text(text, encoding="utf-8")
+        return load(path)
+
+    return read
+
+
+def refusal(read, text: str) -> str:
+    """The message with which a text is refused, less the file's name."""
+    with pytest.raises(UserError) as error:
+        read(text)
+    return str(error.value).partition("params.yaml")[2].removeprefix(": ")
+
+
+def test_the_defaults_are_those_of_params_yaml():
+    assert load(PARAMS) == Settings()
+
+
+def test_params_yaml_writes_every_setting_down_so_that_each_can_be_swept():
+    def unwritten(section: BaseModel) -> set[str]:
+        inner = [value for _, value in section if isinstance(value, BaseModel)]
+        return (type(section).model_fields.keys() - section.model_fields_set).union(*map(unwritten, inner))
+
+    assert unwritten(load(PARAMS)) == set()
+
+
+def test_a_missing_key_takes_its_default(read):
+    settings = read("finetune: {epochs: 3}")
+    assert settings.finetune.epochs == 3
+    assert settings.finetune.lr == Settings().finetune.lr
+    assert settings.classes == Settings().classes
+
+
+def test_settings_cannot_be_changed():
+    with pytest.raises(ValidationError, match="frozen"):
+        Settings().finetune.lr = 1.0
+
+
+def test_sections_are_the_keyword_arguments_of_the_functions_that_they_feed():
+    def keywords(function) -> set[str]:
+        parameters = inspect.signature(function).parameters.values()
+        return {parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
+
+    assert Settings().finetune.recipe().keys() - {"epochs"} == {field.name for field in fields(Recipe)}
+    assert "epochs" in keywords(train)
+    assert Settings().tune.model_dump().keys() - {"enabled"} == keywords(search)
+    assert Settings().prepare.model_dump().keys() == keywords(split) - {"rng"}
+
+
+COUNT_OR_NAMES = "a whole number >= 2 (the first K classes) or a list of two or more class names"
+
+
+@pytest.mark.parametrize(
+    ("text", "setting", "allowed"),
+    [
+        ("dataset: mnist", "dataset = 'mnist'", "'cifar10', 'cifar100', 'cifar100_coarse', 'digits' or 'folder'"),
+        (
+            "dataset: [cifar10]",
+            "dataset = ['cifar10']",
+            "'cifar10', 'cifar100', 'cifar100_coarse', 'digits' or 'folder'",
+        ),
+        ("dataset: null", "dataset = None", "'cifar10', 'cifar100', 'cifar100_coarse', 'digits' or 'folder'"),
+        ("classes: 1", "classes = 1", COUNT_OR_NAMES),
+        ("classes: -5", "classes = -5", COUNT_OR_NAMES),
+        ("classes: 2.5", "classes = 2.5", COUNT_OR_NAMES),
+        ("classes: true", "classes = True", COUNT_OR_NAMES),
+        ("classes: null", "classes = None", COUNT_OR_NAMES),
+        ("classes: cat", "classes = 'cat'", COUNT_OR_NAMES),
+        ("classes: [cat]", "classes = ['cat']", COUNT_OR_NAMES),
+        ("classes: [cat, [dog]]", "classes = ['dog']", COUNT_OR_NAMES),
+        ("classes: []", "classes = []", COUNT_OR_NAMES),
+        ("dataset: cifar100_coarse\nclasses: [people]", "classes = ['people']", COUNT_OR_NAMES),
+        ("seed: -1", "seed = -1", "greater than or equal to 0"),
+        ("seed: 4294967296", "seed = 4294967296", "less than 2147483648"),
+        ("seed: 1.0", "seed = 1.0", "integer"),
+        ("seed: null", "seed = None", "integer"),
+        ("folder: 5", "folder = 5", "string"),
+        ("device: gpu", "device = 'gpu'", "'auto', 'cpu', 'cuda' or 'mps'"),
+        ("finetune: {lr: -0.1}", "finetune.lr = -0.1", "greater than 0"),
+        ("finetune: {lr: 0}", "finetune.lr = 0", "greater than 0"),
+        ("finetune: {lr: '0.001'}", "finetune.lr = '0.001'", "number"),
+        ("finetune: {lr: ten}", "finetune.lr = 'ten'", "number"),
+        ("finetune: {lr: null}", "finetune.lr = None", "number"),
+        ("finetune: {lr: [0.1, 0.2]}", "finetune.lr = [0.1, 0.2]", "number"),
+        ("finetune: {lr: .nan}", "finetune.lr = nan", "finite number"),
+        ("finetune: {lr: .inf}", "finetune.lr = inf", "finite number"),
+        ("finetune: {epochs: 0}", "finetune.epochs = 0", "greater than or equal to 1"),
+        ("finetune: {epochs: 1e3}", "finetune.epochs = 1000.0", "integer"),
+        ("finetune: {augment: yes}", "finetune.augment = 'yes'", "boolean"),
+        ("finetune: {augment: 1}", "finetune.augment = 1", "boolean"),
+        ("finetune: {policy: autoaugment}", "finetune.policy = 'autoaugment'", "'randaugment' or 'trivialaugment'"),
+        ("finetune: {erasing: 1.5}", "finetune.erasing = 1.5", "less than or equal to 1"),
+        ("finetune: {mix: both}", "finetune.mix = 'both'", "'none', 'mixup' or 'cutmix'"),
+        ("finetune: {mix_alpha: 0}", "finetune.mix_alpha = 0", "greater than 0"),
+        ("finetune: {label_smoothing: 1}", "finetune.label_smoothing = 1", "less than 1"),
+        (
+            "finetune: {balance: focal}",
+            "finetune.balance = 'focal'",
+            "'none', 'weights', 'sampling' or 'logit_adjustment'",
+        ),
+        ("prepare: {imbalance: pareto}", "prepare.imbalance = 'pareto'", "'none', 'long_tailed' or 'step'"),
+        ("prepare: {imbalance_ratio: 0.5}", "prepare.imbalance_ratio = 0.5", "greater than or equal to 1"),
+        ("finetune: {optimizer: adamw}", "finetune.optimizer = 'adamw'", "'adam' or 'sgd'"),
+        ("finetune: {methods: []}", "finetune.methods = []", "at least 1 item"),
+        (
+            "finetune: {methods: [lpft]}",
+            "finetune.methods.0 = 'lpft'",
+            "did you mean lp_ft? allowed: full, head, lp_ft",
+        ),
+        ("resnet: {weights: ''}", "resnet.weights = ''", "at least 1 character"),
+        ("controls: yes", "controls = 'yes'", "boolean"),
+        ("subset_seed: -1", "subset_seed = -1", "greater than or equal to 0"),
+        ("robustness: {enabled: yes}", "robustness.enabled = 'yes'", "boolean"),
+        ("robustness: {images: 1}", "robustness.images = 1", "greater than or equal to 2"),
+        ("robustness: {severities: []}", "robustness.severities = []", "at least 1 item"),
+        ("robustness: {severities: [6]}", "robustness.severities.0 = 6", "less than or equal to 5"),
+        ("robustness: {severities: [1, 1]}", "robustness.severities = [1, 1]", "named once"),
+        ("robustness: {attacks: [cw]}", "robustness.attacks.0 = 'cw'", "'fgsm', 'pgd', 'apgd_ce', 'square'"),
+        ("robustness: {epsilons: [0]}", "robustness.epsilons.0 = 0", "greater than 0"),
+        ("robustness: {steps: 0}", "robustness.steps = 0", "greater than or equal to 1"),
+        ("robustness: {corrupted: ''}", "robustness.corrupted = ''", "at least 1 character"),
+        (
+            "dataset: digits\nrobustness: {enabled: true, corrupted: x}",
+            "robustness.corrupted = x",
+            "cifar10 and cifar100",
+        ),
+        ("tune: {enabled: 1}", "tune.enabled = 1", "boolean"),
+        ("tune: {trials: 1}", "tune.trials = 1", "greater than or equal to 2"),
+        ("tune: {images: 0}", "tune.images = 0", "greater than or equal to 1"),
+        ("tune: {factor: 1}", "tune.factor = 1", "greater than 1"),
+        ("frozen: {shots: 0}", "frozen.shots = 0", "greater than or equal to 1"),
+        ("finetune: 3", "finetune = 3", "dictionary"),
+        ("finetune: null", "finetune = None", "dictionary"),
+        ("prepare: {val_fraction: 0.6}", "prepare.val_fraction = 0.6", "less than or equal to 0.5"),
+        ("prepare: {per_class: 1}", "prepare.per_class = 1", "greater than or equal to 2"),
+        ("frozen: {readouts: []}", "frozen.readouts = []", "at least 1 item"),
+        ("frozen: {readouts: linear}", "frozen.readouts = 'linear'", "list"),
+        ("frozen: {readouts: [linaer]}", "frozen.readouts.0 = 'linaer'", "did you mean linear? allowed: linear, knn"),
+        ("compare: {confidence: 95}", "compare.confidence = 95", "less than 1"),
+        ("compare: {base_classes: 1}", "compare.base_classes = 1", "greater than or equal to 2"),
+        ("1: 2", "1 = 1", "strings"),
+    ],
+)
+def test_a_bad_setting_is_refused_in_one_line_with_its_value_and_what_is_allowed(read, text, setting, allowed):
+    message = refusal(read, text)
+    assert message.startswith(f"{setting}: ")
+    assert allowed in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("text", "start", "allowed"),
+    [
+        ("finetun: {lr: 0.1}", "finetun: no such setting; did you mean finetune? allowed: ", Settings),
+        ("finetune: {lrr: 0.1}", "finetune.lrr: no such setting; did you mean lr? allowed: ", Finetune),
+        ("finetune: {zebra: 1}", "finetune.zebra: no such setting; allowed: ", Finetune),
+    ],
+)
+def test_a_misspelt_key_is_refused_with_the_nearest_and_all_that_there_are(read, text, start, allowed):
+    assert refusal(read, text) == start + ", ".join(allowed.model_fields)
+
+
+def test_an_unknown_architecture_is_answered_with_the_nearest_and_all(read):
+    message = refusal(read, "resnet: {arch: resnet81}")
+    everything = ", ".join(architectures.names())
+    assert message == f"resnet.arch = 'resnet81': did you mean resnet18? allowed: {everything}, and timm/<name>"
+
+
+@pytest.mark.parametrize(
+    ("arch", "start"),
+    [
+        ("timm/resnet81", "did you mean resnet18? allowed are the"),
+        ("squeezenet1_0", "its logits are means of a convolution's outputs"),
+        ("5", "allowed is a valid string"),
+    ],
+)
+def test_an_architecture_that_cannot_be_had_is_refused_with_the_reason(read, arch, start):
+    assert refusal(read, f"convnext: {{arch: {arch}}}").partition(": ")[2].startswith(start)
+
+
+def test_an_architecture_of_timms_is_named_without_quotes(read):
+    assert read("resnet: {arch: timm/resnet18.a1_in1k}").resnet.arch == "timm/resnet18.a1_in1k"
+
+
+def test_a_value_however_long_or_odd_is_shown_in_one_short_line(read):
+    message = refusal(read, f'dataset: "{"x" * 500}\\n{"y" * 500}"')
+    assert "\n" not in message
+    assert len(message) < 200
+
+
+def test_an_unknown_key_with_a_line_break_is_still_refused_in_one_line(read):
+    assert "\n" not in refusal(read, '"a\\nb": 1')
+
+
+def test_lp_ft_needs_an_epoch_for_each_of_its_parts(read):
+    message = refusal(read, "finetune: {methods: [full, lp_ft], epochs: 1}")
+    assert message.startswith("finetune.epochs = 1: the method lp_ft needs 2 or more")
+    assert read("finetune: {methods: [full, lp_ft], epochs: 2}").finetune.epochs == 2
+
+
+def test_a_readout_named_twice_is_refused(read):
+    assert "readouts" in refusal(read, "frozen: {readouts: [linear, linear]}")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "5", "just words"])
+def test_a_file_that_is_no_mapping_is_refused(read, text):
+    assert refusal(read, text).endswith("; allowed is a mapping of settings")
+
+
+@pytest.mark.parametrize("text", ["classes: [", "\tseed: 1", "seed: !!python/object/apply:os.getcwd []", "a: b: c"])
+def test_what_is_not_yaml_is_refused_in_one_line(read, text):
+    message = refusal(read, text)
+    assert message.startswith(" is not valid YAML: ")
+    assert "\n" not in message
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path):
+    (tmp_path / "params.yaml").write_bytes(b"folder: \xff\xfe")
+    with pytest.raises(UserError, match=r"params\.yaml is not valid YAML: .*can't decode"):
+        load(tmp_path / "params.yaml")
+
+
+def test_a_missing_file_is_refused_with_where_to_run(tmp_path):
+    with pytest.raises(UserError, match=r"params\.yaml is missing; run from the repository's root"):
+        load(tmp_path / "params.yaml")
+
+
+def test_the_folder_dataset_needs_a_folder(read):
+    assert refusal(read, "dataset: folder").startswith("folder = null: dataset is folder, so give the root")
+    assert read("dataset: folder\nfolder: ~/pictures").folder == "~/pictures"
+
+
+@pytest.mark.parametrize("written", ["1e-05", "0.00001", "1.0e-5", "1E-05", "+.00001"])
+def test_small_rates_arrive_as_numbers_however_they_are_written(read, written):
+    rate = read(f"finetune: {{lr: {written}}}").finetune.lr
+    assert isinstance(rate, float)
+    assert math.isclose(rate, 0.00001)
+
+
+def test_a_whole_number_will_do_for_a_fraction(read):
+    assert read("finetune: {lr: 1, weight_decay: 0}").finetune.lr == 1.0
+
+
+@pytest.mark.parametrize("rate", [1e-05, 3e-4, 0.1, 1.0, 2])
+def test_what_dvc_writes_for_set_param_is_what_we_read(tmp_path, rate):
+    path = tmp_path / "params.yaml"
+    path.write_text("finetune:\n  lr: 0.001 # a comment\n")
+    with modify_yaml(path) as values:  # as `dvc exp run -S finetune.lr=...` does
+        values["finetune"]["lr"] = rate
+    assert load(path).finetune.lr == rate
+
+
+@pytest.mark.parametrize(
+    ("written", "names"),
+    [
+        ("[no, on]", ["no", "on"]),
+        ("[y, n, yes, off]", ["y", "n", "yes", "off"]),
+        ("[3, 8]", ["3", "8"]),
+        ("['3', cat]", ["3", "cat"]),
+        ("['1:30', '12:30:45']", ["1:30", "12:30:45"]),
+        ("['true', 'null']", ["true", "null"]),
+        ("['1_000', '=']", ["1_000", "="]),
+        ("[Katze, Füße]", ["Katze", "Füße"]),
+    ],
+)
+def test_class_names_that_other_yaml_readers_take_for_something_else_are_names(read, written, names):
+    assert read(f"classes: {written}").classes == names
+
+
+def test_one_name_is_enough_where_it_can_be_a_superclass(read):
+    assert read("dataset: cifar100\nclasses: [people]").classes == ["people"]
+
+
+SCALARS = (
+    "0 1 -1 +1 12345678901234567890 0.0 -0.5 +0.5 .5 5. 1e5 1E5 1e+3 1e-05 1.5e-3 1.e-3 0.00001 .inf -.inf .NaN "
+    "true True TRUE false False FALSE tRue yes no on off y n Yes NO null Null NULL ~ None none nan inf e5 1e . -a "
+    "1:30 12:30:45 1_000 0x10 0o17 1.2.3 10% cat resnet18 '5' \"1e-05\""
+).split()
+
+
+@pytest.mark.parametrize(
+    "scalar",
+    [
+        *SCALARS,
+        "",
+        "010",
+        "08",
+    ],
+)
+def test_scalars_mean_what_they_mean_to_dvc(read, scalar):
+    """DVC reads params.yaml by ruamel.yaml; a value on which we differ would be swept as one and run as another."""
+    text = f"folder:\n  key: {scalar}\n"
+    theirs = YAML(typ="safe").load(text)["folder"]
+    assert refusal(read, text).startswith(f"folder = {theirs}: ")  # a mapping is no folder: the answer shows our value
+
+
+def test_nested_settings_get_dotted_names():
+    assert flat({"a": 1, "b": {"c": [1], "d": {"e": None}}}) == {"a": 1, "b.c": [1], "b.d.e": None}
+    assert flat(Settings().model_dump())["finetune.lr"] == Settings().finetune.lr

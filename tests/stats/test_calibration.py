@@ -1,0 +1,159 @@
+"""Calibration: numbers worked by hand, the same as a reference's, and temperatures that were planted."""
+
+import json
+import math
+import warnings
+
+import numpy as np
+import pytest
+from scipy.special import log_softmax
+from sklearn.metrics import brier_score_loss, log_loss
+
+from src.stats import calibration
+
+RANDOM = np.random.default_rng(0)
+MANY_LOGITS, MANY_LABELS = RANDOM.normal(size=(500, 7)).astype(np.float32) * 2, RANDOM.integers(7, size=500)
+
+
+def sure(*confidences: float) -> np.ndarray:
+    """Logits of two classes, of which the first has these probabilities."""
+    return np.log([[p, 1 - p] for p in confidences])
+
+
+def planted(t: float, n: int = 20_000, classes: int = 5) -> tuple[np.ndarray, np.ndarray]:
+    """Logits that are `t` times too large for labels drawn by their softmax."""
+    rng = np.random.default_rng(1)
+    logits = rng.normal(size=(n, classes)) * 2
+    labels = (logits + rng.gumbel(size=(n, classes))).argmax(1)  # Gumbel's trick draws by the softmax
+    return logits * t, labels
+
+
+def test_who_is_right_as_often_as_he_says_is_calibrated():
+    """Ten images at 0.8, eight of them right, and ten at 0.6, six of them right."""
+    logits = sure(*[0.8] * 10, *[0.6] * 10)
+    labels = np.array([0] * 8 + [1] * 2 + [0] * 6 + [1] * 4)
+    assert calibration.ece(logits, labels, bins=10) == pytest.approx(0, abs=1e-12)
+
+
+def test_ece_worked_by_hand():
+    """In (0.9, 1]: sure of 0.95, half right. In (0.6, 0.7]: sure of 0.65, all right. Two images each."""
+    logits, labels = sure(0.95, 0.95, 0.65, 0.65), np.array([0, 1, 0, 0])
+    assert calibration.ece(logits, labels, bins=10) == pytest.approx(0.5 * 0.45 + 0.5 * 0.35)
+
+
+def test_reliability_worked_by_hand():
+    """Bins end where they say: 0.75 of four bins belongs to (0.5, 0.75]."""
+    found = calibration.reliability(sure(0.75, 0.9, 0.7, 1 - 1e-9), np.array([0, 1, 1, 0]), bins=4)
+    assert found.count.tolist() == [0, 0, 2, 2]
+    assert found.confidence == pytest.approx([0, 0, 0.725, 0.95])
+    assert found.accuracy == pytest.approx([0, 0, 0.5, 0.5])
+
+
+def test_every_image_is_in_one_bin_and_the_bins_accuracies_make_the_accuracy():
+    found = calibration.reliability(MANY_LOGITS, MANY_LABELS)
+    assert len(found.count) == 15
+    assert found.count.sum() == 500
+    accuracy = (MANY_LOGITS.argmax(1) == MANY_LABELS).mean()
+    assert (found.count * found.accuracy).sum() / 500 == pytest.approx(accuracy)
+    filled = found.count > 0
+    assert (found.confidence[filled] > np.arange(15)[filled] / 15).all()
+    assert (found.confidence[filled] <= np.arange(1, 16)[filled] / 15).all()
+
+
+def test_complete_certainty_belongs_to_the_last_bin():
+    found = calibration.reliability(np.array([[1e6, 0.0]]), np.array([0]))
+    assert found.count.tolist() == [0] * 14 + [1]
+
+
+def test_brier_worked_by_hand():
+    """Probabilities 0.7, 0.2, 0.1: right, 0.3^2 + 0.2^2 + 0.1^2; the second is true, 0.7^2 + 0.8^2 + 0.1^2."""
+    logits = np.log([[0.7, 0.2, 0.1], [0.7, 0.2, 0.1]])
+    assert calibration.brier(logits, np.array([0, 1])) == pytest.approx((0.14 + 1.14) / 2)
+
+
+def test_brier_is_scikit_learns_sum_over_classes():
+    probabilities = np.exp(log_softmax(MANY_LOGITS.astype(float), axis=1))
+    expected = brier_score_loss(MANY_LABELS, probabilities, scale_by_half=False)
+    assert calibration.brier(MANY_LOGITS, MANY_LABELS) == pytest.approx(expected)
+
+
+def test_brier_of_certainty_is_nothing_where_right_and_two_where_wrong():
+    assert calibration.brier(np.array([[1e3, 0.0], [1e3, 0.0]]), np.array([0, 1])) == pytest.approx(1)
+
+
+def test_nll_is_scikit_learns_log_loss():
+    probabilities = np.exp(log_softmax(MANY_LOGITS.astype(float), axis=1))
+    assert calibration.nll(MANY_LOGITS, MANY_LABELS) == pytest.approx(log_loss(MANY_LABELS, probabilities))
+
+
+@pytest.mark.parametrize("t", [0.02, 0.5, 1, 3, 50])
+def test_a_planted_temperature_is_found(t):
+    assert calibration.temperature(*planted(t)) == pytest.approx(t, rel=0.03)
+
+
+def test_logits_of_another_scale_give_the_temperature_of_that_scale():
+    logits, labels = planted(1, n=500)
+    assert calibration.temperature(8 * logits, labels) == pytest.approx(
+        8 * calibration.temperature(logits, labels), rel=1e-3
+    )
+
+
+def test_a_fitted_temperature_lowers_the_nll_of_the_images_that_it_was_fitted_on():
+    logits, labels = planted(4, n=500)
+    found = calibration.summary(logits, labels, logits, labels)
+    for score in ("nll", "brier", "ece"):
+        assert found["calibrated"][score] < 0.9 * found[score]
+
+
+@pytest.mark.parametrize(
+    ("logits", "labels"),
+    [
+        (np.eye(3)[[0, 1, 2]] * 5, np.arange(3)),  # all right: the likeliest temperature would be 0
+        (np.eye(3)[[0, 0, 0]], np.zeros(3, int)),  # one class
+        (np.eye(3)[[0, 1, 2]] * 5, np.array([1, 2, 0])),  # all wrong: it would be infinite
+        (np.zeros((4, 3)), np.array([0, 1, 2, 0])),  # says nothing
+        (np.eye(3)[[0]] * 1e30, np.array([0])),
+        (np.zeros((0, 3)), np.zeros(0, int)),  # no image at all
+    ],
+)
+def test_a_temperature_is_within_bounds_whatever_the_validation_images_are(logits, labels):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = calibration.temperature(logits, labels)
+    assert calibration.BOUNDS[0] <= found <= calibration.BOUNDS[1]
+
+
+def test_where_few_validation_images_are_all_right_a_wrong_test_image_is_not_ruined():
+    """Ten right images alone would ask for a temperature of 0, at which a wrong image costs thousands of nats."""
+    val_logits, val_labels = 3 * np.eye(2)[[0, 1] * 5], np.array([0, 1] * 5)
+    found = calibration.summary(3 * np.eye(2), np.array([0, 0]), val_logits, val_labels)
+    assert found["calibrated"]["nll"] < 3
+    # The imagined image is of either class: half of a wrong one beside ten right ones.
+    odds = (10 + 0.5) / 0.5
+    assert 3 / found["calibrated"]["temperature"] == pytest.approx(math.log(odds), rel=1e-3)
+
+
+def test_a_class_that_an_arm_cannot_predict_is_left_out_with_its_images():
+    """Without the class in the middle, these are the logits of the other two."""
+    logits = np.array([[2, -np.inf, 0], [0, -np.inf, 1], [1, -np.inf, 3], [5, -np.inf, 0]], np.float32)
+    labels = np.array([0, 1, 2, 2])
+    others, renamed = logits[[0, 2, 3]][:, [0, 2]], np.array([0, 1, 1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = calibration.summary(logits, labels, logits, labels)
+    assert found == calibration.summary(others, renamed, others, renamed)
+    assert all(np.isfinite([found["nll"], found["brier"], found["ece"], *found["calibrated"].values()]))
+
+
+def test_where_one_class_alone_can_be_predicted_it_is_so_with_certainty():
+    logits, labels = np.array([[1, -np.inf], [2, -np.inf]]), np.array([0, 1])
+    found = calibration.summary(logits, labels, logits, labels)
+    assert [found[score] for score in ("nll", "brier", "ece")] == [0, 0, 0]
+
+
+def test_a_summary_can_be_written_as_json():
+    logits, labels = planted(2, n=100)
+    found = calibration.summary(logits.astype(np.float32), labels, logits.astype(np.float32), labels)
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert list(found) == ["nll", "brier", "ece", "calibrated"]
+    assert list(found["calibrated"]) == ["temperature", "nll", "brier", "ece"]

@@ -1,0 +1,61 @@
+"""The rules of the imports between the packages of src: none runs up, and there is no circle."""
+
+import ast
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+GROUND = {"core", "stats", "plotting", "storage", "device", "nets"}
+ROOMS = {  # what each package imports besides itself, and nothing else
+    "core": set(),
+    "stats": {"core"},
+    "plotting": {"core"},
+    "storage": {"core"},
+    "device": {"core", "storage"},
+    "nets": {"core", "storage", "device"},
+    "data": GROUND,
+    "prepare": GROUND | {"data"},
+    "readouts": GROUND,
+    "embed": GROUND,
+    "finetune": GROUND,
+    "tune": GROUND | {"finetune"},
+    "evaluate": GROUND | {"readouts"},
+    "compare": GROUND,
+    "robustness": GROUND | {"readouts"},
+    "settings": GROUND | {"data", "prepare", "readouts", "finetune", "tune", "compare", "robustness"},
+    "report": GROUND | {"settings"},
+    "experiments": GROUND | {"settings"},
+    "sweep": GROUND | {"settings", "data"},
+    "bench": GROUND | {"settings", "data", "prepare", "finetune"},
+    "verify": GROUND | {"settings"},
+    "demo": GROUND | {"settings"},
+}
+
+
+def imports() -> dict[str, set[str]]:
+    """By module the modules of src and stages that it imports, wherever in its code."""
+    found = {}
+    for path in [*Path("src").rglob("*.py"), *Path("stages").glob("*.py")]:
+        nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+        names = {f"{node.module}.{alias.name}" for node in nodes for alias in node.names}
+        module = ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+        found[module] = {known for name in names if (known := _module(name)) and known != module}
+    return found
+
+
+def _module(name: str) -> str | None:
+    parts = name.split(".")
+    if parts[0] not in ("src", "stages"):
+        return None
+    return name if Path(*parts).with_suffix(".py").exists() or Path(*parts).is_dir() else ".".join(parts[:-1])
+
+
+def test_every_package_imports_those_below_it_alone():
+    for module, reached in imports().items():
+        if module.startswith("src."):
+            room = module.split(".")[1]
+            rooms = {name.split(".")[1] if name.startswith("src.") else name for name in reached} - {room}
+            assert rooms <= ROOMS[room], f"{module} imports {rooms - ROOMS[room]}"
+
+
+def test_no_module_reaches_itself():
+    list(TopologicalSorter(imports()).static_order())  # raises CycleError

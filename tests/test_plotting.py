@@ -1,0 +1,98 @@
+"""Plots: every number that goes in is drawn where it belongs, and nothing is saved."""
+
+from io import BytesIO
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from src.evaluate import arm
+
+CLASSES = ["cat", "dog", "frog"]
+
+
+def render(figure: Figure) -> bytes:
+    """The PNG; whatever cannot be drawn is noticed here at the latest."""
+    file = BytesIO()
+    figure.savefig(file, dpi=50)
+    return file.getvalue()
+
+
+def texts(figure: Figure) -> list[str]:
+    (axes, *_) = figure.axes
+    return [text.get_text() for text in axes.texts]
+
+
+def names(figure: Figure) -> list[str]:
+    return [label.get_text() for label in figure.axes[0].get_yticklabels()]
+
+
+@pytest.fixture
+def confusion() -> Figure:
+    return arm.confusion(np.array([[8, 2, 0], [0, 3, 1], [0, 0, 0]]), CLASSES, "title")
+
+
+def test_confusion_shows_the_share_of_each_row(confusion):
+    (shown,) = confusion.axes[0].images
+    np.testing.assert_allclose(shown.get_array(), [[0.8, 0.2, 0], [0, 0.75, 0.25], [0, 0, 0]])
+    assert texts(confusion) == ["80%", "20%", "75%", "25%"]
+
+
+def test_confusion_has_actual_classes_down_and_predicted_ones_across(confusion):
+    axes = confusion.axes[0]
+    assert (axes.get_ylabel(), axes.get_xlabel()) == ("actual", "predicted")
+    assert names(confusion) == [label.get_text() for label in axes.get_xticklabels()] == CLASSES
+
+
+def test_text_is_readable_on_its_cell(confusion):
+    colours = {text.get_text(): text.get_color() for text in confusion.axes[0].texts}
+    assert colours == {"80%": "white", "75%": "white", "20%": "black", "25%": "black"}
+
+
+@pytest.mark.parametrize(("classes", "named"), [(20, True), (21, False), (100, False)])
+def test_confusion_of_many_classes_is_a_picture_without_names(classes, named):
+    figure = arm.confusion(np.eye(classes, dtype=int), [f"class {label}" for label in range(classes)], "title")
+    assert bool(texts(figure)) == named
+    assert ("class 0" in names(figure)) == named
+    assert render(figure)
+
+
+HISTORY = [
+    {"number": 1, "train_loss": 2.0, "train_accuracy": 0.3, "val_loss": 1.5, "val_accuracy": 0.5},
+    {"number": 2, "train_loss": 1.0, "train_accuracy": 0.6, "val_loss": 1.2, "val_accuracy": 0.7},
+]
+
+
+def test_curves_show_loss_and_accuracy_of_both_splits_and_the_epoch_that_was_kept():
+    loss, accuracy = arm.curves(HISTORY, best=2, title="title").axes
+    drawn = {axes: [list(line.get_ydata()) for line in axes.lines[:2]] for axes in (loss, accuracy)}
+    assert drawn == {loss: [[2.0, 1.0], [1.5, 1.2]], accuracy: [[0.3, 0.6], [0.5, 0.7]]}
+    assert all(list(axes.lines[0].get_xdata()) == [1, 2] for axes in drawn)
+    assert all(set(axes.lines[2].get_xdata()) == {2} for axes in drawn)
+    assert [text.get_text() for text in accuracy.get_legend().get_texts()][1:] == ["validation", "kept: epoch 2"]
+
+
+def test_a_single_epoch_can_be_drawn():
+    assert render(arm.curves(HISTORY[:1], best=1, title="title"))
+
+
+ODD = ["a$b$", "$\\x$", "100 %", "under_score", "<b>", "ß" * 60]
+
+
+def test_names_of_classes_are_never_taken_for_formulas():
+    figure = arm.confusion(np.eye(len(ODD), dtype=int), ODD, "title")
+    assert render(figure)
+    assert names(figure)[0] == r"a\$b\$"
+    assert names(figure)[-1] == "ß" * 23 + "…"
+
+
+@pytest.mark.parametrize("title", ["Trained on 2 classes: $\\x$, dog", "resnet18 (/home/$\\user$/w.pth weights)"])
+def test_titles_are_never_taken_for_formulas(title):
+    assert render(arm.curves(HISTORY, best=1, title=title))
+
+
+def test_nothing_is_saved(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arm.curves(HISTORY, best=1, title="title")
+    arm.confusion(np.eye(3, dtype=int), CLASSES, "title")
+    assert list(tmp_path.iterdir()) == []
