@@ -13,30 +13,24 @@ def main(settings: Settings, backbone: str) -> None:
         files.write_nothing(checkpoints, curves, metrics)
         return
     from src.device import runtime  # PyTorch takes seconds to import
+    from src.finetune import methods
     from src.finetune.batches import Data
-    from src.finetune.methods import Task, write_finetuned
 
     accelerator = runtime.start(settings.device, settings.precision, deterministic=settings.deterministic)
     machine = runtime.machine(accelerator)
     with saved_state(stage, settings, machine) as state:
         raw = files.read_array(paths.RAW / "train_images.npy")
-        task = Task(
+        setup = methods.Setup(
             data=Data.of(raw, files.read_arrays(paths.SUBSET / "subset.npz"), accelerator.device),
             weights=files.read_tensors(paths.weights(backbone)),
             classes=files.read_json(paths.SUBSET / "classes.json"),
             image_size=settings.image_size,
             seed=settings.seed,
             accelerator=accelerator,
-            recipe=settings.finetune.recipe() | files.read_best(paths.BEST_PARAMS, backbone),
+            config=settings.finetune.model_copy(update=files.read_best(paths.BEST_PARAMS, backbone)),
         )
-        report = write_finetuned(
-            checkpoints,
-            curves,
-            task,
-            methods=settings.finetune.methods,
-            place=state,
-            end=kept_end(stage, settings, machine),
-        )
+        end = kept_end(stage, settings, machine)
+        report = methods.finetune(checkpoints, curves, setup, state_file=state, end=end)
         if report:
             files.write_json(metrics, {stage: report})
 

@@ -25,10 +25,9 @@ def main(settings: Settings) -> None:
             image_size=settings.image_size,
             seed=settings.seed,
             accelerator=accelerator,
-            method=settings.finetune.methods[0],
-            recipe=settings.finetune.recipe(),
-            budget=settings.tune.model_dump(exclude={"enabled"}),
-            place=state,
+            config=settings.finetune,
+            tune=settings.tune,
+            state_file=state,
         )
         files.write_best(paths.BEST_PARAMS, {role: one.best.params for role, one in found.items()})
         results.write_plots(paths.plots("tune"), found)

@@ -10,7 +10,7 @@ import statistics
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,8 +24,8 @@ from src.core.errors import UserError
 from src.device import prefetch, runtime
 from src.finetune import loop
 from src.finetune.batches import Data, shuffled
-from src.finetune.checkpoint import Point, Progress
-from src.finetune.config import Recipe
+from src.finetune.checkpoint import Trained, TrainState
+from src.finetune.config import Finetune
 from src.nets import fast_cpu, inference, models, preprocess
 from src.settings.settings import load
 from src.storage import files, paths
@@ -35,23 +35,18 @@ SIDE, CLASSES = 32, 10  # of the generated images: CIFAR's
 
 
 @dataclass(frozen=True)
-class Task:
+class Workload:
     """An architecture at an image size, on generated images, and how it is trained."""
 
     arch: str
     image_size: int
     batch_size: int
-    recipe: Mapping[str, Any]  # of which optimizer, lr, weight_decay and what augments count
+    config: Finetune  # of which optimizer, lr, weight_decay and augmentation count
     accelerator: Accelerator
 
     @property
     def view(self) -> preprocess.View:
         return preprocess.view(self.arch, self.image_size)
-
-    @property
-    def rule(self) -> Recipe:
-        """Without a plan of the rate: no training comes to its end."""
-        return replace(Recipe.of(self.recipe), schedule="constant", warmup=0.0)
 
     @property
     def device(self) -> torch.device:
@@ -76,10 +71,11 @@ class Task:
         next(fed)
         return itertools.islice(fed, batches)
 
-    def learner(self) -> tuple[nn.Module, Any, Any]:
-        """A network, its optimizer and the plan of its rate, as this project trains them."""
+    def prepared(self) -> tuple[nn.Module, Any, Trained]:
+        """A network and its optimizer as this project trains them, without a schedule: no training ends here."""
         model = fast_cpu.to_device(models.build(self.arch, CLASSES, 0, self.image_size), self.device)
-        return loop.prepare(model.train(), self.rule, 1, self.accelerator)
+        config = self.config.model_copy(update={"schedule": "constant", "warmup": None})
+        return loop.prepare(model.train(), config, 1, self.accelerator)
 
     def backbone(self) -> nn.Module:
         return models.without_head(models.build(self.arch, CLASSES, 0, self.image_size))
@@ -98,76 +94,79 @@ def timed(device: torch.device, work: Callable[[], Any]) -> float:
     return now() - start
 
 
-def training_here(task: Task) -> Way:
+def training_here(workload: Workload) -> Way:
     """This project's own loop over one epoch of so many batches."""
-    model, opt, plan = task.learner()
+    network, optimizer, trained = workload.prepared()
 
     def way(batches: int) -> float:
-        raw, labels = task.data(batches)
+        raw, labels = workload.data(batches)
         index = np.arange(len(raw))
-        data = Data(prefetch.resident(raw, task.device), index, labels, index[:0], labels[:0])
-        fed = shuffled(data, 1, task.rule, task.view, 0, task.accelerator)
-        return timed(task.device, lambda: loop.one_pass(model, fed, opt, plan, task.accelerator, Progress(), Point()))
+        data = Data(prefetch.resident(raw, workload.device), index, labels, index[:0], labels[:0])
+        fed = shuffled(data, 1, workload.config, view=workload.view, seed=0, accelerator=workload.accelerator)
+        state = TrainState(sums=torch.zeros(3, device=workload.device))
+        return timed(
+            workload.device, lambda: loop.train_epoch(network, fed, F.cross_entropy, optimizer, trained, state)
+        )
 
     return way
 
 
-def training_roof(task: Task) -> Way:
+def training_roof(workload: Workload) -> Way:
     """The same network and optimizer stepping on one batch that lies on the device, and nothing else."""
-    model, opt, _ = task.learner()
-    inputs, labels = task.fixed_batch()
+    model, opt, _ = workload.prepared()
+    inputs, labels = workload.fixed_batch()
 
     def steps(batches: int) -> None:
         for _ in range(batches):
             loss = F.cross_entropy(model(inputs), labels)
             opt.zero_grad()
-            task.accelerator.backward(loss)
+            workload.accelerator.backward(loss)
             opt.step()
 
-    return lambda batches: timed(task.device, lambda: steps(batches))
+    return lambda batches: timed(workload.device, lambda: steps(batches))
 
 
-def training_plain(task: Task) -> Way:
-    model = models.build(task.arch, CLASSES, 0, task.image_size).to(task.device)
-    opt = baseline.optimizer(model, task.recipe["lr"], task.recipe["weight_decay"])
+def training_plain(workload: Workload) -> Way:
+    model = models.build(workload.arch, CLASSES, 0, workload.image_size).to(workload.device)
+    opt = baseline.optimizer(model, workload.config.lr, workload.config.weight_decay)
 
     def way(batches: int) -> float:
-        fed = task.plain_batches(batches, train=True)
-        return timed(task.device, lambda: baseline.train(model, fed, opt, task.device))
+        fed = workload.plain_batches(batches, train=True)
+        return timed(workload.device, lambda: baseline.train(model, fed, opt, workload.device))
 
     return way
 
 
-def embedding_here(task: Task) -> Way:
-    model = fast_cpu.to_device(fast_cpu.fold(task.backbone()), task.device)
+def embedding_here(workload: Workload) -> Way:
+    model = fast_cpu.to_device(fast_cpu.fold(workload.backbone()), workload.device)
 
     def way(batches: int) -> float:
-        raw, _ = task.data(batches)
-        found = inference.outputs(model, raw, np.arange(len(raw)), view=task.view, accelerator=task.accelerator)
-        return timed(task.device, lambda: deque(found, maxlen=0))
+        raw, _ = workload.data(batches)
+        found = inference.outputs(model, raw, np.arange(len(raw)), view=workload.view, accelerator=workload.accelerator)
+        return timed(workload.device, lambda: deque(found, maxlen=0))
 
     return way
 
 
-def embedding_roof(task: Task) -> Way:
-    model = fast_cpu.to_device(fast_cpu.fold(task.backbone()), task.device).eval()
-    inputs, _ = task.fixed_batch()
+def embedding_roof(workload: Workload) -> Way:
+    model = fast_cpu.to_device(fast_cpu.fold(workload.backbone()), workload.device).eval()
+    inputs, _ = workload.fixed_batch()
 
     @torch.inference_mode()
     def embed(batches: int) -> None:
         for _ in range(batches):
-            with task.accelerator.autocast():
+            with workload.accelerator.autocast():
                 model(inputs)
 
-    return lambda batches: timed(task.device, lambda: embed(batches))
+    return lambda batches: timed(workload.device, lambda: embed(batches))
 
 
-def embedding_plain(task: Task) -> Way:
-    model = task.backbone().to(task.device)
+def embedding_plain(workload: Workload) -> Way:
+    model = workload.backbone().to(workload.device)
 
     def way(batches: int) -> float:
-        fed = task.plain_batches(batches, train=False)
-        return timed(task.device, lambda: baseline.outputs(model, fed, task.device))
+        fed = workload.plain_batches(batches, train=False)
+        return timed(workload.device, lambda: baseline.outputs(model, fed, workload.device))
 
     return way
 
@@ -236,9 +235,9 @@ def main(words: Sequence[str]) -> None:
             ("train", TRAINING, settings.finetune.batch_size),
             ("embed", EMBEDDING, inference.batch_size(settings.image_size, accelerator.device)),
         ):
-            task = Task(arch, settings.image_size, batch_size, settings.finetune.recipe(), accelerator)
+            workload = Workload(arch, settings.image_size, batch_size, settings.finetune, accelerator)
             batches = max(1, arguments.images // batch_size)
-            made = {name: way(task) for name, way in ways.items()}
+            made = {name: way(workload) for name, way in ways.items()}
             seconds = take_turns(made, batches=batches, rounds=arguments.rounds)
             name = f"{what} {arch}, {settings.image_size} px, batch {batch_size}"
             report[name] = summary(seconds, batches * batch_size)

@@ -7,32 +7,37 @@ from functools import reduce
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
 
+from src.finetune.optim import dominant
 from src.storage.resume import StateFile
+
+LAST = 2  # epochs by which a curve is judged
+CHECK_EVERY = 32  # steps after which a device is asked whether the loss is finite, since it waits for the answer
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one pass over the training images gave: means over images, never over batches."""
+    """The results of one pass over the training images: means over images, never over batches."""
 
     number: int  # from 1
-    train_loss: float  # what is minimised, see `losses.of`, in nats, of the augmented images, while training
-    train_accuracy: float  # of mixed images, against the class that has the largest part
+    train_loss: float  # the training loss in nats, see `optim.make_loss`, on augmented images while training
+    train_accuracy: float  # of mixed images, against the class that has the largest share
     val_loss: float
     val_accuracy: float
     whole: bool  # whether the whole network was trained, or its head alone
     images: int  # trained on in this epoch
-    seconds: float  # for training, without validation
+    seconds: float  # of training, without validation
 
     def beats(self, other: "Epoch") -> bool:
         """By validation accuracy, ties by the lower validation loss."""
         return (self.val_accuracy, -self.val_loss) > (other.val_accuracy, -other.val_loss)
 
     def results(self) -> dict[str, float]:
-        """What was learnt, without what it took: the same at every run with the same seed."""
+        """Without the cost: the same at every run with the same seed."""
         return {name: value for name, value in asdict(self).items() if name not in ("whole", "images", "seconds")}
 
     def __str__(self) -> str:
@@ -42,167 +47,20 @@ class Epoch:
 
 
 def last_phase(history: Sequence[Epoch]) -> list[Epoch]:
-    """The epochs that trained what the last one did: all of them, or those that followed a probe."""
+    """The epochs that trained the same part of the network as the last one: all, or those that followed a probe."""
     return [epoch for epoch in history if epoch.whole == history[-1].whole]
 
 
 def best_of(epochs: Iterable[Epoch]) -> Epoch:
-    """The best of some epochs, the first of those that are equal."""
+    """The best epoch; the first of those that are equal."""
     return reduce(lambda best, epoch: epoch if epoch.beats(best) else best, epochs)
 
 
-@dataclass(frozen=True)
-class Point:
-    """Where in a training: so many batches and images into an epoch, with sums over them and the seconds they took."""
-
-    epoch: int = 1
-    batches: int = 0
-    images: int = 0
-    sums: tuple[float, ...] = (0.0, 0.0, 0.0)  # of losses over images, of right answers, of steps with a finite loss
-    seconds: float = 0.0
-
-    def means(self) -> tuple[float, float]:
-        """Loss and accuracy of an image."""
-        return self.sums[0] / self.images, self.sums[1] / self.images
-
-
-@dataclass
-class Progress:
-    """The epochs so far, the weights that the best of them had, and from which point to go on.
-
-    With a place to save them, they are saved every so often, with all that the next step depends on.
-    """
-
-    place: StateFile = field(default_factory=StateFile)
-    history: list[Epoch] = field(default_factory=list)
-    kept: dict[str, Tensor] = field(default_factory=dict)
-    point: Point = Point()
-    rest: dict[str, Tensor] = field(default_factory=dict)  # of the network, its average, optimizer and generators
-    average: AveragedModel | None = None  # of the weights of the present phase
-    end: StateFile = field(default_factory=StateFile)  # where what the last epoch ends with is kept
-
-    @classmethod
-    def taken_up(cls, place: StateFile, end: StateFile | None = None, epochs: int = 0) -> "Progress":
-        """What was saved at a place; or the end of a training of so many epochs at the most; or a beginning."""
-        end = end or StateFile()
-        tensors, about = place.load()
-        if not tensors:
-            tensors, about = end.load()
-        if not tensors or len(about["history"]) > epochs > 0:
-            return cls(place, end=end)
-        kept = {name.removeprefix("kept."): tensor for name, tensor in tensors.items() if name.startswith("kept.")}
-        point = Point(**about["point"] | {"sums": tuple(about["point"]["sums"])})
-        print(f"{place.name}: going on in epoch {point.epoch}, after {point.batches} of its batches", flush=True)
-        return cls(place, [Epoch(**epoch) for epoch in about["history"]], kept, point, tensors, end=end)
-
-    @property
-    def best(self) -> Epoch:
-        """One of the last phase: what `lp_ft` keeps has been fine-tuned, however good the probe was."""
-        return best_of(last_phase(self.history))
-
-    def add(self, epoch: Epoch, model: nn.Module) -> None:
-        """One more epoch, after which the network holds its weights."""
-        self.history.append(epoch)
-        if self.best is epoch:
-            self.kept = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
-
-    def since(self, first: int) -> list[Epoch]:
-        """The epochs from number `first` on."""
-        return [epoch for epoch in self.history if epoch.number >= first]
-
-    def enter(self, first: int, steps: int, model: nn.Module, opt: torch.optim.Optimizer, plan: LambdaLR) -> Point:
-        """Where a phase that begins with epoch `first`, of so many steps each, goes on: all of it set to that point."""
-        if not self.rest or self.point.epoch < first:
-            return Point(first)
-        with torch.no_grad():
-            for name, tensor in model.state_dict().items():
-                tensor.copy_(self.rest[f"model.{name}"])
-        done = (self.point.epoch - first) * steps + self.point.batches
-        if done:  # else what was saved is the optimizer of the phase before
-            self._restore(opt, plan, done)
-            if self.average is not None:
-                self.average.load_state_dict(_under("average.", self.rest))
-        return self.point
-
-    def _restore(self, opt: torch.optim.Optimizer, plan: LambdaLR, steps: int) -> None:
-        for number, parameter in enumerate(opt.param_groups[0]["params"]):
-            opt.state[parameter] = {
-                # In the layout of the weight: fused optimizers walk through both as they lie in memory.
-                name: torch.empty_like(parameter).copy_(tensor) if tensor.ndim else tensor.clone()
-                for name, tensor in _under(f"opt.{number}.", self.rest).items()
-            }
-        plan.last_epoch = steps
-        for group, base in zip(opt.param_groups, plan.base_lrs, strict=True):
-            group["lr"] = base * plan.lr_lambdas[0](steps)
-
-    def seed_generators(self, seed: int, device: torch.device) -> None:
-        """Dropout and the like begin an epoch anew, or go on in the middle of the one that was interrupted."""
-        torch.manual_seed(seed)
-        if self.rest and self.point.batches:
-            _generators(device, self.rest)
-        self.rest = {}
-
-    def pause(self, model: nn.Module, opt: torch.optim.Optimizer, point: Point, device: torch.device) -> None:
-        """A moment at which everything is settled: saved if it is time to, and left if someone asked for it.
-
-        Raises:
-            UserError: someone asked to stop.
-        """
-        if self.place.due():
-            self._save(self.place, model, opt, point, device)
-        self.place.leave_if_asked(f"in epoch {point.epoch}, after {point.batches} of its batches")
-
-    def finish(self, model: nn.Module, opt: torch.optim.Optimizer, point: Point, device: torch.device) -> None:
-        """The end of the last epoch: kept where that was asked for, unless a longer training's is."""
-        if self.end.folder is not None and len(self.end.load()[1].get("history", ())) < len(self.history):
-            self._save(self.end, model, opt, point, device)
-
-    def _save(
-        self, place: StateFile, model: nn.Module, opt: torch.optim.Optimizer, point: Point, device: torch.device
-    ) -> None:
-        learning = opt.param_groups[0]["params"]
-        tensors = _prefixed("model.", model.state_dict()) | _prefixed("kept.", self.kept)
-        if self.average is not None:
-            tensors |= _prefixed("average.", self.average.state_dict())
-        for number, parameter in enumerate(learning):
-            tensors |= _prefixed(f"opt.{number}.", opt.state[parameter])
-        place.save(
-            tensors | _generators(device),
-            {"history": [asdict(epoch) for epoch in self.history], "point": asdict(point)},
-        )
-
-
-def _prefixed(prefix: str, tensors: Mapping[str, Any]) -> dict[str, Tensor]:
-    return {prefix + name: tensor for name, tensor in tensors.items()}
-
-
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-
-def _generators(device: torch.device, states: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
-    """The states of PyTorch's own generators, after setting them to those given."""
-    modules = {"cpu": torch} | ({} if device.type == "cpu" else {device.type: getattr(torch, device.type)})
-    if states is not None:
-        for name, module in modules.items():
-            module.set_rng_state(states[f"generator.{name}"])
-    return {f"generator.{name}": module.get_rng_state() for name, module in modules.items()}
-
-
-LAST = 2  # epochs by which a curve is judged
-
-
-def should_stop(phase: Sequence[Epoch], patience: int | None) -> bool:
-    """Whether the last `patience` epochs of a phase were all worse on validation images than one before them."""
-    return patience is not None and bool(phase) and phase[-1].number - best_of(phase).number >= patience
-
-
 def curve_verdict(history: Sequence[Epoch], images: int) -> str:
-    """What a curve says, such as `still improving: +0.4 points over the last 2 epochs`.
+    """One phrase on the validation curve, such as `still improving: +0.4 points over the last 2 epochs`.
 
-    It is that of validation accuracies in the last phase, and the gain is that of the best of the last two epochs over
-    the best before them. It is called noise where it is less than the standard error of one accuracy on so many
-    images, sqrt(p (1 - p) / n).
+    The gain is the best accuracy of the last two epochs less the best before them, within the last phase. It is called
+    noise if it is below the standard error of one accuracy on so many images, sqrt(p (1 - p) / n).
     """
     phase = last_phase(history)
     if len(phase) <= LAST:
@@ -214,3 +72,175 @@ def curve_verdict(history: Sequence[Epoch], images: int) -> str:
     if points < noise:
         return f"settled within the noise of {images:,} images: {points:+.1f} points over the last {LAST} epochs"
     return f"still improving: {points:+.1f} points over the last {LAST} epochs"
+
+
+@dataclass
+class Trained:
+    """What a training changes at every step."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    scheduler: LambdaLR
+    ema: AveragedModel | None
+    accelerator: Accelerator
+
+
+@dataclass
+class TrainState:
+    """All that a run needs to go on; the training loop alone changes it.
+
+    Args:
+        file: where the state is saved from time to time.
+        end: where the state after the last epoch is kept for a longer training.
+        epoch, batch, images, seconds: the position: the present epoch, and what of it is done.
+        sums: over the present epoch: of losses over images, of right predictions, of steps with a finite loss.
+        history: the epochs that are done.
+        best_weights: those of the best epoch of the last phase, on the CPU.
+        saved: tensors of an interrupted run that are not restored yet.
+    """
+
+    file: StateFile = field(default_factory=StateFile)
+    end: StateFile = field(default_factory=StateFile)
+    epoch: int = 1
+    batch: int = 0
+    images: int = 0
+    seconds: float = 0.0
+    sums: Tensor = field(default_factory=lambda: torch.zeros(3))
+    history: list[Epoch] = field(default_factory=list)
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+    saved: dict[str, Tensor] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, file: StateFile, end: StateFile | None = None, epochs: int = 0) -> "TrainState":
+        """The saved state; or the kept end of a training of at most so many epochs; or a fresh one."""
+        end = end or StateFile()
+        tensors, about = file.load()
+        if not tensors:
+            tensors, about = end.load()
+        if not tensors or len(about["history"]) > epochs > 0:
+            return cls(file, end)
+        position = about["position"] | {"sums": torch.tensor(about["position"]["sums"])}
+        history = [Epoch(**epoch) for epoch in about["history"]]
+        state = cls(file, end, **position, history=history, best_weights=_under("best.", tensors), saved=tensors)
+        print(f"{file.name}: resumed in epoch {state.epoch}, after {state.batch} of its batches", flush=True)
+        return state
+
+    @property
+    def best(self) -> Epoch:
+        """The best epoch of the last phase: `lp_ft` keeps a fine-tuned network, however good the probe was."""
+        return best_of(last_phase(self.history))
+
+    def should_stop(self, first: int, patience: int | None) -> bool:
+        """Whether the last `patience` epochs since epoch `first` were all worse than one before them."""
+        phase = [epoch for epoch in self.history if epoch.number >= first]
+        return patience is not None and bool(phase) and phase[-1].number - best_of(phase).number >= patience
+
+    def restore(self, trained: Trained, first: int, steps: int) -> None:
+        """Set a training whose phase begins with epoch `first`, of so many steps an epoch, to the saved state."""
+        self.sums = self.sums.to(trained.accelerator.device)
+        if not self.saved or self.epoch < first:
+            self.epoch = max(self.epoch, first)
+            return
+        with torch.no_grad():
+            for name, tensor in trained.model.state_dict().items():
+                tensor.copy_(self.saved[f"model.{name}"])
+        done = (self.epoch - first) * steps + self.batch
+        if done:  # otherwise the saved optimizer is that of the phase before
+            _restore_optimizer(trained, self.saved, done)
+            if trained.ema is not None:
+                trained.ema.load_state_dict(_under("ema.", self.saved))
+
+    def seed_generators(self, seed: int, device: torch.device) -> None:
+        """Seed dropout and the like for an epoch, or restore their generators in the middle of an interrupted one."""
+        torch.manual_seed(seed)
+        if self.saved and self.batch:
+            for name, module in _generators(device).items():
+                module.set_rng_state(self.saved[f"generator.{name}"])
+        self.saved = {}
+
+    def count(self, loss: Tensor, logits: Tensor, labels: Tensor, processes: int) -> None:
+        """Add one step. A device is asked only from time to time whether the loss is finite.
+
+        Raises:
+            FloatingPointError: a loss is not a number; the message names the step, from 1.
+        """
+        right = (logits.argmax(1) == dominant(labels)).sum()
+        self.sums += torch.stack((loss * len(labels), right, loss.isfinite()))
+        self.batch, self.images = self.batch + 1, self.images + len(labels) * processes
+        if self.sums.device.type == "cpu" or self.batch % CHECK_EVERY == 0:
+            self.require_finite()
+
+    def require_finite(self) -> None:
+        """Raise if the sum of the losses is not a number, with the first step whose loss was none."""
+        if not math.isfinite(self.sums[0].item()):
+            raise FloatingPointError(f"at step {int(self.sums[2].item()) + 1}")
+
+    def end_epoch(self, trained: Trained, val_loss: float, val_accuracy: float, *, whole: bool) -> Epoch:
+        """Add the present epoch to the history; the network holds the weights that were validated."""
+        loss, right, _ = trained.accelerator.reduce(self.sums, "sum").tolist()
+        means = loss / self.images, right / self.images
+        epoch = Epoch(self.epoch, *means, val_loss, val_accuracy, whole, self.images, self.seconds)
+        self.history.append(epoch)
+        if self.best is epoch:
+            self.best_weights = {
+                name: value.detach().cpu().clone() for name, value in trained.model.state_dict().items()
+            }
+        return epoch
+
+    def next_epoch(self) -> None:
+        """Move to the beginning of the next epoch."""
+        self.epoch, self.batch, self.images, self.seconds = self.epoch + 1, 0, 0, 0.0
+        self.sums = torch.zeros_like(self.sums)
+
+    def save_if_due(self, trained: Trained) -> None:
+        """Save if it is time to, and stop if someone asked for it.
+
+        Raises:
+            UserError: someone asked to stop.
+        """
+        if self.file.due():
+            self._save(self.file, trained)
+        self.file.leave_if_asked(f"in epoch {self.epoch}, after {self.batch} of its batches")
+
+    def keep_end(self, trained: Trained) -> None:
+        """Keep the state after the last epoch if that was asked for, unless that of a longer training is kept."""
+        if self.end.folder is not None and len(self.end.load()[1].get("history", ())) < len(self.history):
+            self._save(self.end, trained)
+
+    def _save(self, file: StateFile, trained: Trained) -> None:
+        tensors = _prefixed("model.", trained.model.state_dict()) | _prefixed("best.", self.best_weights)
+        if trained.ema is not None:
+            tensors |= _prefixed("ema.", trained.ema.state_dict())
+        for number, parameter in enumerate(trained.optimizer.param_groups[0]["params"]):
+            tensors |= _prefixed(f"optimizer.{number}.", trained.optimizer.state[parameter])
+        for name, module in _generators(trained.accelerator.device).items():
+            tensors[f"generator.{name}"] = module.get_rng_state()
+        position = {name: getattr(self, name) for name in ("epoch", "batch", "images", "seconds")}
+        position["sums"] = self.sums.tolist()
+        file.save(tensors, {"history": [asdict(epoch) for epoch in self.history], "position": position})
+
+
+def _restore_optimizer(trained: Trained, saved: Mapping[str, Tensor], steps: int) -> None:
+    optimizer, scheduler = trained.optimizer, trained.scheduler
+    for number, parameter in enumerate(optimizer.param_groups[0]["params"]):
+        optimizer.state[parameter] = {
+            # In the layout of the weight: fused optimizers walk through both as they lie in memory.
+            name: torch.empty_like(parameter).copy_(tensor) if tensor.ndim else tensor.clone()
+            for name, tensor in _under(f"optimizer.{number}.", saved).items()
+        }
+    scheduler.last_epoch = steps
+    for group, base in zip(optimizer.param_groups, scheduler.base_lrs, strict=True):
+        group["lr"] = base * scheduler.lr_lambdas[0](steps)
+
+
+def _prefixed(prefix: str, tensors: Mapping[str, Any]) -> dict[str, Tensor]:
+    return {prefix + name: tensor for name, tensor in tensors.items()}
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _generators(device: torch.device) -> dict[str, Any]:
+    """The modules that hold PyTorch's own generators, by name."""
+    return {"cpu": torch} | ({} if device.type == "cpu" else {device.type: getattr(torch, device.type)})

@@ -1,4 +1,4 @@
-"""Loss, optimizer, learning-rate factor, and the exponential moving average of the weights."""
+"""Loss, optimizer, learning-rate factor, and the exponential moving average (EMA) of the weights."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -11,82 +11,71 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from src.finetune.config import Finetune
+
 Loss = Callable[[Tensor, Tensor], Tensor]  # logits (B, K), and labels (B,) or soft ones (B, K) -> the mean over images
 
 
-def make_loss(train_labels: np.ndarray, balance: str, label_smoothing: float, device: torch.device) -> Loss:
-    """The loss by which a network learns from training images of these labels (n,) in 0..K-1, of which all occur.
+def make_loss(config: Finetune, train_labels: np.ndarray, device: torch.device) -> Loss:
+    """The training loss: cross-entropy with label smoothing (Szegedy et al. 2016), balanced as `config.balance` says.
+
+    `weights` weighs every image by `inverse_frequency` of its class. `logit_adjustment` adds the log prior of each
+    class to its logit (Menon et al. 2021, equation 10, tau = 1) in training alone, so that the logits of the network
+    itself are for classes that are equally frequent. Other values change nothing here.
 
     Args:
-        balance: `weights` weighs every image by `inverse_frequency` of its class; `logit_adjustment` adds the log prior
-            of each class to its logit (Menon et al. 2021, equation 10, tau = 1), in training alone, so that what the
-            network itself puts out is for classes that are equally frequent. Others change nothing here.
-        label_smoothing: the share of a label that is spread evenly over the K classes (Szegedy et al. 2016).
+        train_labels: (n,) in 0..K-1; every class occurs.
     """
-    counts = np.bincount(train_labels)
-    if balance == "weights":
+    counts, smoothing = np.bincount(train_labels), config.label_smoothing
+    if config.balance == "weights":
         weight = torch.tensor(inverse_frequency(counts), dtype=torch.float32, device=device)
-        return partial(weighted, weight=weight, label_smoothing=label_smoothing)
-    if balance == "logit_adjustment":
+        return partial(weighted, weight=weight, label_smoothing=smoothing)
+    if config.balance == "logit_adjustment":
         prior = torch.tensor(np.log(counts / counts.sum()), dtype=torch.float32, device=device)
-        return partial(adjusted, prior=prior, label_smoothing=label_smoothing)
-    return partial(F.cross_entropy, label_smoothing=label_smoothing)
+        return partial(adjusted, prior=prior, label_smoothing=smoothing)
+    return partial(F.cross_entropy, label_smoothing=smoothing)
 
 
 def inverse_frequency(counts: np.ndarray) -> np.ndarray:
-    """n / (K n_k) for each class: the mean over all n images is 1, as is scikit-learn's `balanced`."""
+    """n / (K n_k) for each class: the mean over all n images is 1, as with scikit-learn's `balanced`."""
     return counts.sum() / (len(counts) * counts)
 
 
 def weighted(logits: Tensor, labels: Tensor, *, weight: Tensor, label_smoothing: float) -> Tensor:
-    """Divided by the number of images and not, as `reduction="mean"` has it, by the sum of their weights.
+    """The weighted sum divided by the number of images, not by the sum of their weights as `reduction="mean"` does.
 
-    A batch without rare images then counts less than one with them, several processes that share a batch agree with one
-    alone, and soft labels are divided as others are.
+    A batch without rare images then counts less than one with them, several processes that share a batch agree with a
+    single one, and soft labels are divided as others are.
     """
     total = F.cross_entropy(logits, labels, weight, reduction="sum", label_smoothing=label_smoothing)
     return total / len(logits)
 
 
 def adjusted(logits: Tensor, labels: Tensor, *, prior: Tensor, label_smoothing: float) -> Tensor:
+    """Cross-entropy of logits to which the log prior of each class is added."""
     return F.cross_entropy(logits + prior, labels, label_smoothing=label_smoothing)
 
 
 def dominant(labels: Tensor) -> Tensor:
-    """The class (B,) that has the largest part of each label, soft (B, K) or not (B,)."""
+    """The class (B,) that has the largest share of each label, soft (B, K) or not (B,)."""
     return labels if labels.ndim == 1 else labels.argmax(1)
 
 
-def make_ema(model: nn.Module, decay: float | None) -> AveragedModel | None:
-    """The exponential moving average of weights and running statistics; None where none was asked for.
-
-    After every step the average keeps a share `decay` of itself and takes the rest from the network (Polyak and
-    Juditsky 1992 is the plain mean); after the first step it is the network.
-    """
-    if decay is None:
-        return None
-    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
-
-
-@contextmanager
-def ema_weights(average: AveragedModel | None, model: nn.Module) -> Iterator[None]:
-    """In the block the network has the average's weights, and after it its own again."""
-    if average is None:
-        yield
-        return
-    own = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    model.load_state_dict(average.module.state_dict())
-    try:
-        yield
-    finally:
-        model.load_state_dict(own)
+def make_optimizer(model: nn.Module, config: Finetune) -> torch.optim.Optimizer:
+    """Adam, or SGD with Nesterov momentum 0.9, of all weights that are not frozen; fused saves a tenth of a step."""
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if config.optimizer == "adam":
+        return torch.optim.Adam(trainable, config.lr, weight_decay=config.weight_decay, fused=True)
+    return torch.optim.SGD(
+        trainable, config.lr, momentum=0.9, nesterov=True, weight_decay=config.weight_decay, fused=True
+    )
 
 
 def lr_factor(step: int, steps: int, schedule: str, warmup: float) -> float:
-    """The factor at a step, from 0: `constant`; `cosine` to 0; `one_cycle`, up and then down to 0.
+    """Learning-rate factor at a step, from 0: `constant`; `cosine` to 0; `one_cycle`, up and then down to 0.
 
-    All of them rise in a line for a share `warmup` of the steps. One-cycle is Smith and Topin's super-convergence
-    (2018) in its linear form; cosine is Loshchilov and Hutter's (2017), without restarts.
+    All of them rise linearly for a share `warmup` of the steps. One-cycle is Smith and Topin's super-convergence (2018)
+    in its linear form; cosine is Loshchilov and Hutter's (2017) without restarts.
     """
     done = step / steps
     if schedule == "one_cycle":
@@ -97,9 +86,26 @@ def lr_factor(step: int, steps: int, schedule: str, warmup: float) -> float:
     return rise
 
 
-def make_optimizer(model: nn.Module, optimizer: str, lr: float, weight_decay: float) -> torch.optim.Optimizer:
-    """Adam, or SGD with Nesterov momentum 0.9, for what is not frozen; fused, which saves a tenth of a step."""
-    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    if optimizer == "adam":
-        return torch.optim.Adam(learning, lr, weight_decay=weight_decay, fused=True)
-    return torch.optim.SGD(learning, lr, momentum=0.9, nesterov=True, weight_decay=weight_decay, fused=True)
+def make_ema(model: nn.Module, decay: float | None) -> AveragedModel | None:
+    """The EMA of weights and running statistics; None without a decay.
+
+    After every step the average keeps a share `decay` of itself and takes the rest from the network (Polyak and
+    Juditsky 1992 is the plain mean); after the first step it equals the network.
+    """
+    if decay is None:
+        return None
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+
+
+@contextmanager
+def ema_weights(ema: AveragedModel | None, model: nn.Module) -> Iterator[None]:
+    """In the block the network has the weights of the EMA, if there is one; afterwards its own again."""
+    if ema is None:
+        yield
+        return
+    own = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    model.load_state_dict(ema.module.state_dict())
+    try:
+        yield
+    finally:
+        model.load_state_dict(own)

@@ -252,7 +252,7 @@ def _taken_up(
         if made_of is not None and made_of(rows) != about.get("made_of"):
             print(f"{place.name}: other images than before, so it starts from the beginning")
         elif _cut(growing, header, size, seen) == about["digest"]:
-            print(f"{place.name}: going on after {rows:,} of {shape[0]:,} images", flush=True)
+            print(f"{place.name}: resumed after {rows:,} of {shape[0]:,} images", flush=True)
             return rows, seen
         else:
             print(f"{growing}: damaged, so it starts from the beginning")

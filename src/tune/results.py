@@ -56,7 +56,7 @@ def rows(search: Search) -> list[list[Any]]:
     """A search as a table of COLUMNS: what comes out again, so not the seconds."""
     return [
         [
-            *(trial.number, trial.state, *({**search.recipe, **trial.params}[name] for name in SEARCHED)),
+            *(trial.number, trial.state, *(trial.params.get(name, getattr(search.config, name)) for name in SEARCHED)),
             *(trial.val_accuracy, trial.val_loss, len(trial.accuracies), trial.images, trial.train_macs),
         ]
         for trial in search.trials
@@ -96,7 +96,7 @@ def by_rate(searches: Searches) -> Figure:
     figure, axes = _axes(searches)
     for role, search in searches.items():
         _points(axes, role, search, [trial.params["lr"] for trial in search.trials])
-        axes.axvline(search.recipe["lr"], color="0.6", linewidth=1, linestyle=":")
+        axes.axvline(search.config.lr, color="0.6", linewidth=1, linestyle=":")
     axes.set(xscale="log", xlabel="learning rate; dotted: finetune's own")
     axes.legend(frameon=False)
     return figure

@@ -20,15 +20,17 @@ import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import TrialState
+from torch import nn
 
 from src.core import design, seeds
 from src.core.errors import DivergedError, UserError
 from src.device import mps_check
-from src.finetune import methods
 from src.finetune.batches import Data
-from src.finetune.checkpoint import Epoch, Progress
-from src.finetune.config import Recipe
+from src.finetune.checkpoint import Epoch, TrainState
+from src.finetune.config import Finetune
+from src.finetune.methods import Setup, Weights
 from src.storage.resume import StateFile
+from src.tune.config import Tune
 
 STARTUP = 5  # trials drawn at random before the estimator proposes any, and completed before one is given up
 FEWEST = 20  # validation images: with fewer, the standard error of an accuracy may exceed 11 points
@@ -70,7 +72,7 @@ class Search:
     """All trials of one backbone."""
 
     name: str  # of the backbone, for people
-    recipe: Mapping[str, Any]  # finetune's own, which the first trial had
+    config: Finetune  # the settings of the first trial
     trials: list[Trial]
     val_images: int  # on which every trial was judged
     images_cap: int  # so many all trials together were allowed to train on
@@ -85,40 +87,45 @@ class Search:
         complete = [trial for trial in self.trials if trial.state == "complete"]
         if not complete:
             raise UserError(
-                f"finetune.lr = {self.recipe['lr']}: none of {len(self.trials)} trials of {self.name} around it came "
-                "to its end; try a smaller rate"
+                f"finetune.lr = {self.config.lr:g}: none of {len(self.trials)} trials of {self.name} around it came "
+                "to its end; try a smaller learning rate"
             )
         return reduce(lambda found, trial: trial if trial.beats(found) else found, complete)
 
 
 @dataclass(frozen=True)
-class Task(methods.Task):
-    """What every trial of a backbone shares; its recipe has the values from which the search starts."""
+class SearchSetup(Setup):
+    """What every trial of a backbone shares; its config has the values from which the search starts.
 
-    name: str  # of the backbone, for people
-    method: str
+    Args:
+        name: of the backbone, for people.
+    """
+
+    name: str
 
     @property
     def epoch_images(self) -> int:
-        """Trained on in an epoch."""
-        return math.prod(Recipe.of(self.recipe).batches(len(self.data.train_index)))
+        """Training images of an epoch."""
+        return math.prod(self.config.batches(len(self.data.train_index)))
 
     @property
     def trial_images(self) -> int:
-        """Trained on in a trial that comes to its end."""
-        return self.recipe["epochs"] * self.epoch_images
+        """Training images of a trial that comes to its end."""
+        return self.config.epochs * self.epoch_images
 
 
-def space(recipe: Mapping[str, Any], factor: float) -> dict[str, BaseDistribution]:
+def space(config: Finetune, factor: float) -> dict[str, BaseDistribution]:
     """The range of each setting, around its value, on a logarithmic scale; one that is 0 stays 0."""
-    centres = {name: recipe[name] for name in SEARCHED if recipe[name] > 0}
+    centres = {name: getattr(config, name) for name in SEARCHED if getattr(config, name) > 0}
     return {name: FloatDistribution(value / factor, value * factor, log=True) for name, value in centres.items()}
 
 
-def study_of(trials: Sequence[Trial], distributions: dict[str, BaseDistribution], task: Task) -> optuna.Study:
+def study_of(trials: Sequence[Trial], distributions: dict[str, BaseDistribution], setup: SearchSetup) -> optuna.Study:
     """Optuna's view of the trials so far, ready to be asked for the next one."""
     number = len(trials) + 1
-    sampler = optuna.samplers.TPESampler(n_startup_trials=STARTUP, seed=seeds.derive(task.seed, "tune", number) % 2**32)
+    sampler = optuna.samplers.TPESampler(
+        n_startup_trials=STARTUP, seed=seeds.derive(setup.seed, "tune", number) % 2**32
+    )
     pruner = optuna.pruners.MedianPruner(n_startup_trials=STARTUP)
     study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
     for trial in trials:
@@ -133,123 +140,120 @@ def study_of(trials: Sequence[Trial], distributions: dict[str, BaseDistribution]
         )
         study.add_trial(finished)
     if not trials:
-        study.enqueue_trial({name: float(task.recipe[name]) for name in distributions})
+        study.enqueue_trial({name: float(getattr(setup.config, name)) for name in distributions})
     return study
 
 
 def searches(
-    weights: Mapping[str, methods.Weights],
+    weights: Mapping[str, Weights],
     *,
     raw: np.ndarray,
     subset: Mapping[str, np.ndarray],
-    budget: Mapping[str, Any],
-    place: StateFile,
+    tune: Tune,
+    state_file: StateFile,
     **shared: Any,
 ) -> dict[str, Search]:
     """Search for every backbone by its role: on the same images, from the same settings, with the same budget.
 
     Args:
         raw: the training images (N, H, W, 3) uint8, of which `subset` holds the indices and labels.
-        budget: the keyword arguments of `search`; `shared` are those of `Task`.
+        shared: the other arguments of `Setup`.
     """
     data = Data.of(raw, subset, shared["accelerator"].device)
     names = design.called({role: origin["arch"] for role, (_, origin) in weights.items()})
     return {
-        role: search(Task(name=names[role], weights=found, data=data, **shared), place.part(role), **budget)
-        for role, found in weights.items()
+        role: search(SearchSetup(name=names[role], weights=loaded, data=data, **shared), state_file.part(role), tune)
+        for role, loaded in weights.items()
     }
 
 
-def search(task: Task, place: StateFile, *, trials: int, factor: float, images: int | None) -> Search:
+def search(setup: SearchSetup, state_file: StateFile, tune: Tune) -> Search:
     """Every trial of one backbone, those from before an interruption too.
 
     Args:
-        place: where to save each trial as it ends, and the one at work from time to time.
-        factor: see `space`.
-        images: a trial that might exceed so many training images in all is not begun; None for no such cap.
+        state_file: where each trial is saved as it ends, and the present one from time to time.
 
     Raises:
-        UserError: there are several processes or too few validation images, the cap does not suffice for two trials, or
-            someone asked to stop.
+        UserError: there are several processes or too few validation images, `tune.images` does not suffice for two
+            trials, or someone asked to stop.
     """
-    cap = trials * task.trial_images if images is None else images
-    require(task, cap)
-    distributions = space(task.recipe, factor)
-    noted = place.noted() if place.folder else {}
+    cap = tune.trials * setup.trial_images if tune.images is None else tune.images
+    require(setup, cap)
+    distributions = space(setup.config, tune.factor)
+    noted = state_file.noted() if state_file.folder else {}
     done = [Trial(**trial) for trial in noted.get("trials", [])]
-    while len(done) < trials and spent(done) + task.trial_images <= cap:
-        saved = place.part(f"{place.name}-{len(done) + 1}")
-        done.append(run(task, study_of(done, distributions, task).ask(distributions), saved))
-        print(f"{task.name}, trial {len(done)} of {trials}: {done[-1]}", flush=True)
-        if place.folder:
-            place.note({"trials": [asdict(trial) for trial in done]})
-            saved.path.unlink(missing_ok=True)
-        place.leave_if_asked(f"after trial {len(done)} of {task.name}")
-    return Search(task.name, task.recipe, done, len(task.data.val_index), cap)
+    while len(done) < tune.trials and spent(done) + setup.trial_images <= cap:
+        trial_file = state_file.part(f"{state_file.name}-{len(done) + 1}")
+        done.append(run(setup, study_of(done, distributions, setup).ask(distributions), trial_file))
+        print(f"{setup.name}, trial {len(done)} of {tune.trials}: {done[-1]}", flush=True)
+        if state_file.folder:
+            state_file.note({"trials": [asdict(trial) for trial in done]})
+            trial_file.path.unlink(missing_ok=True)
+        state_file.leave_if_asked(f"after trial {len(done)} of {setup.name}")
+    return Search(setup.name, setup.config, done, len(setup.data.val_index), cap)
 
 
-def require(task: Task, cap: int) -> None:
+def require(setup: SearchSetup, cap: int) -> None:
     """What a search needs to mean anything.
 
     Raises:
         UserError: there is not enough of it.
     """
-    if task.accelerator.num_processes > 1:
+    if setup.accelerator.num_processes > 1:
         raise UserError(
             "tune.enabled = true: trials run in one process; run `dvc repro tune`, and after it finetune_* by torchrun"
         )
-    if len(task.data.val_index) < FEWEST:
+    if len(setup.data.val_index) < FEWEST:
         raise UserError(
-            f"tune.enabled = true: {len(task.data.val_index)} validation images cannot tell settings apart; needed are "
-            f"{FEWEST} or more: more classes, a larger prepare.val_fraction or prepare.per_class"
+            f"tune.enabled = true: {len(setup.data.val_index)} validation images cannot tell settings apart; needed "
+            f"are {FEWEST} or more: more classes, a larger prepare.val_fraction or prepare.per_class"
         )
-    if cap < 2 * task.trial_images:
+    if cap < 2 * setup.trial_images:
         raise UserError(
-            f"tune.images = {cap}: two trials alone train on {2 * task.trial_images}; allowed are so many or more, and "
-            "null"
+            f"tune.images = {cap}: two trials alone train on {2 * setup.trial_images}; allowed are so many or more, "
+            "and null"
         )
 
 
-def run(task: Task, asked: optuna.Trial, place: StateFile) -> Trial:
-    """One training, from where it was interrupted, reported to the median rule after each epoch but the last."""
-    model = task.network()
+def run(setup: SearchSetup, asked: optuna.Trial, file: StateFile) -> Trial:
+    """One training, resumed where it was interrupted; the median rule hears of each epoch but the last."""
+    model = setup.network()
     if asked.number == 0:
-        mps_check.require(model, task.image_size)
-    progress, start, state = Progress.taken_up(place), time.perf_counter(), "complete"
-    for epoch in progress.history:
+        mps_check.require(model, setup.image_size)
+    state, start, outcome = TrainState.load(file), time.perf_counter(), "complete"
+    for epoch in state.history:
         asked.report(epoch.val_accuracy, epoch.number)
-    epochs = methods.finetune(model, task.data, method=task.method, progress=progress, **task.how | asked.params)
+    config = setup.config.model_copy(update=asked.params)
     try:
-        for epoch in epochs:
-            progress.add(epoch, model)
+        for epoch in setup.train(model, config.methods[0], config, state):
             asked.report(epoch.val_accuracy, epoch.number)
-            if epoch.number < task.recipe["epochs"] and asked.should_prune():
-                state = "pruned"
+            if epoch.number < config.epochs and asked.should_prune():
+                outcome = "pruned"
                 break
     except DivergedError:
-        state = "diverged"
-    took = list(progress.history)
-    if state != "complete":
-        task.accelerator.free_memory()  # `training.train` does so where it comes to its end
-    if state == "diverged":
-        took.append(lost(model, len(took) + 1, task.epoch_images, time.perf_counter() - start))
-    return trial(asked, state, progress, task.cost(model, took))
+        outcome = "diverged"
+    history = list(state.history)
+    if outcome != "complete":
+        setup.accelerator.free_memory()  # as `loop.train` does where it comes to its end
+    if outcome == "diverged":
+        history.append(diverged_epoch(model, len(history) + 1, setup.epoch_images, time.perf_counter() - start))
+    return record(asked, outcome, state, setup.cost(model, history))
 
 
-def lost(model: Any, number: int, images: int, seconds: float) -> Epoch:
-    """An epoch in which the loss became no number, for its cost alone: it counts whole."""
+def diverged_epoch(model: nn.Module, number: int, images: int, seconds: float) -> Epoch:
+    """An epoch whose loss was not a number, for its cost alone: it counts whole."""
     whole = all(parameter.requires_grad for parameter in model.parameters())
     return Epoch(number, math.inf, 0.0, math.inf, 0.0, whole, images, seconds)
 
 
-def trial(asked: optuna.Trial, state: str, progress: Progress, cost: Mapping[str, Any]) -> Trial:
+def record(asked: optuna.Trial, outcome: str, state: TrainState, cost: Mapping[str, Any]) -> Trial:
     """What is kept of a trial."""
-    best = progress.best if progress.history else None
+    best = state.best if state.history else None
     return Trial(
         asked.number + 1,
-        state,
+        outcome,
         asked.params,
-        [epoch.val_accuracy for epoch in progress.history],
+        [epoch.val_accuracy for epoch in state.history],
         best.val_accuracy if best else None,
         best.val_loss if best else None,
         *(cost[name] for name in ("images", "train_macs", "train_seconds")),

@@ -12,15 +12,14 @@ from torch import nn
 from src.bench import baseline, throughput, time_to_accuracy
 from src.bench.time_to_accuracy import Course, Finish
 from src.device import runtime
-from src.finetune import loop, optim
-from src.finetune.checkpoint import Point, Progress
+from src.finetune import loop
+from src.finetune.checkpoint import TrainState
 from src.finetune.config import Finetune
 from src.nets import models, preprocess
 from src.prepare import subset as prepare_subset
 
 CPU = runtime.start("cpu", "fp32")
-RECIPE = Finetune().recipe()
-TASK = throughput.Task("mobilenet_v3_small", 32, 8, RECIPE, CPU)
+WORKLOAD = throughput.Workload("mobilenet_v3_small", 32, 8, Finetune(), CPU)
 IMAGES = np.random.default_rng(0).integers(256, size=(40, 8, 8, 3), dtype=np.uint8)
 LABELS = np.arange(40) % 2
 VIEW = preprocess.view("resnet18", 8)
@@ -55,9 +54,8 @@ def test_plain_training_learns_as_this_projects_loop_does():
         torch.manual_seed(0)
         model = nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
         if ours:
-            opt = optim.make_optimizer(model, "adam", 1e-2, 1e-4)
-            plan = torch.optim.lr_scheduler.LambdaLR(opt, lambda _: 1.0)
-            loop.one_pass(model, batches, CPU.prepare_optimizer(opt), plan, CPU, Progress(), Point())
+            network, optimizer, trained = loop.prepare(model, Finetune(lr=1e-2), 5, CPU)
+            loop.train_epoch(network, batches, nn.functional.cross_entropy, optimizer, trained, TrainState())
         else:
             baseline.train(model, batches, baseline.optimizer(model, 1e-2, 1e-4), torch.device("cpu"))
         found.append(model[1].weight.detach())
@@ -75,10 +73,10 @@ def test_every_way_runs_so_many_batches_through_the_network(make, monkeypatch):
         return model
 
     monkeypatch.setattr(models, "build", counted)
-    way = make(TASK)
+    way = make(WORKLOAD)
     seen.clear()
     assert way(3) > 0
-    assert sum(seen) == 3 * TASK.batch_size  # in whatever batches
+    assert sum(seen) == 3 * WORKLOAD.batch_size  # in whatever batches
 
 
 @pytest.mark.parametrize("make", throughput.TRAINING.values())
@@ -88,7 +86,7 @@ def test_every_way_of_training_changes_its_network(make, monkeypatch):
     monkeypatch.setattr(
         models, "build", lambda *arguments, **names: made.append(build(*arguments, **names)) or made[-1]
     )
-    way = make(TASK)
+    way = make(WORKLOAD)
     before = models.head(made[0])[0].clone()
     way(1)
     assert not torch.equal(models.head(made[0])[0], before)
@@ -125,7 +123,7 @@ def tiny() -> nn.Module:
 
 
 def test_all_ways_start_alike_and_are_asked_about_every_test_image(monkeypatch):
-    monkeypatch.setitem(time_to_accuracy.PLAIN, "batch_size", 16)
+    monkeypatch.setattr(time_to_accuracy, "PLAIN", Finetune(batch_size=16))
     started = []
     found = time_to_accuracy.run(lambda: started.append(tiny()) or started[-1], course(0))
     assert list(found) == ["plain", "report", "fast"]
@@ -135,18 +133,9 @@ def test_all_ways_start_alike_and_are_asked_about_every_test_image(monkeypatch):
 
 
 def test_our_run_stops_where_the_goal_is_reached():
-    assert (
-        time_to_accuracy.our_run(
-            tiny(), course(0), time_to_accuracy.FAST | {"epochs": 9, "batch_size": 16}, goal=0.0
-        ).epochs
-        == 1
-    )
-    assert (
-        time_to_accuracy.our_run(
-            tiny(), course(0), time_to_accuracy.FAST | {"epochs": 3, "batch_size": 16}, goal=math.inf
-        ).epochs
-        == 3
-    )
+    for epochs, goal, expected in ((9, 0.0, 1), (3, math.inf, 3)):
+        fast = time_to_accuracy.FAST.model_copy(update={"epochs": epochs, "batch_size": 16})
+        assert time_to_accuracy.our_run(tiny(), course(0), fast, goal).epochs == expected
 
 
 def test_make_fast_is_the_recipe_that_is_timed():
@@ -154,8 +143,8 @@ def test_make_fast_is_the_recipe_that_is_timed():
     changed = dict(re.findall(r"-S finetune\.(\w+)=(\S+)", said[1]))
     assert {
         name: str(value).lower()
-        for name, value in time_to_accuracy.FAST.items()
-        if value != time_to_accuracy.PLAIN[name]
+        for name, value in time_to_accuracy.FAST
+        if value != getattr(time_to_accuracy.PLAIN, name)
     } == changed
 
 

@@ -120,7 +120,7 @@ def test_a_broken_file_is_named_and_costs_none_of_the_images_before_it(
     else:
         broken.unlink()
     assert same(written(root, tmp_path / "raw", tmp_path), expected(root))
-    assert f"train: going on after {row // 64 * 64} of {240 - (mended == 'removed')} images" in capsys.readouterr().out
+    assert f"train: resumed after {row // 64 * 64} of {240 - (mended == 'removed')} images" in capsys.readouterr().out
 
 
 def test_an_image_that_changed_among_those_decoded_starts_from_the_beginning(tmp_path, capsys):
@@ -239,7 +239,7 @@ def test_killed_at_random_moments_decoding_ends_in_the_same_bytes_and_no_process
             run.kill()
             assert not psutil.wait_procs(children, timeout=10)[1]
         said, _ = run.communicate()
-        resumed += "going on after" in said
+        resumed += "resumed after" in said
         if run.returncode == 0:
             break
         assert run.returncode == -signal.SIGKILL, said
@@ -258,5 +258,5 @@ def test_ctrl_c_is_answered_by_one_line_and_the_same_command_goes_on(clone):
     assert run.returncode != 0
     assert "stopped by SIGINT after" in said
     assert "KeyboardInterrupt" not in said
-    assert "train: going on after" in clone.stage("download")
+    assert "train: resumed after" in clone.stage("download")
     assert hashes(clone) == clone.expected

@@ -5,7 +5,8 @@ import pytest
 import torch
 from torchvision.transforms import v2
 
-from src.finetune.augment import GROUPS, Augmentation, drawing
+from src.finetune.augment import GROUPS, apply_policy, erase_and_mix, seeded
+from src.finetune.config import Finetune
 
 POLICIES = {"randaugment": v2.RandAugment, "trivialaugment": v2.TrivialAugmentWide}
 ALL = [{"policy": name} for name in POLICIES] + [{"erasing": 0.5}, {"mix": "mixup"}, {"mix": "cutmix"}]
@@ -24,9 +25,9 @@ def inputs(count: int = 24, side: int = 16) -> torch.Tensor:
 
 def augmented(seed: int, **how: object) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Pixels, inputs and labels."""
-    augmentation = Augmentation(**how)
-    with drawing(seed):
-        return augmentation.pixels(pixels()), *augmentation.inputs(inputs(), LABELS, 10)
+    config = Finetune(**how)
+    with seeded(seed):
+        return apply_policy(pixels(), config.policy), *erase_and_mix(inputs(), LABELS, 10, config)
 
 
 def same(first, second) -> bool:
@@ -35,14 +36,14 @@ def same(first, second) -> bool:
 
 def test_by_default_nothing_is_touched():
     batch, images = pixels(), inputs()
-    assert not Augmentation().whole
-    assert Augmentation().pixels(batch) is batch
-    assert Augmentation().inputs(images, LABELS, 10) == (images, LABELS)
+    assert not Finetune().augments_batches
+    assert apply_policy(batch, Finetune().policy) is batch
+    assert erase_and_mix(images, LABELS, 10, Finetune()) == (images, LABELS)
 
 
 @pytest.mark.parametrize("how", ALL)
 def test_a_seed_decides_everything_and_leaves_the_global_generator_as_it_was(how):
-    assert Augmentation(**how).whole
+    assert Finetune(**how).augments_batches
     torch.manual_seed(1)
     before = torch.get_rng_state()
     first = augmented(5, **how)
@@ -54,10 +55,11 @@ def test_a_seed_decides_everything_and_leaves_the_global_generator_as_it_was(how
 
 @pytest.mark.parametrize("how", ALL)
 def test_shapes_types_and_layout_stay_and_the_batch_given_is_left_alone(how):
-    augmentation, batch, images = Augmentation(**how), pixels(12, 8, 24), inputs(12)
+    config, batch, images = Finetune(**how), pixels(12, 8, 24), inputs(12)
     kept = batch.clone(), images.clone()
-    with drawing(0):
-        found, (mixed, _) = augmentation.pixels(batch), augmentation.inputs(images, LABELS[:12], 10)
+    with seeded(0):
+        found = apply_policy(batch, config.policy)
+        mixed, _ = erase_and_mix(images, LABELS[:12], 10, config)
     assert (found.shape, found.dtype, found.is_contiguous()) == (batch.shape, torch.uint8, True)
     assert (mixed.shape, mixed.dtype, mixed.stride()) == (images.shape, torch.float32, images.stride())
     assert same((batch, images), kept)
@@ -66,12 +68,12 @@ def test_shapes_types_and_layout_stay_and_the_batch_given_is_left_alone(how):
 @pytest.mark.parametrize("policy", POLICIES)
 def test_each_group_of_a_batch_is_what_torchvision_makes_of_it(policy):
     batch, transform = pixels(), POLICIES[policy]()
-    with drawing(3):
+    with seeded(3):
         expected = [transform(group.permute(0, 3, 1, 2)).permute(0, 2, 3, 1) for group in batch.split(24 // GROUPS)]
-    with drawing(3):
-        assert torch.equal(Augmentation(policy=policy).pixels(batch), torch.cat(expected))
-    with drawing(3):
-        alone = Augmentation(policy=policy).pixels(batch[:5])  # fewer images than groups
+    with seeded(3):
+        assert torch.equal(apply_policy(batch, policy), torch.cat(expected))
+    with seeded(3):
+        alone = apply_policy(batch[:5], policy)  # fewer images than groups
     assert alone.shape == (5, 16, 16, 3)
 
 
@@ -104,7 +106,7 @@ def test_cutmix_takes_a_box_of_the_neighbour_and_the_share_of_its_area_of_the_ne
 
 
 def test_two_classes_can_be_mixed_too():
-    _, labels = Augmentation(mix="mixup").inputs(inputs(4), torch.tensor([0, 1, 0, 1]), 2)
+    _, labels = erase_and_mix(inputs(4), torch.tensor([0, 1, 0, 1]), 2, Finetune(mix="mixup"))
     assert labels.shape == (4, 2)
     torch.testing.assert_close(labels[0], labels[2])
     torch.testing.assert_close(labels[0] + labels[1], torch.ones(2))

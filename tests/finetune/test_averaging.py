@@ -4,11 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from src.device import runtime
-from src.finetune import loop, optim
-from tests.helpers.toy_training import RECIPE, digits
-
-CPU = runtime.start("cpu", "fp32")
+from src.finetune import optim
+from tests.helpers.toy_training import digits, train
 
 
 def network() -> nn.Module:
@@ -50,13 +47,13 @@ def test_it_stands_in_for_the_network_and_leaves_it_as_it_was():
 
 def weights(model: nn.Module, **changes: object) -> list[torch.Tensor]:
     """What the network has after every epoch."""
-    trained = loop.train(model, digits(), accelerator=CPU, **(RECIPE | changes))
+    trained = train(model, digits(), **changes)
     return [model[1].weight.detach().clone() for _ in trained]
 
 
 def test_training_is_the_same_with_an_average_beside_it_and_yields_the_average():
     plain, averaged = network(), network()
-    list(loop.train(plain, digits(), accelerator=CPU, **RECIPE))
+    list(train(plain, digits()))
     seen = weights(averaged, ema=0.5)
     assert torch.equal(plain[1].weight, averaged[1].weight)
     assert not torch.equal(seen[-1], averaged[1].weight)

@@ -1,7 +1,5 @@
 """The batches of an epoch: balanced sampling, and augmentation that only the seed, the epoch and the batch decide."""
 
-from dataclasses import astuple
-
 import numpy as np
 import pytest
 import torch
@@ -9,12 +7,11 @@ import torch
 from src.core import seeds
 from src.device import runtime
 from src.finetune import batches
-from src.finetune.augment import Augmentation
-from src.finetune.config import Recipe
-from tests.helpers.toy_training import VIEW, digits
+from tests.helpers.toy_training import VIEW, config, digits
 
 CPU = runtime.start("cpu", "fp32")
-FULL = Augmentation(True, "trivialaugment", 0.5, "cutmix", 1.0)
+FULL = {"augment": True, "policy": "trivialaugment", "erasing": 0.5, "mix": "cutmix", "mix_alpha": 1.0}
+CROPS, NOTHING = {"augment": True}, {"augment": False}
 
 
 class Process:
@@ -26,12 +23,9 @@ class Process:
         self.process_index, self.num_processes = index, of
 
 
-def epoch(number: int = 1, augmentation: Augmentation = FULL, seed: int = 0, accelerator=CPU, skip=0, **how) -> list:
-    crops, *others = astuple(augmentation)
-    transforms = dict(zip(("policy", "erasing", "mix", "mix_alpha"), others, strict=True))
-    rule = Recipe(16, "adam", 0.01, 0.0, "constant", 0.0, augment=crops, **transforms, **how)
-    assert rule.augmentation == augmentation
-    return list(batches.shuffled(digits(), number, rule, VIEW, seed, accelerator, skip))
+def epoch(number: int = 1, augmentation: dict = FULL, seed: int = 0, accelerator=CPU, skip=0, **changes) -> list:
+    chosen = config(**augmentation, **changes)
+    return list(batches.shuffled(digits(), number, chosen, view=VIEW, seed=seed, accelerator=accelerator, skip=skip))
 
 
 def same(ours: list, theirs: list) -> bool:
@@ -44,14 +38,14 @@ def same(ours: list, theirs: list) -> bool:
 
 def test_balanced_sampling_shows_every_class_equally_often_in_as_many_images():
     labels = np.repeat([0, 1, 2], [70, 20, 10])
-    order = batches.balanced(labels, seeds.generator(0, "order", 1))
+    order = batches.draw_order(labels, seeds.generator(0, "order", 1), "sampling")
     assert len(order) == 100
     assert sorted(np.bincount(labels[order])) == [33, 33, 34]
 
 
 def test_the_images_of_a_class_take_turns():
     labels = np.repeat([0, 1, 2], [70, 20, 9])
-    shown = np.bincount(batches.balanced(labels, seeds.generator(0, "order", 1)), minlength=99)
+    shown = np.bincount(batches.draw_order(labels, seeds.generator(0, "order", 1), "sampling"), minlength=99)
     for label, often in enumerate(({0, 1}, {1, 2}, {3, 4})):  # 33 of each class
         assert set(shown[labels == label]) == often
         assert shown[labels == label].sum() == 33
@@ -59,20 +53,22 @@ def test_the_images_of_a_class_take_turns():
 
 def test_balanced_sampling_of_classes_of_one_size_shows_every_image_once():
     labels = np.repeat(np.arange(5), 8)
-    order = batches.balanced(labels, seeds.generator(0, "order", 1))
+    order = batches.draw_order(labels, seeds.generator(0, "order", 1), "sampling")
     assert sorted(order) == list(range(40))
     assert order.tolist() != list(range(40))
 
 
 def test_classes_are_mixed_in_the_order_and_the_seed_decides_it():
     labels = np.repeat([0, 1], [900, 100])
-    order, again, other = (batches.balanced(labels, seeds.generator(seed, "order", 1)) for seed in (0, 0, 1))
+    order, again, other = (
+        batches.draw_order(labels, seeds.generator(seed, "order", 1), "sampling") for seed in (0, 0, 1)
+    )
     assert order.tolist() == again.tolist() != other.tolist()
     thirds = [labels[part].mean() for part in np.array_split(order, 3)]
     assert thirds == pytest.approx([0.5] * 3, abs=0.12)
 
 
-@pytest.mark.parametrize("augmentation", [Augmentation(False), Augmentation(), FULL])
+@pytest.mark.parametrize("augmentation", [NOTHING, CROPS, FULL])
 @pytest.mark.parametrize("balance", ["none", "sampling"])
 def test_an_epoch_that_goes_on_after_some_batches_gives_the_same_others(augmentation, balance):
     whole = epoch(2, augmentation, balance=balance)
@@ -89,7 +85,7 @@ def test_every_epoch_and_every_seed_augments_in_another_way():
     assert len(boxes) == 4  # every batch has a mixture of its own
 
 
-@pytest.mark.parametrize("augmentation", [Augmentation(), FULL])
+@pytest.mark.parametrize("augmentation", [CROPS, FULL])
 def test_the_parts_of_several_processes_are_together_the_batches_of_one(augmentation):
     parts = [epoch(1, augmentation, accelerator=Process(index, of=2)) for index in range(2)]
     together = [tuple(map(torch.cat, zip(*pair, strict=True))) for pair in zip(*parts, strict=True)]
@@ -98,4 +94,4 @@ def test_the_parts_of_several_processes_are_together_the_batches_of_one(augmenta
 
 def test_inputs_are_made_as_without_augmentation_where_none_is_drawn():
     """Erasing with a probability near zero goes another way through the code, and does nothing."""
-    assert same(epoch(1, Augmentation(erasing=1e-9)), epoch(1, Augmentation()))
+    assert same(epoch(1, CROPS | {"erasing": 1e-9}), epoch(1, CROPS))

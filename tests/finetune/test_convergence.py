@@ -3,7 +3,7 @@
 import pytest
 
 from src.finetune import checkpoint
-from src.finetune.checkpoint import Epoch
+from src.finetune.checkpoint import Epoch, TrainState
 
 
 def epochs(*accuracies: float, whole: bool = True) -> list[Epoch]:
@@ -23,13 +23,13 @@ def epochs(*accuracies: float, whole: bool = True) -> list[Epoch]:
     ],
 )
 def test_a_phase_is_over_after_so_many_epochs_without_a_better_one(accuracies, patience, over):
-    assert checkpoint.should_stop(epochs(*accuracies), patience) is over
+    assert TrainState(history=epochs(*accuracies)).should_stop(1, patience) is over
 
 
 def test_a_lower_loss_at_the_same_accuracy_is_better():
     first = Epoch(1, 0.5, 0.5, 0.5, 0.8, True, 100, 1.0)
-    assert checkpoint.should_stop([first, Epoch(2, 0.5, 0.5, 0.6, 0.8, True, 100, 1.0)], 1)
-    assert not checkpoint.should_stop([first, Epoch(2, 0.5, 0.5, 0.4, 0.8, True, 100, 1.0)], 1)
+    assert TrainState(history=[first, Epoch(2, 0.5, 0.5, 0.6, 0.8, True, 100, 1.0)]).should_stop(1, 1)
+    assert not TrainState(history=[first, Epoch(2, 0.5, 0.5, 0.4, 0.8, True, 100, 1.0)]).should_stop(1, 1)
 
 
 @pytest.mark.parametrize(

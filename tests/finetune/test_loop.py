@@ -10,16 +10,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
+from src.core import seeds
 from src.core.design import FINETUNED
 from src.core.errors import UserError
 from src.device import runtime
-from src.finetune import batches as finetune_batches
-from src.finetune import loop, methods, optim
+from src.finetune import batches, loop, methods, optim
 from src.finetune.batches import Data
-from src.finetune.checkpoint import Epoch, Point, Progress
-from src.finetune.methods import follow
+from src.finetune.checkpoint import Epoch, Trained, TrainState
 from src.nets import models, preprocess
-from tests.helpers.toy_training import RECIPE, VIEW, digits
+from tests.helpers import toy_training
+from tests.helpers.toy_training import VIEW, config, digits, network
 
 CPU = runtime.start("cpu", "fp32")
 
@@ -29,17 +29,9 @@ def data() -> Data:
     return digits()
 
 
-def network(seed: int = 0) -> nn.Module:
-    """All that a backbone has which training changes or which is random: convolution, batch statistics, dropout."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        body = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.2), nn.Flatten())
-        return nn.Sequential(body, nn.Linear(8 * 36, 10))
-
-
 def train(data: Data, model: nn.Module | None = None, **changes: object) -> tuple[nn.Module, list[Epoch]]:
     model = model or network()
-    return model, list(loop.train(model, data, accelerator=CPU, **(RECIPE | changes)))
+    return model, list(toy_training.train(model, data, **changes))
 
 
 def copy(model: nn.Module) -> dict[str, Tensor]:
@@ -59,19 +51,22 @@ def test_the_rate_follows_its_schedule_through_all_epochs_to_the_last_step(data,
     assert used == [pytest.approx(0.1 * (1 + math.cos(math.pi * done / 12)) / 2) for done in range(12)]
 
 
-def one_pass(model: nn.Module, batches: list, *, rate: float, **changes: object) -> tuple[float, float]:
-    settings = {"optimizer": "sgd", "lr": 0.5, "weight_decay": 0.0} | changes
-    opt = optim.make_optimizer(model, **settings)
-    plan = torch.optim.lr_scheduler.LambdaLR(opt, lambda _: rate)
-    return loop.one_pass(model, batches, CPU.prepare_optimizer(opt), plan, CPU, Progress(), Point()).means()
+def train_epoch(model: nn.Module, batches: list, *, rate: float, **changes: object) -> tuple[float, float]:
+    """Loss and accuracy of an epoch whose learning-rate factor is `rate`."""
+    optimizer = optim.make_optimizer(model, config(**{"optimizer": "sgd", "lr": 0.5} | changes))
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: rate)
+    trained, state = Trained(model, optimizer, scheduler, None, CPU), TrainState()
+    loop.train_epoch(model, batches, F.cross_entropy, CPU.prepare_optimizer(optimizer), trained, state)
+    epoch = state.end_epoch(trained, 0.0, 0.0, whole=True)
+    return epoch.train_loss, epoch.train_accuracy
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 def test_steps_at_a_rate_of_zero_change_no_weight(optimizer):
     model = nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
     before = copy(model)
-    batches = [(torch.randn(4, 3, 2, 2), torch.arange(4) % 3)] * 3
-    one_pass(model, batches, rate=0.0, optimizer=optimizer, weight_decay=0.1)
+    fed = [(torch.randn(4, 3, 2, 2), torch.arange(4) % 3)] * 3
+    train_epoch(model, fed, rate=0.0, optimizer=optimizer, weight_decay=0.1)
     assert same(copy(model), before)
 
 
@@ -82,7 +77,7 @@ def test_a_first_step_of_sgd_worked_by_hand():
     """
     model = nn.Linear(1, 2, bias=False)
     nn.init.zeros_(model.weight)
-    loss, accuracy = one_pass(model, [(torch.tensor([[2.0]]), torch.tensor([0]))], rate=1.0)
+    loss, accuracy = train_epoch(model, [(torch.tensor([[2.0]]), torch.tensor([0]))], rate=1.0)
     torch.testing.assert_close(model.weight.detach(), torch.tensor([[0.95], [-0.95]]))
     assert loss == pytest.approx(math.log(2))
     assert accuracy == 1.0
@@ -92,10 +87,10 @@ def test_steps_are_those_of_nesterovs_momentum_written_out():
     """Each by the gradient of its own batch alone, on top of a velocity that keeps nine tenths of itself."""
     torch.manual_seed(0)
     model = nn.Linear(4, 3, bias=False)
-    batches = [(torch.randn(5, 4), torch.arange(5) % 3) for _ in range(4)]
+    fed = [(torch.randn(5, 4), torch.arange(5) % 3) for _ in range(4)]
     weight, velocity = model.weight.detach().clone().requires_grad_(), torch.zeros(3, 4)
-    one_pass(model, batches, rate=1.0, lr=0.5)
-    for inputs, labels in batches:
+    train_epoch(model, fed, rate=1.0, lr=0.5)
+    for inputs, labels in fed:
         (gradient,) = torch.autograd.grad(F.cross_entropy(inputs @ weight.T, labels), weight)
         velocity = 0.9 * velocity + gradient
         weight = (weight - 0.5 * (gradient + 0.9 * velocity)).detach().requires_grad_()
@@ -105,7 +100,7 @@ def test_steps_are_those_of_nesterovs_momentum_written_out():
 def test_a_first_step_of_adam_moves_every_weight_by_the_rate():
     model = nn.Linear(1, 2, bias=False)
     nn.init.zeros_(model.weight)
-    one_pass(model, [(torch.tensor([[2.0]]), torch.tensor([0]))], rate=1.0, optimizer="adam", lr=0.01)
+    train_epoch(model, [(torch.tensor([[2.0]]), torch.tensor([0]))], rate=1.0, optimizer="adam", lr=0.01)
     torch.testing.assert_close(model.weight.detach(), torch.tensor([[0.01], [-0.01]]))
 
 
@@ -113,45 +108,44 @@ def test_weight_decay_pulls_towards_zero():
     """A gradient of nothing but decay: 0.1 * 4, by rate 0.5 and Nesterov's 1.9."""
     model = nn.Linear(1, 2, bias=False)
     nn.init.constant_(model.weight, 4.0)
-    one_pass(model, [(torch.tensor([[0.0]]), torch.tensor([0]))], rate=1.0, weight_decay=0.1)
+    train_epoch(model, [(torch.tensor([[0.0]]), torch.tensor([0]))], rate=1.0, weight_decay=0.1)
     torch.testing.assert_close(model.weight.detach(), torch.full((2, 1), 4 - 0.5 * 1.9 * 0.4))
 
 
 def test_loss_and_accuracy_are_means_over_images_whatever_the_sizes_of_the_batches():
     model = nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
     inputs, labels = torch.randn(10, 3, 2, 2), torch.arange(10) % 3
-    loss, accuracy = one_pass(model, [(inputs[:7], labels[:7]), (inputs[7:], labels[7:])], rate=0.0)
+    loss, accuracy = train_epoch(model, [(inputs[:7], labels[:7]), (inputs[7:], labels[7:])], rate=0.0)
     logits = model(inputs)
     assert loss == pytest.approx(F.cross_entropy(logits, labels).item(), rel=1e-6)
     assert accuracy == pytest.approx((logits.argmax(1) == labels).float().mean().item())
 
 
-def fed(data: Data, order: np.ndarray, *, size: int, augment: bool = False) -> list[tuple[Tensor, Tensor]]:
-    crops = torch.Generator().manual_seed(0) if augment else None
-    return list(finetune_batches.feed(data, order, size, crops, VIEW, CPU))
+def batches_of(data: Data, *, size: int, augment: bool = False) -> list[tuple[Tensor, Tensor]]:
+    chosen = config(batch_size=size, augment=augment)
+    return list(batches.shuffled(data, 1, chosen, view=VIEW, seed=0, accelerator=CPU))
 
 
 def test_batches_follow_the_order_and_are_full(data):
-    order = np.random.default_rng(0).permutation(70)
-    batches = fed(data, order, size=16)
-    assert [len(labels) for _, labels in batches] == [16] * 4
-    assert torch.cat([labels for _, labels in batches]).tolist() == data.train_labels[order[:64]].tolist()
-    inputs = torch.cat([inputs for inputs, _ in batches])
+    order = seeds.generator(0, "order", 1).permutation(70)
+    found = batches_of(data, size=16)
+    assert [len(labels) for _, labels in found] == [16] * 4
+    assert torch.cat([labels for _, labels in found]).tolist() == data.train_labels[order[:64]].tolist()
+    inputs = torch.cat([inputs for inputs, _ in found])
     expected = preprocess.to_input(torch.from_numpy(data.images[data.train_index[order[:64]]]), VIEW)
     torch.testing.assert_close(inputs, expected)
 
 
 def test_only_augmentation_changes_the_images(data):
-    order = np.arange(70)
-    (plain, _), (augmented, _) = fed(data, order, size=70)[0], fed(data, order, size=70, augment=True)[0]
+    (plain, _), (augmented, _) = batches_of(data, size=70)[0], batches_of(data, size=70, augment=True)[0]
     assert not torch.equal(plain, augmented)
-    assert torch.equal(augmented, fed(data, order, size=70, augment=True)[0][0])
+    assert torch.equal(augmented, batches_of(data, size=70, augment=True)[0][0])
 
 
 def test_nothing_happens_before_the_first_epoch_is_asked_for(data):
     model = network()
     before = copy(model)
-    loop.train(model, data, accelerator=CPU, **RECIPE)
+    toy_training.train(model, data)
     assert same(copy(model), before)
 
 
@@ -161,7 +155,7 @@ def test_one_batch_can_be_learnt_by_heart(data):
     assert history[0].train_loss > 2
     assert history[-1].train_loss < 0.05
     assert history[-1].train_accuracy == 1
-    assert loop.evaluate(model, replace(few, val_index=few.train_index, val_labels=few.train_labels), VIEW, CPU)[1] == 1
+    assert loop.validate(model, replace(few, val_index=few.train_index, val_labels=few.train_labels), VIEW, CPU)[1] == 1
 
 
 def test_digits_are_learnt_well_enough_to_recognise_others(data):
@@ -209,10 +203,8 @@ def test_a_batch_larger_than_the_data_is_all_of_them(data):
 
 def test_every_epoch_has_an_order_of_its_own_and_leaves_out_other_images(data, monkeypatch):
     orders = []
-    feed = finetune_batches.feed
-    monkeypatch.setattr(
-        finetune_batches, "feed", lambda data, order, *rest: (orders.append(order), feed(data, order, *rest))[1]
-    )
+    draw = batches.draw_order
+    monkeypatch.setattr(batches, "draw_order", lambda *given: (orders.append(draw(*given)), orders[-1])[1])
     train(data, epochs=3)
     assert all(sorted(order) == list(range(70)) for order in orders)
     assert len({tuple(order) for order in orders}) == 3
@@ -221,14 +213,14 @@ def test_every_epoch_has_an_order_of_its_own_and_leaves_out_other_images(data, m
 
 def test_the_model_holds_the_weights_of_the_epoch_that_was_yielded(data):
     model = network()
-    for epoch in loop.train(model, data, accelerator=CPU, **RECIPE):
-        assert loop.evaluate(model, data, VIEW, CPU) == (epoch.val_loss, epoch.val_accuracy)
+    for epoch in toy_training.train(model, data):
+        assert loop.validate(model, data, VIEW, CPU) == (epoch.val_loss, epoch.val_accuracy)
 
 
 def test_validation_changes_nothing_and_is_never_random(data):
     model = network()
     before = copy(model)
-    assert loop.evaluate(model, data, VIEW, CPU) == loop.evaluate(model, data, VIEW, CPU)
+    assert loop.validate(model, data, VIEW, CPU) == loop.validate(model, data, VIEW, CPU)
     assert same(copy(model), before)
 
 
@@ -250,7 +242,7 @@ def test_with_soft_labels_the_dominant_class_is_the_right_answer():
     labels = torch.tensor([[0.6, 0.4, 0.0], [0.6, 0.4, 0.0], [0.1, 0.0, 0.9], [0.0, 0.3, 0.7]])
     learner = nn.Sequential(model, nn.Linear(3, 3, bias=False))
     nn.init.eye_(learner[1].weight)
-    loss, accuracy = one_pass(learner, [(inputs, labels)], rate=0.0)
+    loss, accuracy = train_epoch(learner, [(inputs, labels)], rate=0.0)
     assert accuracy == 0.5
     assert loss == pytest.approx(F.cross_entropy(inputs, labels).item())
 
@@ -277,10 +269,7 @@ def test_every_answer_to_imbalance_and_every_augmentation_learns_two_classes_and
 
 @pytest.mark.parametrize("method", ["head", "lp_ft"])
 def test_images_are_mixed_whatever_part_of_the_network_learns(data, method):
-    progress = Progress()
-    how = RECIPE | {"mix": "cutmix", "accelerator": CPU, "progress": progress}
-    plain = RECIPE | {"accelerator": CPU, "progress": Progress()}
-    mixed, others = (list(methods.finetune(network(), data, method=method, **part)) for part in (how, plain))
+    mixed, others = (list(toy_training.finetune(network(), data, method, mix=mix)) for mix in ("cutmix", "none"))
     assert [epoch.whole for epoch in mixed] == [epoch.whole for epoch in others]
     assert all(one.train_loss != other.train_loss for one, other in zip(mixed, others, strict=True))
 
@@ -316,31 +305,31 @@ def test_training_accuracy_never_decides():
     assert not replace(EPOCH, train_accuracy=1.0, train_loss=0.0).beats(EPOCH)
 
 
-def test_the_weights_of_the_best_epoch_are_kept(tmp_path):
+def ended(*epochs: tuple[bool, float]) -> TrainState:
+    """The state after epochs that trained the whole network or not and reached a validation accuracy; the weight of
+    the network is the number of the epoch."""
+    model, state = nn.Linear(1, 1), TrainState()
+    optimizer = torch.optim.SGD(model.parameters())
+    trained = Trained(model, optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: 1.0), None, CPU)
+    for number, (whole, accuracy) in enumerate(epochs, start=1):
+        nn.init.constant_(model.weight, number)
+        state.images = 1
+        state.end_epoch(trained, 1.0, accuracy, whole=whole)
+        state.next_epoch()
+    return state
+
+
+def test_the_weights_of_the_best_epoch_are_kept():
     """Of two equal epochs the first; what training did to the weights afterwards does not matter."""
-    model = nn.Linear(1, 1)
-
-    def epochs():
-        for number, accuracy in enumerate((0.5, 0.8, 0.8, 0.6), start=1):
-            nn.init.constant_(model.weight, number)
-            yield replace(EPOCH, number=number, val_accuracy=accuracy)
-
-    found = follow(epochs(), model, tmp_path / "live", Progress())
-    assert [epoch.number for epoch in found.history] == [1, 2, 3, 4]
-    assert found.best.number == 2
-    assert found.kept["weight"].item() == 2
+    state = ended((True, 0.5), (True, 0.8), (True, 0.8), (True, 0.6))
+    assert [epoch.number for epoch in state.history] == [1, 2, 3, 4]
+    assert state.best.number == 2
+    assert state.best_weights["weight"].item() == 2
 
 
-def test_a_probe_is_never_kept_where_fine_tuning_followed(tmp_path):
-    model = nn.Linear(1, 1)
-
-    def epochs():
-        for number, (whole, accuracy) in enumerate(((False, 0.9), (True, 0.6), (True, 0.7), (True, 0.5)), start=1):
-            nn.init.constant_(model.weight, number)
-            yield replace(EPOCH, number=number, whole=whole, val_accuracy=accuracy)
-
-    found = follow(epochs(), model, tmp_path / "live", Progress())
-    assert found.best.number == found.kept["weight"].item() == 3
+def test_a_probe_is_never_kept_where_fine_tuning_followed():
+    state = ended((False, 0.9), (True, 0.6), (True, 0.7), (True, 0.5))
+    assert state.best.number == state.best_weights["weight"].item() == 3
 
 
 def test_results_hold_nothing_that_differs_from_run_to_run():
@@ -368,7 +357,7 @@ def test_the_arithmetic_of_a_step_is_three_forward_passes_or_one_where_only_the_
         model.requires_grad_(whole)
         model[-1].requires_grad_(True)
         with FlopCounterMode(display=False) as counter:
-            one_pass(model, [(inputs, labels)], rate=0.0)
+            train_epoch(model, [(inputs, labels)], rate=0.0)
         epoch = replace(EPOCH, images=8, whole=whole)
         counted = counter.get_total_flops() / 2
         assert loop.cost([epoch], forward // 8)["train_macs"] == pytest.approx(counted, rel=0.03)
@@ -378,8 +367,7 @@ def finetune(data: Data, method: str, **changes: object) -> tuple[nn.Module, lis
     """A network, its epochs, and what it was before."""
     model = network()
     before = copy(model)
-    how = RECIPE | {"accelerator": CPU, "progress": Progress()} | changes
-    return model, list(methods.finetune(model, data, method=method, **how)), before
+    return model, list(toy_training.finetune(model, data, method, **changes)), before
 
 
 def changed(model: nn.Module, before: dict[str, Tensor]) -> set[str]:

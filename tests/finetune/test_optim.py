@@ -7,6 +7,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from torch.nn import functional as F
 
 from src.finetune import optim
+from src.finetune.config import Finetune
 
 CPU = torch.device("cpu")
 TRAIN = np.repeat([0, 1, 2], [60, 30, 10])
@@ -15,7 +16,7 @@ LABELS = torch.tensor([0, 0, 1, 0, 2, 1, 0, 2, 1])
 
 
 def loss(balance: str = "none", smoothing: float = 0.0, logits=LOGITS, labels=LABELS, train=TRAIN) -> torch.Tensor:
-    return optim.make_loss(train, balance, smoothing, CPU)(logits, labels)
+    return optim.make_loss(Finetune(balance=balance, label_smoothing=smoothing), train, CPU)(logits, labels)
 
 
 def test_without_settings_it_is_cross_entropy_to_the_last_bit():

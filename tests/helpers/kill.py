@@ -15,9 +15,9 @@ import sys
 import time
 from pathlib import Path
 
-from src.settings import settings as settings_settings
+from src.settings.settings import load
 from src.storage import resume
-from stages import embed_convnext, finetune_resnet
+from stages import embed, finetune
 
 OUTS = ("data/checkpoints/resnet", "data/features/convnext", "plots/finetune_resnet")
 
@@ -25,9 +25,9 @@ OUTS = ("data/checkpoints/resnet", "data/features/convnext", "plots/finetune_res
 def work(log: Path) -> None:
     """Both stages, in a child; what they print goes to a file, since a killed process leaves no more of it."""
     with log.open("a", buffering=1) as file, contextlib.redirect_stdout(file):
-        settings = settings_settings.load()
-        embed_convnext.main(settings)
-        finetune_resnet.main(settings)
+        settings = load()
+        embed.main(settings, "convnext")
+        finetune.main(settings, "resnet")
     os._exit(0)
 
 
@@ -57,7 +57,7 @@ def main() -> None:
         longest = max(longest, time.monotonic() - start)
         if hit >= kills:
             break
-    print(json.dumps({"kills": hit, "runs": runs, "resumed": log.read_text().count("going on")}))
+    print(json.dumps({"kills": hit, "runs": runs, "resumed": log.read_text().count("resumed")}))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from src.data import sources
 from src.device import runtime
 from src.finetune import loop
 from src.finetune.batches import Data
+from src.finetune.config import Finetune
 from src.nets import fast_cpu, models, preprocess
 
 
@@ -38,16 +39,7 @@ def main() -> None:
     history = loop.train(
         fast_cpu.to_device(models.build(given.arch, 10, given.seed), accelerator.device),
         data,
-        epochs=given.epochs,
-        batch_size=given.batch_size,
-        optimizer="adam",
-        lr=1e-3,
-        weight_decay=1e-4,
-        schedule="constant",
-        warmup=0.0,
-        ema=None,
-        patience=None,
-        augment=True,
+        Finetune(epochs=given.epochs, batch_size=given.batch_size),
         view=preprocess.view(given.arch, 32),
         seed=given.seed,
         accelerator=accelerator,

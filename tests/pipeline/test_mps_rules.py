@@ -13,18 +13,19 @@ from torch import nn
 
 from src.data import sources
 from src.device import mps_check, runtime
-from src.finetune import batches as finetune_batches
-from src.finetune import loop, optim
+from src.finetune import loop
 from src.finetune.batches import Data
 from src.finetune.checkpoint import Epoch
 from src.nets import fast_cpu, inference, models
 from src.settings.settings import Settings
 from tests.conftest import TOY
+from tests.helpers import toy_training
 from tests.helpers.mps_rules import MPS, OnDevice, RefusedError, has_kernel, pretended
-from tests.helpers.toy_training import RECIPE, VIEW
+from tests.helpers.toy_training import VIEW
 from tests.helpers.toy_training import digits as toy_digits
 
 RUNS = {(loop, "train"): True, (inference, "outputs"): False, (models, "macs"): False}
+PIPELINE = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
 STAGES = (
     *("inputs", "download", "weights", "prepare", "tune", "finetune_resnet", "embed_convnext"),
     *("eval_resnet", "eval_convnext"),
@@ -64,7 +65,7 @@ def network() -> nn.Module:
 
 
 def train(data: Data, model: nn.Module, accelerator: Accelerator, **changes: object) -> list[Epoch]:
-    return list(loop.train(model, data, accelerator=accelerator, **(RECIPE | changes)))
+    return list(toy_training.train(model, data, accelerator=accelerator, **changes))
 
 
 def first(split: sources.Split, count: int) -> sources.Split:
@@ -92,7 +93,8 @@ def pipeline(tmp_path_factory):
             patch.setattr(mps_check, "require", lambda *_: None)  # by far the most arithmetic; see test_parity
             for stage in STAGES:
                 device.layers, device.runs = 0, []
-                importlib.import_module(f"stages.{stage}").main(settings)
+                module, *words = PIPELINE[stage]["cmd"].removeprefix("python -m ").split()
+                importlib.import_module(module).main(settings, *words)
                 found[stage] = SimpleNamespace(layers=device.layers, runs=device.runs)
     return SimpleNamespace(stages=found, operations=device.operations)
 
@@ -224,22 +226,21 @@ class Float64Step(torch.optim.SGD):
 
 
 def test_float64_is_refused_in_the_optimizers_step(data, device, monkeypatch):
-    monkeypatch.setattr(optim, "make_optimizer", lambda model, *_: Float64Step(model.parameters(), 0.1))
+    monkeypatch.setattr(loop, "make_optimizer", lambda model, *_: Float64Step(model.parameters(), 0.1))
     with pytest.raises(RefusedError, match="float64 does not exist"):
         train(data, network().to(MPS), device)
 
 
 def test_a_last_batch_that_is_smaller_is_refused_in_training(data, device, monkeypatch):
-    """The loop as it is, fed with all images of an epoch."""
+    """The loop as it is, fed with a part of the last batch once more."""
 
-    def feed(data, order, size, crops, view, accelerator):
-        for start in range(0, len(order), size):
-            yield from whole(
-                data, order[start : start + size], len(order[start : start + size]), crops, view, accelerator
-            )
+    def ragged(*given, **named):
+        for inputs, labels in shuffled(*given, **named):
+            yield inputs, labels
+        yield inputs[:6], labels[:6]
 
-    whole = finetune_batches.feed
-    monkeypatch.setattr(finetune_batches, "feed", feed)
+    shuffled = loop.shuffled
+    monkeypatch.setattr(loop, "shuffled", ragged)
     with pytest.raises(RefusedError, match=r"batches of \(16, 3, 8, 8\) and \(6, 3, 8, 8\)"):
         train(data, network().to(MPS), device)
 

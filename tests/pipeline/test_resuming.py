@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -21,14 +22,13 @@ from torch import Tensor, nn
 import stages
 from src.core.errors import UserError
 from src.device import runtime
-from src.finetune import loop, methods
-from src.finetune.checkpoint import Epoch, Progress
-from src.finetune.config import Recipe
+from src.finetune import loop
+from src.finetune.checkpoint import Epoch, TrainState
 from src.nets import fast_cpu, inference, preprocess
 from src.settings.settings import Settings
 from src.storage import files, resume
 from src.storage.resume import StateFile
-from tests.helpers.toy_training import RECIPE, digits
+from tests.helpers import toy_training
 
 CPU = runtime.start("cpu", "fp32")
 
@@ -53,19 +53,14 @@ class CutShort(StateFile):
 
 
 def network() -> nn.Module:
-    """All that a backbone has which training changes or which is random, in the layout of the CPU."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        body = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.2), nn.Flatten())
-        return fast_cpu.to_device(nn.Sequential(body, nn.Linear(8 * 36, 10)), CPU.device)
+    """A toy in the layout of the CPU."""
+    return fast_cpu.to_device(toy_training.network(), CPU.device)
 
 
-def train(place: StateFile, method: str = "full", **changes: object) -> tuple[dict[str, Tensor], list[Epoch], Progress]:
-    model, progress = network(), Progress.taken_up(place)
-    how = RECIPE | {"accelerator": CPU, "progress": progress} | changes
-    for epoch in methods.finetune(model, digits(), method=method, **how):
-        progress.add(epoch, model)
-    return model.state_dict(), progress.history, progress
+def train(file: StateFile, method: str = "full", **changes: Any) -> tuple[dict[str, Tensor], list[Epoch], TrainState]:
+    model, state = network(), TrainState.load(file)
+    list(toy_training.finetune(model, method=method, state=state, **changes))
+    return model.state_dict(), state.history, state
 
 
 def same(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> bool:
@@ -85,7 +80,7 @@ RECIPES = {
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_training_that_ends_at_any_step_goes_on_to_the_same_bytes(recipe, tmp_path):
-    whole, history, progress = train(StateFile(), **RECIPES[recipe])
+    whole, history, state = train(StateFile(), **RECIPES[recipe])
     steps = len(history) * (70 // 16) + len(history)  # after each batch, and after each epoch
     for cut in range(1, steps + 1):
         place = CutShort(tmp_path / str(cut))
@@ -94,7 +89,7 @@ def test_a_training_that_ends_at_any_step_goes_on_to_the_same_bytes(recipe, tmp_
             train(place, **RECIPES[recipe])
         place.left = -1
         weights, again, found = train(place, **RECIPES[recipe])
-        assert same(found.kept, progress.kept)
+        assert same(found.best_weights, state.best_weights)
         assert [epoch.results() for epoch in again] == [epoch.results() for epoch in history]
         if cut < steps:  # after the last one nothing is left to do, not even to the network
             assert same(weights, whole)
@@ -115,16 +110,14 @@ def test_a_training_can_be_interrupted_at_every_single_step(tmp_path):
 
 @pytest.mark.parametrize("ema", [None, 0.9])
 def test_a_finished_training_is_extended_to_the_same_bytes_as_a_longer_one(ema, tmp_path):
-    whole, history, progress = train(StateFile(), epochs=4, ema=ema)
+    whole, history, state = train(StateFile(), epochs=4, ema=ema)
     for epochs, there in ((2, 0), (1, 0), (4, 2), (4, 4), (3, 0)):
-        model, again = network(), Progress.taken_up(StateFile(), StateFile(tmp_path), epochs)
+        model, again = network(), TrainState.load(StateFile(), StateFile(tmp_path), epochs)
         assert len(again.history) == there
-        how = RECIPE | {"accelerator": CPU, "progress": again, "epochs": epochs, "ema": ema}
-        for epoch in methods.finetune(model, digits(), method="full", **how):
-            again.add(epoch, model)
+        list(toy_training.finetune(model, state=again, epochs=epochs, ema=ema))
         assert [epoch.results() for epoch in again.history] == [epoch.results() for epoch in history[:epochs]]
         if epochs == 4:
-            assert same(again.kept, progress.kept)
+            assert same(again.best_weights, state.best_weights)
             assert there == 4 or same(model.state_dict(), whole)
 
 
@@ -134,12 +127,11 @@ def test_optimizer_state_is_restored_in_the_layout_of_the_weights(tmp_path):
     place.left = 1
     with pytest.raises(CutError):
         train(place)
-    model, progress = network(), Progress.taken_up(place)
-    rule = Recipe(16, "adam", 0.01, 0.0, "constant", 0.0, augment=True)
-    learner, opt, plan = loop.prepare(model, rule, 8, CPU)
-    progress.enter(1, 4, learner, opt.optimizer, plan)
+    model, state = network(), TrainState.load(place)
+    _, _, trained = loop.prepare(model, toy_training.config(), 8, CPU)
+    state.restore(trained, 1, 4)
     kernel = next(iter(model.parameters()))
-    assert opt.state[kernel]["exp_avg"].stride() == kernel.stride() != kernel.contiguous().stride()
+    assert trained.optimizer.state[kernel]["exp_avg"].stride() == kernel.stride() != kernel.contiguous().stride()
 
 
 def test_a_state_whose_bytes_changed_is_not_believed(tmp_path, capsys):
@@ -150,10 +142,10 @@ def test_a_state_whose_bytes_changed_is_not_believed(tmp_path, capsys):
     content = bytearray(place.path.read_bytes())
     content[-5] ^= 1
     place.path.write_bytes(content)
-    assert Progress.taken_up(place).point.batches == 0
+    assert TrainState.load(place).batch == 0
     assert "damaged, so this stage starts from the beginning" in capsys.readouterr().out
     place.path.write_bytes(content[:1000])
-    assert Progress.taken_up(place).point.batches == 0
+    assert TrainState.load(place).batch == 0
 
 
 def test_a_full_disk_costs_the_saved_point_and_not_the_training(tmp_path, monkeypatch, capsys):
@@ -320,7 +312,7 @@ def test_a_first_signal_waits_for_the_batch_and_is_answered_by_a_saved_point(num
     assert signal.getsignal(number) == before
     assert "once more to stop at once" in capsys.readouterr().out
     (folder,) = resume.root().iterdir()
-    assert Progress.taken_up(StateFile(folder)).point.batches == 2
+    assert TrainState.load(StateFile(folder)).batch == 2
 
 
 @pytest.fixture(scope="module")
@@ -390,7 +382,7 @@ def test_a_repro_that_was_stopped_goes_on_and_ends_in_the_same_bytes(trained, nu
         assert "error: stopped by SIGINT in epoch" in said
         assert "Traceback" not in said
     said = trained.dvc(*command)
-    assert "going on" in said, said
+    assert "resumed" in said, said
     assert outs(trained.folder) == expected
     assert not list(state.glob("*"))
 
@@ -429,6 +421,6 @@ def test_a_queued_experiment_whose_stage_was_killed_goes_on_when_it_is_queued_ag
     wait_for(lambda: "Failed" in trained.dvc("queue", "status"))
     queue(trained, "again")
     wait_for(lambda: "Success" in trained.dvc("queue", "status"))
-    assert "going on" in trained.dvc("queue", "logs", "again")
+    assert "resumed" in trained.dvc("queue", "logs", "again")
     assert checkpoint(trained, "again") == checkpoint(trained, "undisturbed")
     assert not list((trained.folder / "data/resume").glob("*"))

@@ -1,8 +1,6 @@
 """Settings: what is accepted, what is refused and how, and that DVC reads the same values as we do."""
 
-import inspect
 import math
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -11,12 +9,8 @@ from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 
 from src.core.errors import UserError
-from src.finetune.config import Recipe
-from src.finetune.loop import train
 from src.nets import architectures
-from src.prepare.subset import split
 from src.settings.settings import Finetune, Settings, flat, load
-from src.tune.search import search
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 
@@ -62,17 +56,6 @@ def test_a_missing_key_takes_its_default(read):
 def test_settings_cannot_be_changed():
     with pytest.raises(ValidationError, match="frozen"):
         Settings().finetune.lr = 1.0
-
-
-def test_sections_are_the_keyword_arguments_of_the_functions_that_they_feed():
-    def keywords(function) -> set[str]:
-        parameters = inspect.signature(function).parameters.values()
-        return {parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
-
-    assert Settings().finetune.recipe().keys() - {"epochs"} == {field.name for field in fields(Recipe)}
-    assert "epochs" in keywords(train)
-    assert Settings().tune.model_dump().keys() - {"enabled"} == keywords(search)
-    assert Settings().prepare.model_dump().keys() == keywords(split) - {"rng"}
 
 
 COUNT_OR_NAMES = "a whole number >= 2 (the first K classes) or a list of two or more class names"

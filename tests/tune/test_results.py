@@ -8,10 +8,11 @@ import pytest
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 
+from src.finetune.config import Finetune
 from src.tune import results
 from src.tune.search import Search, Trial
 
-RECIPE = {"lr": 0.001, "weight_decay": 0.0001, "epochs": 2}
+CONFIG = Finetune(lr=0.001, weight_decay=0.0001, epochs=2)
 
 
 def trial(number: int, state: str, lr: float, accuracies: list[float], epochs: int) -> Trial:
@@ -29,8 +30,8 @@ TRIALS = [
     trial(4, "pruned", 0.002, [0.9], 1),
 ]
 SEARCHES = {
-    "resnet": Search("resnet18", RECIPE, TRIALS, 40, 1000),
-    "convnext": Search("a $strange$ name", RECIPE, TRIALS[:1] * 3, 40, 1000),
+    "resnet": Search("resnet18", CONFIG, TRIALS, 40, 1000),
+    "convnext": Search("a $strange$ name", CONFIG, TRIALS[:1] * 3, 40, 1000),
 }
 
 
@@ -65,7 +66,7 @@ def test_a_table_has_a_row_for_each_trial_and_leaves_empty_what_there_is_not(tmp
 
 def test_what_was_not_searched_stands_in_the_table_and_in_no_plane():
     fixed = [Trial(1, "complete", {"lr": 0.001}, [0.5], 0.5, 1.0, 50, 1, 1.0)] * 2
-    search = Search("resnet18", RECIPE | {"weight_decay": 0.0}, fixed, 40, 1000)
+    search = Search("resnet18", CONFIG.model_copy(update={"weight_decay": 0.0}), fixed, 40, 1000)
     assert [row[3] for row in results.rows(search)] == [0.0, 0.0]
     assert set(results.pictures({"resnet": search})) == {"history", "learning_rate"}
 
@@ -78,7 +79,7 @@ def test_the_history_shows_every_trial_and_the_best_of_those_that_came_to_their_
 
 
 def test_where_the_first_trial_came_to_no_end_the_line_begins_later():
-    figure = results.history({"resnet": Search("resnet18", RECIPE, TRIALS[1:], 40, 1000)})
+    figure = results.history({"resnet": Search("resnet18", CONFIG, TRIALS[1:], 40, 1000)})
     (line,) = figure.axes[0].lines
     assert np.isnan(line.get_ydata()[0])
     assert list(line.get_ydata()[1:]) == [0.7, 0.7]

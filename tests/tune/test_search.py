@@ -22,16 +22,19 @@ from torch import nn
 from src.core.errors import UserError
 from src.device import runtime
 from src.finetune import methods
-from src.finetune.checkpoint import Progress
+from src.finetune.checkpoint import TrainState
 from src.nets import models
 from src.storage.files import read_tensors
 from src.storage.resume import StateFile
 from src.tune import results
 from src.tune import search as tune_search
-from src.tune.search import Search, Task
-from tests.helpers.toy_training import RECIPE, digits
+from src.tune.config import Tune
+from src.tune.search import Search, SearchSetup
+from tests.helpers import toy_training
+from tests.helpers.toy_training import config, digits
 
 CPU = runtime.start("cpu", "fp32")
+OWN = {"epochs": 3, "lr": 0.003, "weight_decay": 1e-4}
 BUDGET: dict[str, Any] = {"trials": 12, "factor": 30.0, "images": None}
 IMAGES = 3 * 64  # of a trial: three epochs of four batches of sixteen
 
@@ -56,17 +59,14 @@ def toys(monkeypatch):
     monkeypatch.setattr(methods, "new_model", network)
 
 
-def task(**changes: Any) -> Task:
-    recipe = {name: value for name, value in RECIPE.items() if name not in ("view", "seed")}
-    recipe |= {"epochs": 3, "lr": 0.003, "weight_decay": 1e-4}
-    recipe |= {name: changes.pop(name) for name in list(changes) if name in recipe}
+def setup(*, seed: int = 0, accelerator: Any = CPU, **changes: Any) -> SearchSetup:
+    chosen = config(**OWN | changes)
     origin = ({}, {"arch": "resnet18"})
-    known = {"image_size": 8, "seed": 0, "accelerator": CPU, "method": "full"} | changes
-    return Task(name="a toy", weights=origin, classes=list("0123456789"), data=digits(), recipe=recipe, **known)
+    return SearchSetup(origin, list("0123456789"), 8, seed, digits(), accelerator, chosen, name="a toy")
 
 
-def search(place: StateFile | None = None, *, budget: dict | None = None, **changes: Any) -> Search:
-    return tune_search.search(task(**changes), place or StateFile(name="toy"), **(BUDGET | (budget or {})))
+def search(file: StateFile | None = None, *, budget: dict | None = None, **changes: Any) -> Search:
+    return tune_search.search(setup(**changes), file or StateFile(name="toy"), Tune(**BUDGET | (budget or {})))
 
 
 def untimed(found: Search) -> list[dict]:
@@ -82,14 +82,12 @@ def found():
 
 
 def test_the_first_trial_is_finetunes_own_recipe_and_reaches_what_finetune_does(found):
-    model, progress = network(), Progress()
-    how = RECIPE | {"epochs": 3, "lr": 0.003, "weight_decay": 1e-4, "accelerator": CPU}
-    for epoch in methods.finetune(model, digits(), method="full", progress=progress, **how):
-        progress.add(epoch, model)
+    state = TrainState()
+    list(toy_training.finetune(network(), state=state, **OWN))
     first = found.trials[0]
     assert first.params == {"lr": 0.003, "weight_decay": 1e-4}
-    assert first.accuracies == [epoch.val_accuracy for epoch in progress.history]
-    assert (first.val_accuracy, first.val_loss) == (progress.best.val_accuracy, progress.best.val_loss)
+    assert first.accuracies == [epoch.val_accuracy for epoch in state.history]
+    assert (first.val_accuracy, first.val_loss) == (state.best.val_accuracy, state.best.val_loss)
 
 
 def test_every_trial_lies_within_the_factor_and_no_two_are_the_same(found):
@@ -164,7 +162,7 @@ def test_a_trial_whose_loss_becomes_no_number_costs_an_epoch_and_the_search_goes
 
 
 def test_the_head_alone_costs_a_forward_pass(found):
-    head = search(budget={"trials": 2}, method="head")
+    head = search(budget={"trials": 2}, methods=["head"])
     assert head.trials[0].train_macs * 3 == found.trials[0].train_macs
 
 
@@ -181,10 +179,10 @@ def test_a_search_that_cannot_be_is_refused_by_name(budget, changes, said):
 
 
 def test_too_few_validation_images_are_refused_by_name():
-    few = task()
+    few = setup()
     few = dataclasses.replace(few, data=dataclasses.replace(few.data, val_index=few.data.val_index[:19]))
     with pytest.raises(UserError, match=r"tune.enabled = true: 19 validation images cannot tell settings apart"):
-        tune_search.search(few, StateFile(), **BUDGET)
+        tune_search.search(few, StateFile(), Tune(**BUDGET))
 
 
 class CutError(Exception):
@@ -271,7 +269,7 @@ def test_killed_it_goes_on_to_the_same_bytes_and_finetune_takes_what_was_found(m
         time.sleep(0.01)
     run.kill()
     run.wait()
-    assert "resnet-2: going on in epoch 1" in clone.stages("tune", "finetune_resnet")
+    assert "resnet-2: resumed in epoch 1" in clone.stages("tune", "finetune_resnet")
     assert {name: (clone.folder / name).read_bytes() for name in OUTS} == expected
     assert not list((clone.folder / "data/resume").iterdir())
     _, about = read_tensors(clone.folder / "data/checkpoints/resnet/head.safetensors")

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from src.core.errors import UserError
+from src.finetune.config import Finetune
 from src.tune.search import Search, Trial, spent
 
 FIRST = Trial(1, "complete", {"lr": 0.001}, [0.5, 0.6], 0.6, 1.1, 100, 300, 1.0)
@@ -15,7 +16,7 @@ def trial(number: int, accuracy: float | None, loss: float | None, state: str = 
 
 
 def chosen(*trials: Trial) -> int:
-    return Search("a backbone", {"lr": 0.001}, list(trials), 50, 1000).best.number
+    return Search("a backbone", Finetune(lr=0.001), list(trials), 50, 1000).best.number
 
 
 def test_the_most_accurate_is_chosen_and_of_two_alike_the_one_of_lower_loss():
