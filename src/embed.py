@@ -16,7 +16,7 @@ from src.storage import files, resume
 from src.storage.resume import StateFile
 
 
-def write_features(
+def embed(
     folder: Path,
     *,
     weights: tuple[dict[str, Tensor], dict[str, Any]],

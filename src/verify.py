@@ -26,7 +26,7 @@ TIMED = {str(paths.REPORT)}
 
 
 @dataclass(frozen=True)
-class Difference:
+class Mismatch:
     """An artefact of a stage, or a number of its metrics, that is not as it was; `cause` where all it read was."""
 
     stage: str
@@ -62,7 +62,7 @@ def _within(path: str, outs: Container[str]) -> bool:
     return any(str(parent) in outs for parent in (Path(path), *Path(path).parents))
 
 
-def differences(first: Path, second: Path) -> Iterator[Difference]:
+def differences(first: Path, second: Path) -> Iterator[Mismatch]:
     """Everything in which two repositories differ that ran the same pipeline, causes before what follows from them."""
     before, after = locked(first), locked(second)
     found: set[str] = set()
@@ -74,7 +74,7 @@ def differences(first: Path, second: Path) -> Iterator[Difference]:
             if Path(path).parent == paths.METRICS and numbers(first / path) == numbers(second / path):
                 continue
             found.add(path)
-            yield Difference(name, path, cause)
+            yield Mismatch(name, path, cause)
 
 
 def numbers(path: Path) -> Any:

@@ -28,7 +28,7 @@ def read_cell(
         if adaptation not in why:
             name = f"{role}.{adaptation}"
             saved = files.read_arrays(paths.predictions(cell) / f"{adaptation}.npz")
-            title = design.title(name, design.called(archs)[role])
+            title = design.title(name, design.display_names(archs)[role])
             found[name] = results.Arm(title, saved["logits"], saved["labels"], saved["index"], measured[adaptation])
     return found, [{"arm": f"{role}.{readout}", "why": reason} for readout, reason in why.items()]
 
@@ -54,7 +54,7 @@ def write_tables(folder: Path, result: Mapping[str, Any]) -> None:
 
 def write_pictures(folder: Path, found: Mapping[str, results.Arm], result: Mapping[str, Any]) -> None:
     """What people look at."""
-    for name, figure in figures.pictures(found, result).items():
+    for name, figure in figures.all_figures(found, result).items():
         files.write_figure(folder / f"{name}.png", figure)
 
 
@@ -78,7 +78,7 @@ def main(settings: Settings) -> None:
         train_images=train_images(settings),
     )
     files.write_json(paths.metrics("compare"), {"compare": result})
-    files.write_folder(paths.plots("compare"))  # no picture of an earlier setting may stay
+    files.empty_folder(paths.plots("compare"))  # no picture of an earlier setting may stay
     write_tables(paths.plots("compare"), result)
     write_pictures(paths.plots("compare"), found, result)
     print(results.render(result))

@@ -10,7 +10,7 @@ def main(settings: Settings, backbone: str, column: str) -> None:
     cell = f"{backbone}.{column}"
     name = paths.cell_name(cell)
     if cell not in QUESTION and not settings.controls:
-        files.write_nothing(paths.predictions(cell), paths.plots(name), paths.metrics(name))
+        files.write_empty(paths.predictions(cell), paths.plots(name), paths.metrics(name))
         return
     report = frozen(settings, backbone) if column == "frozen" else finetuned(settings, backbone)
     if report:
@@ -20,10 +20,10 @@ def main(settings: Settings, backbone: str, column: str) -> None:
 def finetuned(settings: Settings, backbone: str) -> dict:
     """The fine-tuned networks' logits, what is right and wrong about them, and what they cost."""
     from src.device import runtime  # PyTorch takes seconds to import
-    from src.evaluate.finetuned import write_finetuned_cell
+    from src.evaluate.finetuned import evaluate
 
     cell, folder, stage = f"{backbone}.finetuned", paths.checkpoints(backbone), f"finetune_{backbone}"
-    return write_finetuned_cell(
+    return evaluate(
         paths.predictions(cell),
         paths.plots(paths.cell_name(cell)),
         role=backbone,
@@ -37,14 +37,11 @@ def finetuned(settings: Settings, backbone: str) -> dict:
 
 def frozen(settings: Settings, backbone: str) -> dict:
     """Each read-out of the frozen features, fitted on the subset's training images."""
-    from src.evaluate.frozen import (
-        FrozenBackbone,
-        write_frozen_cell,  # scikit-learn takes a second to import
-    )
+    from src.evaluate.frozen import FrozenBackbone, evaluate
 
     cell, stage = f"{backbone}.frozen", f"embed_{backbone}"
     features, head = files.read_features(paths.features(backbone))
-    return write_frozen_cell(
+    return evaluate(
         paths.predictions(cell),
         paths.plots(paths.cell_name(cell)),
         backbone=FrozenBackbone(

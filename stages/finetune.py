@@ -10,7 +10,7 @@ def main(settings: Settings, backbone: str) -> None:
     stage = f"finetune_{backbone}"
     checkpoints, curves, metrics = paths.checkpoints(backbone), paths.plots(stage), paths.metrics(stage)
     if backbone == "convnext" and not settings.controls:
-        files.write_nothing(checkpoints, curves, metrics)
+        files.write_empty(checkpoints, curves, metrics)
         return
     from src.device import runtime  # PyTorch takes seconds to import
     from src.finetune import methods

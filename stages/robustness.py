@@ -39,10 +39,10 @@ def read_networks(settings: Settings, device: "torch.device") -> "list[Network]"
 
 def main(settings: Settings) -> None:
     if not settings.robustness.enabled:
-        files.write_nothing(paths.plots("robustness"), paths.metrics("robustness"))
+        files.write_empty(paths.plots("robustness"), paths.metrics("robustness"))
         return
     from src.device import runtime  # PyTorch takes seconds to import
-    from src.robustness.study import Study, write_robustness
+    from src.robustness.study import Study, run_study
 
     # Rounded gradients pass for robustness.
     accelerator = runtime.start(settings.device, "fp32", deterministic=settings.deterministic)
@@ -60,9 +60,7 @@ def main(settings: Settings) -> None:
     )
     confidence, resamples = settings.compare.confidence, settings.compare.resamples
     with saved_state("robustness", settings, runtime.machine(accelerator)) as state:
-        report = write_robustness(
-            paths.plots("robustness"), study, confidence=confidence, resamples=resamples, place=state
-        )
+        report = run_study(paths.plots("robustness"), study, confidence=confidence, resamples=resamples, place=state)
         files.write_json(paths.metrics("robustness"), {"robustness": report})
 
 

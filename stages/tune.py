@@ -7,7 +7,7 @@ from stages import run, saved_state
 
 def main(settings: Settings) -> None:
     if not settings.tune.enabled:
-        files.write_nothing(paths.BEST_PARAMS, paths.plots("tune"), paths.metrics("tune"))
+        files.write_empty(paths.BEST_PARAMS, paths.plots("tune"), paths.metrics("tune"))
         return
     from src.device import runtime  # PyTorch takes seconds to import
     from src.tune import results, search

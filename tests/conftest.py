@@ -156,10 +156,26 @@ def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Clone]
 
 @pytest.fixture(scope="session")
 def whole(reproduced: Callable[..., Clone]) -> Clone:
-    """All of the pipeline, whatever is off by default too; tests take copies of it."""
-    tune = {"enabled": True, "trials": 2}
-    robustness = {"enabled": True, "images": 4, "severities": [3], "attacks": ["fgsm"], "epsilons": [8.0], "steps": 1}
-    return reproduced("whole", tune=tune, robustness=robustness)
+    """The pipeline with its controls; tests take copies of it."""
+    return reproduced("whole")
+
+
+@pytest.fixture(scope="session")
+def everything(whole: Clone, copy_of: Callable[[Clone], Clone], tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """The same where the stages that are off by default ran too."""
+    root = tmp_path_factory.getbasetemp()
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+    with FileLock(root / "everything.lock"):
+        clone = Clone(root / "everything")
+        if not clone.folder.exists():
+            copy = copy_of(whole)
+            few = {"images": 4, "severities": [3], "attacks": ["fgsm"], "epsilons": [8.0], "steps": 1}
+            copy.configure(tune={"enabled": True, "trials": 2}, robustness={"enabled": True, **few})
+            copy.records.mkdir()
+            (root / "everything.txt").write_text("".join(copy.stage(name) for name in ("tune", "robustness", "report")))
+            copy.records.rename(clone.records)
+            copy.folder.rename(clone.folder)
+    return Clone(clone.folder, (root / "everything.txt").read_text())
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from src.bench import baseline
-from src.core import seeds
+from src.core import seeds as core_seeds
 from src.data.classes import choose
 from src.device import runtime
 from src.finetune import loop
@@ -180,7 +180,7 @@ def courses(settings: Settings, classes: int, wanted: Sequence[int], images_in_a
             labels["test"],
             chosen,
             [names[label] for label in chosen],
-            rng=seeds.generator(seed, "split"),
+            rng=core_seeds.generator(seed, "split"),
             val_fraction=settings.prepare.val_fraction,
             per_class=images_in_all // classes if images_in_all else settings.prepare.per_class,
         )

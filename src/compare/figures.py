@@ -18,7 +18,7 @@ from src.stats.calibration import Reliability
 from src.stats.intervals import Interval
 
 
-def pictures(found: Mapping[str, Arm], result: Mapping[str, Any]) -> dict[str, Figure]:
+def all_figures(found: Mapping[str, Arm], result: Mapping[str, Any]) -> dict[str, Figure]:
     """Every picture of the comparison by name: all arms, and in closer detail those of the 2 x 2 table.
 
     Args:

@@ -35,7 +35,7 @@ def cell(name: str) -> str:
     return f"{split(name)[0]}.{'finetuned' if is_finetuned(name) else 'frozen'}"
 
 
-def called(archs: Mapping[str, str]) -> dict[str, str]:
+def display_names(archs: Mapping[str, str]) -> dict[str, str]:
     """What people call each role's backbone: its architecture, with the role where both have the same."""
     if len(set(archs.values())) < len(archs):
         return {role: f"{arch} ({role})" for role, arch in archs.items()}

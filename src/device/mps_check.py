@@ -35,7 +35,7 @@ TRIES = 3
 
 
 @dataclass(frozen=True)
-class Difference:
+class Deviation:
     """Where two networks differ, and the relative error there: infinite where one's number is none."""
 
     place: str
@@ -92,7 +92,7 @@ def on_cpu(model: nn.Module) -> nn.Module:
     return copy.deepcopy(model, memo)
 
 
-def difference(ours: nn.Module, theirs: nn.Module, image_size: int) -> Difference | None:
+def difference(ours: nn.Module, theirs: nn.Module, image_size: int) -> Deviation | None:
     """The first layer whose output or gradients differ from the reference's, else the network's; None if none does.
 
     Args:
@@ -191,12 +191,12 @@ def answer(layer: nn.Module, inputs: Tensor, device: torch.device, learns: bool 
     return {name: part.cpu() for name, part in found.items()}
 
 
-def first(place: str, ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> Difference | None:
+def first(place: str, ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> Deviation | None:
     """The first part, from the output on, whose error is larger than what is allowed."""
     for name, reference in theirs.items():
         error = relative_error(ours[name], reference)
         if error > TOLERANCE:
-            return Difference(f"{place}: its {name}", error)
+            return Deviation(f"{place}: its {name}", error)
     return None
 
 

@@ -159,7 +159,7 @@ def _processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def own(count: int, accelerator: Accelerator) -> slice:
+def own_slice(count: int, accelerator: Accelerator) -> slice:
     """This process's part of a batch of `count` images.
 
     Raises:

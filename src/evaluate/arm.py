@@ -16,7 +16,7 @@ from src.storage import files
 
 
 @dataclass(frozen=True)
-class Answers:
+class Predictions:
     """An arm's logits of the test images (N, K), their labels (N,) and positions in the raw array (N,); and of the
     validation images the logits (n, K) and labels (n,)."""
 
@@ -28,7 +28,7 @@ class Answers:
 
 
 def write_arm(
-    predictions: Path, drawings: Path, name: str, title: str, answers: Answers, classes: list[str]
+    predictions: Path, drawings: Path, name: str, title: str, answers: Predictions, classes: list[str]
 ) -> dict[str, Any]:
     """Save what compare and DVC's plots need of one arm.
 

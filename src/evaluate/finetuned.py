@@ -17,7 +17,7 @@ from src.storage import files
 Checkpoint = tuple[dict[str, Tensor], dict[str, Any]]
 
 
-def write_finetuned_cell(
+def evaluate(
     predictions: Path,
     drawings: Path,
     *,
@@ -42,7 +42,7 @@ def write_finetuned_cell(
         model = fast_cpu.to_device(models.restore(about["arch"], state, about["image_size"]), accelerator.device)
         if not report:
             mps_check.require(model.requires_grad_(False), about["image_size"])
-        answers, seconds = ask(model, preprocess.view(about["arch"], about["image_size"]), raw, subset, accelerator)
+        answers, seconds = predict(model, preprocess.view(about["arch"], about["image_size"]), raw, subset, accelerator)
         title = design.title(f"{role}.{method}", f"{about['arch']} ({about['weights']} weights)")
         if not accelerator.is_main_process:
             continue  # it answered its share; the first process writes for all
@@ -58,18 +58,18 @@ def write_finetuned_cell(
     return report
 
 
-def ask(
+def predict(
     model: nn.Module,
     view: preprocess.View,
     raw: dict[str, np.ndarray],
     subset: dict[str, np.ndarray],
     accelerator: Accelerator,
-) -> tuple[arm.Answers, float]:
+) -> tuple[arm.Predictions, float]:
     """A network's answers to the test and validation images, and the seconds that the former took."""
     how: dict[str, Any] = {"view": view, "accelerator": accelerator}
     start = time.perf_counter()
     logits = inference.predict(model, raw["test"], subset["test_index"], label="test", **how)
     seconds = time.perf_counter() - start
     val_logits = inference.predict(model, raw["train"], subset["val_index"], label="validation", **how)
-    answers = arm.Answers(logits, subset["test_labels"], subset["test_index"], val_logits, subset["val_labels"])
+    answers = arm.Predictions(logits, subset["test_labels"], subset["test_index"], val_logits, subset["val_labels"])
     return answers, seconds

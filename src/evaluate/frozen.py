@@ -30,7 +30,7 @@ class FrozenBackbone:
     embedding: Mapping[str, Any]
 
 
-def write_frozen_cell(
+def evaluate(
     predictions: Path,
     drawings: Path,
     *,
@@ -51,7 +51,7 @@ def write_frozen_cell(
     Returns:
         The arms' metrics by read-out, and under `unavailable` the read-outs that these classes or weights do not allow.
     """
-    head = zero_shot.Head(backbone.head["weight"], backbone.head["bias"]) if backbone.head else None
+    head = zero_shot.PretrainedHead(backbone.head["weight"], backbone.head["bias"]) if backbone.head else None
     wanted, why = available(readouts, classes, head)
     parts = few_shot(backbone.features["train"], subset, shots, seed)
     report: dict[str, Any] = {}
@@ -61,7 +61,7 @@ def write_frozen_cell(
         seconds = time.perf_counter() - start
         if fitted.affine:
             files.write_arrays(predictions / "affine" / f"{name}.npz", **fitted.affine)
-        answers, asked = ask(fitted, backbone, subset, parts)
+        answers, asked = predict(fitted, backbone, subset, parts)
         title = design.title(f"{backbone.role}.{name}", backbone.arch)
         found = arm.write_arm(predictions, drawings, name, title, answers, classes)
         report[name] = found | fitted.chosen | cost(fitted, backbone.embedding, len(answers.labels), seconds, asked)
@@ -72,15 +72,15 @@ def write_frozen_cell(
     return report
 
 
-def ask(
+def predict(
     fitted: base.Readout, backbone: FrozenBackbone, subset: Mapping[str, np.ndarray], parts: base.Features
-) -> tuple[arm.Answers, float]:
+) -> tuple[arm.Predictions, float]:
     """A read-out's answers to the test and validation images, and the seconds that the former took."""
     start = time.perf_counter()
     logits = fitted.logits(backbone.features["test"][subset["test_index"]])
     seconds = time.perf_counter() - start
     val_logits = fitted.logits(parts.val) if fitted.val_logits is None else fitted.val_logits
-    answers = arm.Answers(logits, subset["test_labels"], subset["test_index"], val_logits, parts.val_labels)
+    answers = arm.Predictions(logits, subset["test_labels"], subset["test_index"], val_logits, parts.val_labels)
     return answers, seconds
 
 

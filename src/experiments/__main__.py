@@ -68,7 +68,7 @@ def scaling_main(chosen: Sequence[str]) -> None:
     }
     costs = scaling.compute(runs)
     note = scaling.describe(runs, sampling)
-    files.write_folder(SCALING)  # no picture of other experiments may stay
+    files.empty_folder(SCALING)  # no picture of other experiments may stay
     for name, part in points.items():
         write_points(name, part)
     files.write_table(SCALING / "compute.csv", list(costs[0]), (list(row.values()) for row in costs))
@@ -151,9 +151,9 @@ def effects_main(words: Sequence[str]) -> None:
     groups, sampling = read_groups(parse_effects(words))
     found = effects.effects(groups, sampling)
     note = effects.describe(groups, sampling)
-    files.write_folder(EFFECTS)  # nothing of other experiments may stay
+    files.empty_folder(EFFECTS)  # nothing of other experiments may stay
     rows = [effect.row() for effect in found]
-    files.write_table(EFFECTS / "csv", list(rows[0]), (list(row.values()) for row in rows))
+    files.write_table(EFFECTS / "effects.csv", list(rows[0]), (list(row.values()) for row in rows))
     if changed := effects.moved(found):
         files.write_figure(EFFECTS / "differences.png", effects.differences(changed, note))
     print(effects.render(found), note, f"written to {EFFECTS}/", sep="\n")

@@ -77,7 +77,7 @@ class Point:
 Table = list[dict[str, Any]]
 
 
-def grouped(runs: Iterable[Run]) -> dict[tuple[str, int], list[Run]]:
+def by_series_and_classes(runs: Iterable[Run]) -> dict[tuple[str, int], list[Run]]:
     """Runs by series and K, both in order, and each group by subset and seed."""
     found: dict[tuple[str, int], list[Run]] = {}
     for run in sorted(runs, key=lambda run: (SERIES.index(run.series), run.classes, run.subset, run.seed)):
@@ -141,7 +141,7 @@ def _point(
 def accuracy(runs: Sequence[Run], sampling: Sampling) -> list[Point]:
     """Every arm's accuracy at every K, over the runs that have the arm."""
     points = []
-    for group in grouped(runs).values():
+    for group in by_series_and_classes(runs).values():
         for arm in dict.fromkeys(arm for run in group for arm in run.right):
             having = [run for run in group if arm in run.right]
             terms = [(run.right[arm], None) for run in having]
@@ -183,7 +183,7 @@ def gaps(runs: Sequence[Run], sampling: Sampling) -> list[Point]:
         chosen |= {name: (f"effect: {name}", weights) for name, weights in intervals.EFFECTS.items()}
     return [
         _contrast(name, title, group, weights, sampling)
-        for group, (name, (title, weights)) in product(grouped(runs).values(), chosen.items())
+        for group, (name, (title, weights)) in product(by_series_and_classes(runs).values(), chosen.items())
     ]
 
 
@@ -206,7 +206,7 @@ def compute(runs: Sequence[Run]) -> Table:
     The cost is `train_macs`: all arithmetic of adaptation; of frozen arms, to embed the images that they learnt from.
     """
     rows: Table = []
-    for (series, k), group in grouped(runs).items():
+    for (series, k), group in by_series_and_classes(runs).items():
         here: Table = []
         for arm in dict.fromkeys(arm for run in group for arm in run.right):
             having = [run for run in group if arm in run.right]
@@ -236,7 +236,7 @@ def base_classes(runs: Sequence[Run], sampling: Sampling) -> list[Point]:
     K; the others have no such bars. Where no untrained head was run, the 2 x 2 table's frozen ConvNeXt has its place.
     """
     points = []
-    for (series, _), group in grouped(runs).items():
+    for (series, _), group in by_series_and_classes(runs).items():
         if series != "first":
             continue
         cells = agreed_cells(group)
@@ -260,7 +260,7 @@ def describe(runs: Sequence[Run], sampling: Sampling) -> str:
 
 def missing(runs: Sequence[Run]) -> list[str]:
     """What these runs cannot show, a sentence each."""
-    groups = grouped(runs)
+    groups = by_series_and_classes(runs)
     found = []
     if len({k for _, k in groups}) == 1:
         found.append(f"Not shown: what more classes change; all runs have {runs[0].classes}.")

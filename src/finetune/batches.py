@@ -49,7 +49,7 @@ def shuffled(
     crops = torch.Generator().manual_seed(seeds.derive(seed, "augment", epoch))
     for _ in range(skip if config.augment else 0):
         draw_crops(batch_size, data.images.shape[1], data.images.shape[2], crops)
-    own = runtime.own(batch_size, accelerator)
+    own = runtime.own_slice(batch_size, accelerator)
     # Transforms that look at the whole batch are applied by every process before it takes its part.
     made = slice(None) if config.augments_batches else own
     parts = [order[step * batch_size : (step + 1) * batch_size][made] for step in range(skip, steps)]

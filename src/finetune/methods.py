@@ -110,7 +110,7 @@ def finetune(checkpoints: Path, curves: Path, setup: Setup, *, state_file: State
     """
     methods, config = setup.config.methods, setup.config
     if setup.accelerator.is_main_process:
-        files.write_folder(curves)
+        files.empty_folder(curves)
     report = {}
     for method in methods:
         model = setup.network()

@@ -10,10 +10,12 @@ from src.readouts import base, zero_shot
 from src.readouts.base import Features, Readout
 from src.readouts.linear import linear
 from src.readouts.nearest import centroid, knn
-from src.readouts.zero_shot import Head
+from src.readouts.zero_shot import PretrainedHead
 
 
-def available(readouts: Sequence[str], classes: list[str], head: zero_shot.Head | None) -> tuple[list[str], str | None]:
+def available(
+    readouts: Sequence[str], classes: list[str], head: zero_shot.PretrainedHead | None
+) -> tuple[list[str], str | None]:
     """The read-outs that these classes and weights allow, and why zero_shot is not among them where it was asked for.
 
     Raises:
@@ -46,7 +48,7 @@ def random_head(features: Features, *, rng: np.random.Generator) -> Readout:
 
 
 def fit(
-    name: str, features: Features, *, rng: np.random.Generator, head: Head | None, classes: Sequence[str]
+    name: str, features: Features, *, rng: np.random.Generator, head: PretrainedHead | None, classes: Sequence[str]
 ) -> Readout:
     """The read-out of that name.
 
@@ -68,7 +70,7 @@ def fit(
     return readouts[name]()
 
 
-def _zero_shot(head: Head | None, classes: Sequence[str]) -> Readout:
+def _zero_shot(head: PretrainedHead | None, classes: Sequence[str]) -> Readout:
     why = zero_shot.unavailable(classes, head)
     if head is None or why:
         raise UserError(why)

@@ -17,7 +17,7 @@ _MAPPING = Path(__file__).with_name("imagenet_labels.yaml")
 
 
 @dataclass(frozen=True)
-class Head:
+class PretrainedHead:
     """The last layer of a network pretrained on ImageNet-1k: weight (1000, D), bias (1000,)."""
 
     weight: np.ndarray
@@ -42,7 +42,7 @@ def unmapped(classes: Sequence[str]) -> list[str]:
     return [name for name in classes if mapping().get(name) == {}]
 
 
-def unavailable(classes: Sequence[str], head: Head | None) -> str | None:
+def unavailable(classes: Sequence[str], head: PretrainedHead | None) -> str | None:
     """Why these classes cannot be read off this head, as one line; None where they can.
 
     Args:
@@ -67,7 +67,7 @@ def unavailable(classes: Sequence[str], head: Head | None) -> str | None:
     return None
 
 
-def logits(features: np.ndarray, head: Head, classes: Sequence[str]) -> np.ndarray:
+def logits(features: np.ndarray, head: PretrainedHead, classes: Sequence[str]) -> np.ndarray:
     """The logarithm of each class's probability: the softmax over all 1,000 categories, summed over the class's own.
 
     Args:

@@ -52,7 +52,7 @@ def context(
     return {
         "settings": settings,
         "classes": classes,
-        "names": design.called({role: settings[role]["arch"] for role in design.ROLES}),
+        "names": design.display_names({role: settings[role]["arch"] for role in design.ROLES}),
         "mistakes": mistakes.groups(first["logits"], second["logits"], first["labels"], first["index"], raw),
         "pictures": {name: mistakes.data_uri(content) for name, content in pictures.items()},
         "robustness": report_tables.robustness_section(robustness) if robustness else None,

@@ -96,7 +96,7 @@ def survivors(
         ValueError: an attack broke its bounds.
     """
     images = images.contiguous()  # as the package takes for granted
-    right = torch.cat([answers(model, x) for x in images.split(LARGEST)]) == labels
+    right = torch.cat([predict(model, x) for x in images.split(LARGEST)]) == labels
     waiting = right.nonzero().flatten()
     parts = waiting.split(batch_size(model, images)) if len(waiting) else ()
     for number, part in enumerate(parts, start=1):
@@ -105,7 +105,7 @@ def survivors(
             found = ATTACKS[name](model, x, y, epsilon, budget, seeds.derive(seed, name, number)).detach()
         if (found - x).abs().max() > epsilon + 1e-6 or found.min() < 0 or found.max() > 1:
             raise ValueError(f"{name}: changed a pixel by more than {epsilon}, or beyond black or white")
-        right[part] = answers(model, found) == y
+        right[part] = predict(model, found) == y
     return right.cpu().numpy()
 
 
@@ -115,7 +115,7 @@ def batch_size(model: nn.Module, images: Tensor) -> int:
 
 
 @torch.no_grad()
-def answers(model: nn.Module, x: Tensor) -> Tensor:
+def predict(model: nn.Module, x: Tensor) -> Tensor:
     return model(x).argmax(1)
 
 

@@ -26,7 +26,7 @@ TITLES = {
 }
 
 
-def pictures(result: Mapping[str, Any], examples: np.ndarray, names: Sequence[str]) -> dict[str, Figure]:
+def all_figures(result: Mapping[str, Any], examples: np.ndarray, names: Sequence[str]) -> dict[str, Figure]:
     """Every picture by its name.
 
     Args:
@@ -37,7 +37,7 @@ def pictures(result: Mapping[str, Any], examples: np.ndarray, names: Sequence[st
     found = {"examples": corrupted_image(examples, names, result["severities"]), "corruptions": severities(result)}
     if result["adversarial"]:
         found["adversarial"] = epsilons(result)
-    return {**found, "ood": told_apart(result)}
+    return {**found, "ood": ood_auroc(result)}
 
 
 def _styles(rows: Rows) -> dict[str, dict[str, Any]]:
@@ -107,7 +107,7 @@ def epsilons(result: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def told_apart(result: Mapping[str, Any]) -> Figure:
+def ood_auroc(result: Mapping[str, Any]) -> Figure:
     """The AUROC of every arm with its interval, by score: unknown classes of the dataset, and another dataset."""
     rows = result["ood"]
     names = {row["arm"]: row["title"] for row in result["corruptions"]}

@@ -166,7 +166,7 @@ def attacked(
     return found
 
 
-def strangeness(
+def ood_scores(
     networks: Sequence[Network], images: Images, *, memo: Memo, accelerator: Accelerator
 ) -> dict[str, dict[str, dict[str, np.ndarray]]]:
     """How strange each arm finds the test images, and those of other classes and of another dataset.

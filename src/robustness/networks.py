@@ -112,7 +112,7 @@ def read_frozen(
     """
     state, origin = files.read_tensors(weights)
     stored, head = files.read_features(features)
-    pretrained = zero_shot.Head(head["weight"], head["bias"]) if head else None
+    pretrained = zero_shot.PretrainedHead(head["weight"], head["bias"]) if head else None
     wanted, _ = fit.available(readouts, classes, pretrained)
     parts = fit.few_shot(stored["train"], subset, shots, seed)
     heads = {}

@@ -46,15 +46,13 @@ class Study:
     @property
     def titles(self) -> dict[str, str]:
         """Of the arms, by name."""
-        called = design.called(self.archs)
+        called = design.display_names(self.archs)
         return {
             name: design.title(name, called[design.split(name)[0]]) for part in self.networks for name in part.heads
         }
 
 
-def write_robustness(
-    drawings: Path, study: Study, *, confidence: float, resamples: int, place: StateFile
-) -> dict[str, Any]:
+def run_study(drawings: Path, study: Study, *, confidence: float, resamples: int, place: StateFile) -> dict[str, Any]:
     """Measure every arm, draw and tabulate it, and say what metrics/robustness.json holds.
 
     Args:
@@ -112,7 +110,7 @@ def measure(
         memo=memo,
         device=accelerator.device,
     )
-    strange = robustness_measure.strangeness(networks, images, memo=memo, accelerator=accelerator)
+    strange = robustness_measure.ood_scores(networks, images, memo=memo, accelerator=accelerator)
     return results.Measured(study.titles, names, plan["severities"], clean, corrupted, attacked, strange)
 
 
@@ -169,11 +167,11 @@ def write(
     confidence: float,
 ) -> None:
     """Tables and pictures; none of an earlier setting stays."""
-    files.write_folder(drawings)
+    files.empty_folder(drawings)
     for name, (columns, rows) in results.tables(found, result, confidence).items():
         files.write_table(drawings / f"{name}.csv", columns, rows)
     examples = np.stack(
         [np.stack([corrupt(name, severity)[0] for severity in found.severities]) for name in found.names]
     )
-    for name, figure in figures.pictures(result, examples, found.names).items():
+    for name, figure in figures.all_figures(result, examples, found.names).items():
         files.write_figure(drawings / f"{name}.png", figure)

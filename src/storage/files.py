@@ -41,20 +41,20 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink()
 
 
-def write_folder(path: Path) -> str:
+def empty_folder(path: Path) -> str:
     """An empty folder for a library that insists on naming the files itself."""
     shutil.rmtree(path, ignore_errors=True)
     path.mkdir(parents=True, exist_ok=True)
     return str(path)
 
 
-def write_nothing(*paths: Path) -> None:
+def write_empty(*paths: Path) -> None:
     """What a stage that is switched off leaves, for DVC to find: empty folders, and files without numbers."""
     for path in paths:
         if path.suffix in (".json", ".yaml"):
             write_json(path, {})
         else:
-            write_folder(path)
+            empty_folder(path)
 
 
 def write_text(path: Path, text: str) -> None:

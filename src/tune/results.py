@@ -45,10 +45,10 @@ def _summary(search: Search) -> dict[str, Any]:
 
 def write_plots(folder: Path, searches: Searches) -> None:
     """Every search as a table, and the pictures; none of an earlier setting stays."""
-    files.write_folder(folder)
+    files.empty_folder(folder)
     for role, search in searches.items():
         files.write_table(folder / f"trials_{role}.csv", COLUMNS, rows(search))
-    for name, figure in pictures(searches).items():
+    for name, figure in all_figures(searches).items():
         files.write_figure(folder / f"{name}.png", figure)
 
 
@@ -63,7 +63,7 @@ def rows(search: Search) -> list[list[Any]]:
     ]
 
 
-def pictures(searches: Searches) -> dict[str, Figure]:
+def all_figures(searches: Searches) -> dict[str, Figure]:
     """Every picture by name."""
     drawn = {"history": history(searches), "learning_rate": by_rate(searches)}
     if all("weight_decay" in search.best.params for search in searches.values()):

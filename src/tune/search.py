@@ -160,7 +160,7 @@ def searches(
         shared: the other arguments of `Setup`.
     """
     data = Data.of(raw, subset, shared["accelerator"].device)
-    names = design.called({role: origin["arch"] for role, (_, origin) in weights.items()})
+    names = design.display_names({role: origin["arch"] for role, (_, origin) in weights.items()})
     return {
         role: search(SearchSetup(name=names[role], weights=loaded, data=data, **shared), state_file.part(role), tune)
         for role, loaded in weights.items()

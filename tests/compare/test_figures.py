@@ -176,7 +176,7 @@ def drawn(chosen: list[str], classes: list[str]) -> dict[str, Figure]:
         title = design.title(name, f"efficientnet_lite0 ({design.split(name)[0]})")
         found[name] = results.Arm(title, logits, labels, np.arange(len(labels)), metrics)
     result = results.report(found, classes, [], base_classes=2, confidence=0.95, resamples=100, seed=0)
-    return figures.pictures(found, result)
+    return figures.all_figures(found, result)
 
 
 @pytest.mark.parametrize("classes", [2, 10])

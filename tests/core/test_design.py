@@ -29,7 +29,7 @@ def test_the_cells_of_all_arms_are_those_of_the_table_and_the_question_is_its_di
 
 def test_every_arm_has_a_title_of_its_own_even_where_both_backbones_are_the_same():
     for archs in ({"resnet": "resnet18", "convnext": "convnext_tiny"}, {"resnet": "swin_t", "convnext": "swin_t"}):
-        called = design.called(archs)
+        called = design.display_names(archs)
         titles = {design.title(name, called[design.split(name)[0]]) for name in ALL}
         assert len(titles) == len(ALL)
 
@@ -37,4 +37,4 @@ def test_every_arm_has_a_title_of_its_own_even_where_both_backbones_are_the_same
 def test_titles_are_words_for_people():
     assert design.title("resnet.full", "resnet18") == "resnet18, fine-tuned"
     assert design.title("convnext.zero_shot", "convnext_tiny") == "convnext_tiny, frozen, zero shot"
-    assert design.called({"resnet": "swin_t", "convnext": "swin_t"})["convnext"] == "swin_t (convnext)"
+    assert design.display_names({"resnet": "swin_t", "convnext": "swin_t"})["convnext"] == "swin_t (convnext)"

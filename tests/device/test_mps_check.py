@@ -197,7 +197,7 @@ def test_errors_are_relative_to_the_reference(ours, theirs, error):
 
 
 @pytest.fixture
-def found(monkeypatch) -> list[mps_check.Difference | None]:
+def found(monkeypatch) -> list[mps_check.Deviation | None]:
     """What was found each time that the device was asked."""
     asked = []
     compare = mps_check.difference

@@ -38,13 +38,13 @@ def run(*command: str, cwd: Path | None = None, fails: bool = False) -> str:
 
 
 def test_parts_of_a_batch_are_consecutive_and_leave_nothing_out():
-    parts = [list(range(12))[runtime.own(12, Process(index, of=3))] for index in range(3)]
+    parts = [list(range(12))[runtime.own_slice(12, Process(index, of=3))] for index in range(3)]
     assert parts == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
 
 
 def test_a_batch_that_cannot_be_shared_evenly_is_refused_by_name():
     with pytest.raises(UserError, match=r"^finetune\.batch_size = 64: 3 processes cannot share it evenly"):
-        runtime.own(64, Process(0, of=3))
+        runtime.own_slice(64, Process(0, of=3))
 
 
 def test_stochastic_depth_drops_from_the_parts_what_it_drops_from_the_whole():

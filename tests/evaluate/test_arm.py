@@ -22,7 +22,7 @@ INDEX = RANDOM.permutation(1000)[:50]
 
 @pytest.fixture
 def found(tmp_path) -> dict:
-    answers = arm.Answers(LOGITS, LABELS, INDEX, VAL_LOGITS, VAL_LABELS)
+    answers = arm.Predictions(LOGITS, LABELS, INDEX, VAL_LOGITS, VAL_LABELS)
     return arm.write_arm(tmp_path, tmp_path / "plots", "arm", "title", answers, CLASSES)
 
 

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from src.core.errors import UserError
-from src.experiments import __main__ as experiments_main
-from src.experiments import effects
+from src.experiments import __main__, effects
 from src.experiments.__main__ import DEFAULTS
 from src.experiments.effects import LEAD, Group
 from src.stats.intervals import Interval
@@ -88,10 +87,10 @@ def test_the_images_of_some_classes_can_be_looked_at_alone():
     found = effects.only(run({"resnet.full": "110010"}, classes=3), [1, 2])
     assert found.labels.tolist() == [1, 2, 1, 2]
     assert found.right["resnet.full"].tolist() == [True, False, True, False]
-    assert experiments_main.labels([], ["cat", "dog"]) == [0, 1]
-    assert experiments_main.labels(["dog"], ["cat", "dog"]) == [1]
+    assert __main__.labels([], ["cat", "dog"]) == [0, 1]
+    assert __main__.labels(["dog"], ["cat", "dog"]) == [1]
     with pytest.raises(UserError, match="--classes dgo: did you mean dog"):
-        experiments_main.labels(["dgo"], ["cat", "dog"])
+        __main__.labels(["dgo"], ["cat", "dog"])
 
 
 def test_runs_on_other_images_are_refused_by_name():
@@ -111,14 +110,14 @@ def test_runs_on_other_images_are_refused_by_name():
 def test_settings_that_do_not_exist_or_are_not_all_are_refused(wanted, message):
     found = {"one": BEFORE | {"seed": 0, "finetune.lr": 1}, "two": AFTER | {"seed": 1, "finetune.lr": 2}}
     with pytest.raises(UserError, match=message):
-        experiments_main.differing(found, wanted)
+        __main__.differing(found, wanted)
 
 
 def test_every_setting_that_differs_counts_where_none_is_named():
     found = {"one": BEFORE | {"seed": 0, "device": "cpu"}, "two": AFTER | {"seed": 1, "device": "mps"}}
-    assert experiments_main.differing(found, []) == ["finetune.mix", "finetune.mix_alpha"]
+    assert __main__.differing(found, []) == ["finetune.mix", "finetune.mix_alpha"]
     with pytest.raises(UserError, match="these 2 experiments differ in no setting but the seed"):
-        experiments_main.differing({"one": BEFORE | {"seed": 0}, "two": BEFORE | {"seed": 1}}, [])
+        __main__.differing({"one": BEFORE | {"seed": 0}, "two": BEFORE | {"seed": 1}}, [])
 
 
 def test_the_picture_has_every_difference_with_its_interval_and_comes_out_the_same():

@@ -14,7 +14,8 @@ from src.core import seeds
 from src.core.design import FINETUNED
 from src.core.errors import UserError
 from src.device import runtime
-from src.finetune import batches, loop, methods, optim
+from src.finetune import batches as finetune_batches
+from src.finetune import loop, methods, optim
 from src.finetune.batches import Data
 from src.finetune.checkpoint import Epoch, Trained, TrainState
 from src.nets import models, preprocess
@@ -123,7 +124,7 @@ def test_loss_and_accuracy_are_means_over_images_whatever_the_sizes_of_the_batch
 
 def batches_of(data: Data, *, size: int, augment: bool = False) -> list[tuple[Tensor, Tensor]]:
     chosen = config(batch_size=size, augment=augment)
-    return list(batches.shuffled(data, 1, chosen, view=VIEW, seed=0, accelerator=CPU))
+    return list(finetune_batches.shuffled(data, 1, chosen, view=VIEW, seed=0, accelerator=CPU))
 
 
 def test_batches_follow_the_order_and_are_full(data):
@@ -203,8 +204,8 @@ def test_a_batch_larger_than_the_data_is_all_of_them(data):
 
 def test_every_epoch_has_an_order_of_its_own_and_leaves_out_other_images(data, monkeypatch):
     orders = []
-    draw = batches.draw_order
-    monkeypatch.setattr(batches, "draw_order", lambda *given: (orders.append(draw(*given)), orders[-1])[1])
+    draw = finetune_batches.draw_order
+    monkeypatch.setattr(finetune_batches, "draw_order", lambda *given: (orders.append(draw(*given)), orders[-1])[1])
     train(data, epochs=3)
     assert all(sorted(order) == list(range(70)) for order in orders)
     assert len({tuple(order) for order in orders}) == 3

@@ -75,7 +75,7 @@ def test_features_are_the_librarys_own_and_a_step_of_training_changes_the_networ
     assert expected.std() > 0
     del theirs
     given = {"weights": (state, {"arch": arch, "weights": "file"}), "raw": {"train": RAW}, "image_size": 32}
-    embed.write_features(tmp_path, **given, accelerator=CPU, place=StateFile())
+    embed.embed(tmp_path, **given, accelerator=CPU, place=StateFile())
     found = np.load(tmp_path / "train.npy")
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
     assert files.read_arrays(tmp_path / "head.npz")["weight"].shape == (1000, expected.shape[1])

@@ -118,15 +118,15 @@ def test_the_page_holds_the_verdict_and_every_arm(clone):
         assert arm["title"] in page
 
 
-def test_robustness_is_measured_of_every_arm_where_it_is_asked_for(clone):
-    assert "checks of the attacks: " in clone.output
-    found = clone.json("metrics/robustness.json")["robustness"]
+def test_robustness_is_measured_of_every_arm_where_it_is_asked_for(everything):
+    assert "checks of the attacks: " in everything.output
+    found = everything.json("metrics/robustness.json")["robustness"]
     assert {role: set(found[role]) for role in ("resnet", "convnext")} == {
         role: {"full", *READOUTS} for role in ("resnet", "convnext")
     }
     assert {row["effect"] for row in found["effects"]} == {"question", "architecture", "finetuning", "interaction"}
     assert {row["against"] for row in found["ood"]} == {"near", "far"}
-    assert 'id="robustness"' in (clone.folder / "plots/report.html").read_text(encoding="utf-8")
+    assert 'id="robustness"' in (everything.folder / "plots/report.html").read_text(encoding="utf-8")
 
 
 def test_what_is_off_leaves_nothing(small):

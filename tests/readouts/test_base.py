@@ -297,7 +297,9 @@ def test_no_more_neighbours_are_tried_than_there_are_images(count):
 
 
 CLASSES = ["cat", "dog", "frog"]
-HEAD = zero_shot.Head(np.random.default_rng(0).normal(size=(1000, 5)).astype(np.float32), np.zeros(1000, np.float32))
+HEAD = zero_shot.PretrainedHead(
+    np.random.default_rng(0).normal(size=(1000, 5)).astype(np.float32), np.zeros(1000, np.float32)
+)
 
 
 def fit(name: str, features: Features) -> Readout:

@@ -13,17 +13,17 @@ from scipy.special import softmax
 from src.data.classes import CIFAR10_CLASSES
 from src.device import runtime
 from src.readouts import zero_shot
-from src.readouts.zero_shot import Head, mapping
+from src.readouts.zero_shot import PretrainedHead, mapping
 
 CIFAR_IMAGES = Path(__file__).parents[3] / "shared" / "data" / "cifar10-images.zip"
 
 
-def head(scores: dict[int, float]) -> Head:
+def head(scores: dict[int, float]) -> PretrainedHead:
     """A head of one feature whose logit for each category is `scores`, or 0, times the feature."""
     weight = np.zeros((1000, 1), np.float32)
     for index, score in scores.items():
         weight[index] = score
-    return Head(weight, np.zeros(1000, np.float32))
+    return PretrainedHead(weight, np.zeros(1000, np.float32))
 
 
 ONE = np.ones((1, 1), np.float32)
@@ -88,7 +88,7 @@ def test_a_class_has_the_summed_probability_of_its_categories():
 
 def test_probabilities_are_the_whole_softmax_summed_by_class():
     rng = np.random.default_rng(0)
-    toy = Head(rng.normal(size=(1000, 6)).astype(np.float32), rng.normal(size=1000).astype(np.float32))
+    toy = PretrainedHead(rng.normal(size=(1000, 6)).astype(np.float32), rng.normal(size=1000).astype(np.float32))
     x = rng.normal(size=(20, 6)).astype(np.float32)
     whole = softmax(x.astype(np.float64) @ toy.weight.T + toy.bias, axis=1)
     found = np.exp(zero_shot.logits(x, toy, CIFAR10_CLASSES))
@@ -134,7 +134,7 @@ def test_it_is_available_with_or_without_deer():
         (["cat", "apple", "pear"], head({}), "class 'apple' has no entry in src/imagenet_labels.yaml; add"),
         (["cat", "deer"], head({}), "no category for deer, which leaves fewer than two classes"),
         (["cat", "dog"], None, "the head was not pretrained on ImageNet-1k; set weights to imagenet"),
-        (["cat", "dog"], Head(np.zeros((10, 1)), np.zeros(10)), "the head was not pretrained on ImageNet-1k"),
+        (["cat", "dog"], PretrainedHead(np.zeros((10, 1)), np.zeros(10)), "the head was not pretrained on ImageNet-1k"),
     ],
 )
 def test_one_line_says_why_it_cannot_be_had(classes, toy, why):
@@ -167,7 +167,7 @@ def test_imagenets_head_tells_cifar10s_classes_apart_without_training():
     assert path is not None
     model = models.restore("efficientnet_lite0", weights.read(path))
     layer = model.get_submodule(models.head_name(model))
-    pretrained = Head(layer.weight.detach().numpy(), layer.bias.detach().numpy())
+    pretrained = PretrainedHead(layer.weight.detach().numpy(), layer.bias.detach().numpy())
     raw, labels = cifar(each=20)
     view = preprocess.view("efficientnet_lite0", 128)
     features = inference.predict(

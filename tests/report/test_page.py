@@ -512,7 +512,7 @@ def test_the_stage_writes_the_page_from_the_files_of_the_others(experiment, tmp_
     monkeypatch.chdir(tmp_path)
     first, second = experiment.pair()
     files.write_json(paths.metrics("compare"), {"compare": experiment.compared})
-    files.write_nothing(paths.metrics("robustness"))
+    files.write_empty(paths.metrics("robustness"))
     files.write_json(paths.metrics("tune"), experiment.tuned)
     cells = (paths.metrics("resnet"), paths.metrics("resnet_frozen"), paths.metrics("convnext_finetuned"))
     for path, cell in zip((*cells, paths.metrics("convnext")), experiment.cells, strict=True):

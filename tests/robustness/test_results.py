@@ -114,13 +114,13 @@ def test_without_attacks_and_without_unknown_classes_the_rest_is_there(measured)
     assert not any(row["measure"].startswith("adversarial") for row in result["effects"])
     assert report_tables.robustness_section(result)["adversarial"] == []
     assert "checks of the attacks: 0 of 0 hold" in results.render(result)
-    assert set(figures.pictures(result, np.zeros((3, 2, 8, 8, 3), np.uint8), NAMES)) == {
+    assert set(figures.all_figures(result, np.zeros((3, 2, 8, 8, 3), np.uint8), NAMES)) == {
         *("examples", "corruptions", "adversarial", "ood")
     }
 
 
 def test_a_picture_shows_every_arm_and_epsilon(result):
-    drawn = figures.pictures(result, np.zeros((3, 2, 8, 8, 3), np.uint8), NAMES)
+    drawn = figures.all_figures(result, np.zeros((3, 2, 8, 8, 3), np.uint8), NAMES)
     panels = drawn["adversarial"].axes
     assert [axes.get_title() for axes in panels][:3] == ["random noise, no attack", "FGSM", "PGD"]
     worst = next(axes for axes in panels if axes.get_title() == "the worst of all attacks")

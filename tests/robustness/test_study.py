@@ -77,7 +77,7 @@ def write(folder: Path, raw, subset, *, place: StateFile | None = None, plan: di
         seed=0,
         accelerator=Accelerator(cpu=True),
     )
-    return robustness_study.write_robustness(folder, study, confidence=0.95, resamples=200, place=place or StateFile())
+    return robustness_study.run_study(folder, study, confidence=0.95, resamples=200, place=place or StateFile())
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +154,7 @@ def test_with_every_class_known_near_images_are_unavailable_and_far_ones_are_mea
     chosen, _ = measure.choose(raw, everything, "cifar10", count=6, seed=0)
     why = {row["what"]: row["why"] for row in robustness_study.left_out(networks(), chosen, ["frost"], {})}
     assert "no class of the dataset is left out" in why["near"]
-    found = measure.strangeness(networks(), chosen, memo=Memo(StateFile()), accelerator=Accelerator(cpu=True))
+    found = measure.ood_scores(networks(), chosen, memo=Memo(StateFile()), accelerator=Accelerator(cpu=True))
     assert set(found) == {"resnet.full", "convnext.linear", "convnext.knn"}
     assert all(set(kinds) == {"test", "far"} for scores in found.values() for kinds in scores.values())
 

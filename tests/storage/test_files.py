@@ -172,7 +172,7 @@ def test_a_table_is_quoted_where_a_class_name_needs_it(tmp_path):
 def test_a_folder_for_others_to_fill_is_empty_each_time(tmp_path):
     folder = tmp_path / "plots" / "curves"
     for _ in range(2):
-        assert files.write_folder(folder) == str(folder)
+        assert files.empty_folder(folder) == str(folder)
         assert list(folder.iterdir()) == []
         (folder / "stale.tsv").write_text("of an earlier run")
 

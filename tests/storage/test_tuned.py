@@ -18,7 +18,7 @@ def test_numbers_are_read_as_they_were_written_and_by_other_readers_of_yaml_too(
 
 def test_where_nothing_was_tuned_nothing_changes(tmp_path):
     path = tmp_path / "best_params.yaml"
-    files.write_nothing(path)
+    files.write_empty(path)
     assert files.read_best(path, "resnet") == {}
 
 

@@ -68,7 +68,7 @@ def test_what_was_not_searched_stands_in_the_table_and_in_no_plane():
     fixed = [Trial(1, "complete", {"lr": 0.001}, [0.5], 0.5, 1.0, 50, 1, 1.0)] * 2
     search = Search("resnet18", CONFIG.model_copy(update={"weight_decay": 0.0}), fixed, 40, 1000)
     assert [row[3] for row in results.rows(search)] == [0.0, 0.0]
-    assert set(results.pictures({"resnet": search})) == {"history", "learning_rate"}
+    assert set(results.all_figures({"resnet": search})) == {"history", "learning_rate"}
 
 
 def test_the_history_shows_every_trial_and_the_best_of_those_that_came_to_their_end():

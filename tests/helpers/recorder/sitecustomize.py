@@ -67,10 +67,10 @@ def hook_settings(module):
 
 def hook_files(module):
     """Note every path that passes one of the storage layer's doors."""
-    if not hasattr(module, "write_folder") or getattr(module, "recorded", False):
+    if not hasattr(module, "empty_folder") or getattr(module, "recorded", False):
         return
     module.recorded = True
-    reading, replacing, write_folder = module.reading, module.replacing, module.write_folder
+    reading, replacing, empty_folder = module.reading, module.replacing, module.empty_folder
 
     @contextmanager
     def read(path):
@@ -86,9 +86,9 @@ def hook_files(module):
 
     def folder(path):
         WRITTEN.add(str(path))
-        return write_folder(path)
+        return empty_folder(path)
 
-    module.reading, module.replacing, module.write_folder = read, replaced, folder
+    module.reading, module.replacing, module.empty_folder = read, replaced, folder
 
 
 def save():
