@@ -40,7 +40,8 @@ def hook_settings(module):
         return
     module.recorded = True
     section, load = module.Section, module.load
-    plain, dump, places = section.__getattribute__, section.model_dump, {}
+    plain, dump, copy = section.__getattribute__, section.model_dump, section.model_copy
+    places, kept = {}, []  # by id the prefix of a section; copies are kept, as ids are used again
 
     def note(self, name):
         caller = sys._getframe(2).f_globals["__name__"]
@@ -56,13 +57,21 @@ def hook_settings(module):
         note(self, "*")
         return dump(self, **options)
 
+    def copied(self, **options):
+        other = copy(self, **options)
+        if id(self) in places:
+            places[id(other)] = places[id(self)]
+            kept.append(other)
+        return other
+
     def loaded(*arguments):
         settings = load(*arguments)
         places[id(settings)] = ""
+        kept.append(settings)
         places.update({id(value): f"{name}." for name, value in settings if isinstance(value, section)})
         return settings
 
-    section.__getattribute__, section.model_dump, module.load = read, dumped, loaded
+    section.__getattribute__, section.model_dump, section.model_copy, module.load = read, dumped, copied, loaded
 
 
 def hook_files(module):
