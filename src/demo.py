@@ -21,6 +21,7 @@ SOURCES = (
     "src",
     "stages",
     "dvc.yaml",
+    "data/dvc.yaml",
     ".dvcignore",
     ".gitignore",
     "data/.gitignore",

@@ -20,6 +20,7 @@ from dvc.utils.serialize import modify_yaml
 from src.core.errors import UserError, one_line
 from src.storage import paths
 
+PIPELINES = (Path("data"), Path())  # the folders of both dvc.yaml
 # What a run takes differs from run to run; the page tells of it.
 TIMES = {"seconds", "train_seconds", "images_per_second", "train_images_per_second", "peak_memory"}
 TIMED = {str(paths.REPORT)}
@@ -38,13 +39,17 @@ class Mismatch:
 
 
 def locked(root: Path) -> dict[str, Any]:
-    """Every stage of a repository's lock file: name -> deps and outs with their hashes."""
-    path = root / "dvc.lock"
-    stages = yaml.safe_load(path.read_text(encoding="utf-8"))["stages"] if path.exists() else {}
-    return {
-        name: {part: {item["path"]: item.get("md5") for item in stage.get(part, [])} for part in ("deps", "outs")}
-        for name, stage in stages.items()
-    }
+    """Every stage of a repository's lock files: name -> deps and outs with their hashes, paths from the root."""
+    stages: dict[str, Any] = {}
+    for folder in PIPELINES:
+        path = root / folder / "dvc.lock"
+        entries = yaml.safe_load(path.read_text(encoding="utf-8"))["stages"] if path.exists() else {}
+        for name, entry in entries.items():
+            stages[name] = {
+                part: {str(folder / item["path"]): item.get("md5") for item in entry.get(part, [])}
+                for part in ("deps", "outs")
+            }
+    return stages
 
 
 def order(root: Path) -> list[str]:
@@ -128,7 +133,8 @@ def shell(*command: str, folder: Path, **environment: str) -> None:
 
 def start_afresh(clone: Path) -> None:
     """Forget what a clone knows of results, and keep its stages from what interrupted ones saved."""
-    (clone / "dvc.lock").unlink()
+    for folder in PIPELINES:
+        (clone / folder / "dvc.lock").unlink()
     with modify_yaml(clone / "params.yaml") as values:  # DVC's own, by which 1e-05 stays a number
         values["resume"] = False
 

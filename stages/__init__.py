@@ -10,13 +10,14 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from functools import reduce
 from pathlib import Path
-from typing import Any
-
-import yaml
+from typing import TYPE_CHECKING, Any
 
 from src.core.errors import UserError, one_line
 from src.settings.settings import Settings, load
-from src.storage import files, resume
+from src.storage import files
+
+if TYPE_CHECKING:
+    from src.storage.resume import StateFile
 
 
 def run(main: Callable[..., None], *choices: tuple[str, ...]) -> None:
@@ -34,19 +35,23 @@ def run(main: Callable[..., None], *choices: tuple[str, ...]) -> None:
 
 def saved_state(
     stage: str, settings: Settings, machine: Mapping[str, Any], apart: Collection[str] = ()
-) -> AbstractContextManager[resume.StateFile]:
+) -> "AbstractContextManager[StateFile]":
     """Where an interrupted stage saves its state, and goes on from; see `resume.saved_state`.
 
     Args:
         machine: what the result depends on besides settings and inputs, such as `runtime.machine`.
         apart: dependencies that the stage itself compares with its saved state.
     """
+    from src.storage import resume  # numpy and file locks, which a stage that only looks at settings does not need
+
     enabled = settings.resume and machine.get("processes", 1) == 1
     return resume.saved_state(f"{stage}-{key(stage, settings, machine, apart)}" if enabled else None)
 
 
-def kept_end(stage: str, settings: Settings, machine: Mapping[str, Any]) -> resume.StateFile:
+def kept_end(stage: str, settings: Settings, machine: Mapping[str, Any]) -> "StateFile":
     """Where the end of a training stays for a longer one to begin there; disabled unless that was asked for."""
+    from src.storage import resume
+
     if not settings.finetune.extendable or machine["processes"] > 1:
         return resume.StateFile()
     any_length = settings.finetune.model_copy(update={"epochs": 1})
@@ -56,6 +61,8 @@ def kept_end(stage: str, settings: Settings, machine: Mapping[str, Any]) -> resu
 
 def key(stage: str, settings: Settings, machine: Mapping[str, Any], apart: Collection[str] = ()) -> str:
     """16 hexadecimal digits for all that decides a stage's result: its deps and params in dvc.yaml, and the machine."""
+    import yaml
+
     entry = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"][stage]
     digest = hashlib.sha256(json.dumps(machine, sort_keys=True).encode())
     values = settings.model_dump(mode="json")

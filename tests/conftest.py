@@ -55,7 +55,8 @@ class Clone:
                 target = folder / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes((ROOT / name).read_bytes())
-        (folder / "dvc.lock").unlink(missing_ok=True)
+        for lock in ("dvc.lock", "data/dvc.lock"):
+            (folder / lock).unlink(missing_ok=True)
         self.git("init", "-q")
         self.git("config", "user.name", "test")
         self.git("config", "user.email", "test@localhost")
@@ -86,7 +87,8 @@ class Clone:
 
     def command(self, stage: str) -> list[str]:
         """The command of a stage of dvc.yaml."""
-        python, *words = yaml.safe_load((self.folder / "dvc.yaml").read_text())["stages"][stage]["cmd"].split()
+        path = self.folder / ("data/dvc.yaml" if stage == "inputs" else "dvc.yaml")
+        python, *words = yaml.safe_load(path.read_text())["stages"][stage]["cmd"].split()
         assert python == "python"
         return [sys.executable, *words]
 

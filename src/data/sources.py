@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,16 +75,22 @@ def folder(root: Path, listing: folders.Listing, *, max_side: int) -> dict[str, 
 
 def digits() -> dict[str, Split]:
     """scikit-learn's 1,797 handwritten digits of 8 x 8 pixels in 17 grey levels; every fifth image is for testing."""
-    from sklearn.datasets import load_digits
-
-    bunch = load_digits()
-    grey = np.rint(bunch.images * (255 / 16)).astype(np.uint8)  # (N, 8, 8)
+    rows = np.loadtxt(_digits_file(), delimiter=",")  # (N, 64 pixels and a label)
+    grey = np.rint(rows[:, :64].reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)  # (N, 8, 8)
     images = np.repeat(grey[..., None], 3, axis=3)  # (N, 8, 8, 3)
     test = np.arange(len(images)) % 5 == 4
     return {
-        split: Split([images[chosen]], (8, 8), bunch.target[chosen].astype(np.int64))
+        split: Split([images[chosen]], (8, 8), rows[chosen, 64].astype(np.int64))
         for split, chosen in (("train", ~test), ("test", test))
     }
+
+
+def _digits_file() -> Path:
+    """The file that scikit-learn's `load_digits` reads; importing the package takes a second."""
+    spec = find_spec("sklearn")
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent / "datasets" / "data" / "digits.csv.gz"
 
 
 def cifar(dataset: str, downloads: Path) -> dict[str, Split]:

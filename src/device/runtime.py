@@ -94,6 +94,16 @@ def choose_deterministic() -> None:
     torch.use_deterministic_algorithms(True)
 
 
+def exempt_from_compiler(owner: type, *names: str) -> None:
+    """Keep PyTorch from importing its compiler, a second of work, for methods that it exempts from compilation.
+
+    It does so at their first call. Nothing is compiled here, so the plain method is what an exempt one would be.
+    """
+    for name in names:
+        if plain := getattr(getattr(owner, name, None), "__wrapped__", None):
+            plain.__dynamo_disable = plain  # where torch._compile looks first
+
+
 def has_bf16(device: str) -> bool:
     """Whether a device multiplies bfloat16 matrices by instructions of its own."""
     if device == "cuda":

@@ -8,7 +8,6 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from src.core.errors import UserError
 from src.device import runtime
@@ -107,8 +106,11 @@ def parameters(model: nn.Module, *, trained: bool = False) -> int:
 
 def macs(model: nn.Module, image_size: int) -> int:
     """Multiply-accumulates of one image's forward pass: half of the operations that PyTorch's counter reports."""
+    from torch.utils import flop_counter  # brings triton, where that is installed
+
+    runtime.exempt_from_compiler(flop_counter._FlopCounterMode, "__torch_dispatch__")
     device = next(model.parameters()).device
-    counter = FlopCounterMode(display=False)
+    counter = flop_counter.FlopCounterMode(display=False)
     model.eval()
     with torch.no_grad(), _spelled_out_attention(), counter:
         model(torch.zeros(1, 3, image_size, image_size, device=device))

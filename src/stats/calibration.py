@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
 from src.stats import scores as stats_scores
@@ -80,6 +79,8 @@ def temperature(val_logits: np.ndarray, val_labels: np.ndarray) -> float:
     likelihood. So one image more is imagined, of any class with the same probability and with average logits: it
     weighs 1 / (n + 1), and nothing where there are many images.
     """
+    from scipy.optimize import minimize_scalar  # takes a quarter of a second
+
     logits, labels = possible(val_logits, val_labels)
     if len(labels) == 0:
         return 1.0

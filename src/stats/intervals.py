@@ -4,14 +4,12 @@ Arms are a mapping from an arm's name to its logits (N, K), all on the same N im
 covers the choice of test images; `over_seeds` covers the choice of seeds too.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 from scipy import stats
-from statsmodels.stats.contingency_tables import mcnemar
-from statsmodels.stats.multitest import multipletests
 
 Arms = Mapping[str, np.ndarray]
 
@@ -168,12 +166,27 @@ def pairs(arms: Arms, labels: np.ndarray, resampled: Resampled) -> list[Pair]:
     right = {name: correct(logits, labels) for name, logits in arms.items()}
     chosen = list(combinations(arms, 2))
     alone = [(int((right[a] & ~right[b]).sum()), int((right[b] & ~right[a]).sum())) for a, b in chosen]
-    p = [float(mcnemar([[0, only_a], [only_b, 0]], exact=True).pvalue) for only_a, only_b in alone]
-    adjusted = multipletests(p, method="holm")[1] if p else []
+    p = [mcnemar(only_a, only_b) for only_a, only_b in alone]
+    adjusted = holm(p)
     return [
         Pair(a, b, resampled.contrast({a: 1, b: -1}), p[i], float(adjusted[i]), *alone[i])
         for i, (a, b) in enumerate(chosen)
     ]
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """The exact p-value of McNemar's test (1947): that images which one arm alone gets right fall to both equally."""
+    total = only_first + only_second
+    return float(stats.binomtest(only_first, total).pvalue) if total else 1.0
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """P-values adjusted by Holm's method (1979): the smallest times m, the next times m - 1, never below one before."""
+    adjusted, largest = [0.0] * len(p), 0.0
+    for rank, position in enumerate(sorted(range(len(p)), key=lambda position: p[position])):
+        largest = max(largest, min(1.0, (len(p) - rank) * p[position]))
+        adjusted[position] = largest
+    return adjusted
 
 
 def effects(resampled: Resampled, cells: Mapping[str, str]) -> dict[str, Interval]:

@@ -22,7 +22,7 @@ from src.sweep import engines, plan, queue, tasks
 from src.sweep.plan import Planned
 from src.sweep.queue import SweepProgress
 
-CODE = ("src", "stages", "dvc.yaml")
+CODE = ("src", "stages", "dvc.yaml", "data/dvc.yaml")
 ENGINES = ("queue", "ray", "slurm", "local")
 NOT_OF_THE_QUEUE = ("cpus", "gpus", "address", "hours", "git_remote")
 THE_QUEUE_GOES_ON = (

@@ -27,6 +27,7 @@ pathlib.Path("metrics/compare.json").write_text(json.dumps(settings))
 
 def replace(clone):
     """Put the small pipeline in a clone, and commit it."""
+    (clone.folder / "data" / "dvc.yaml").unlink()
     (clone.folder / "dvc.yaml").write_text(DVC_YAML)
     (clone.folder / "compare.py").write_text(COMPARE)
     clone.configure(finetune={"epochs": 1})

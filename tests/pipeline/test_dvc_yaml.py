@@ -6,12 +6,17 @@ from pathlib import Path
 import pytest
 import yaml
 
+from src.core.section import Section
 from src.settings.settings import Settings
 
-PIPELINE = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
+PIPELINE = {
+    name: stage
+    for path in ("data/dvc.yaml", "dvc.yaml")
+    for name, stage in yaml.safe_load(Path(path).read_text())["stages"].items()
+}
 CONTROLS = ("embed_resnet", "finetune_convnext", "eval_resnet_frozen", "eval_convnext_finetuned")
 # The code of a section of the settings counts as its values do, which DVC tracks under params.
-SECTIONS = {type(value).__name__: name for name, value in Settings() if hasattr(value, "model_fields")}
+SECTIONS = {type(value).__name__: name for name, value in Settings() if isinstance(value, Section)}
 
 
 # Settings that are read for some datasets alone, and not for the digits that are recorded here.

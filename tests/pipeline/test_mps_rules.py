@@ -25,7 +25,11 @@ from tests.helpers.toy_training import VIEW
 from tests.helpers.toy_training import digits as toy_digits
 
 RUNS = {(loop, "train"): True, (inference, "outputs"): False, (models, "macs"): False}
-PIPELINE = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
+PIPELINE = {
+    name: stage
+    for path in ("data/dvc.yaml", "dvc.yaml")
+    for name, stage in yaml.safe_load(Path(path).read_text())["stages"].items()
+}
 STAGES = (
     *("inputs", "download", "weights", "prepare", "tune", "finetune_resnet", "embed_convnext"),
     *("eval_resnet", "eval_convnext"),

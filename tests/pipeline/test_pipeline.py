@@ -160,13 +160,11 @@ def test_a_second_repro_runs_the_check_of_the_inputs_alone_and_costs_little_more
     for _ in range(5):
         taken, output = seconds("repro")
         assert output.count("Running stage") == 1
-        assert "Running stage 'inputs'" in output
+        assert "Running stage 'data/dvc.yaml:inputs'" in output
         repro.append(taken)
         version.append(seconds("version")[0])
-    # Ratios of 3 to 3.5 were measured on an idle machine and 4 on a busy one, most of it DVC's own look at 16 stages
-    # with 470 dependencies: this guards against worse. Whatever disturbs a run makes it longer, so the shortest of each
-    # tells most.
-    assert min(repro) / min(version) <= 5
+    # 2.3 to 2.5 on an idle machine. Whatever disturbs a run makes it longer, so the shortest of each tells most.
+    assert min(repro) / min(version) <= 3
 
 
 @pytest.fixture(scope="module")
@@ -391,9 +389,8 @@ def test_a_bad_setting_ends_in_one_line_and_loses_nothing(clone, setting):
     assert BAD[setting] in output
     assert output.count("\n") == 1
     assert "Traceback" not in output + repro
-    for name, stage in yaml.safe_load((clone.folder / "dvc.yaml").read_text())["stages"].items():
-        if name != "inputs":  # which is what failed
-            assert all((clone.folder / out).exists() for out in stage["outs"])
+    for stage in yaml.safe_load((clone.folder / "dvc.yaml").read_text())["stages"].values():
+        assert all((clone.folder / out).exists() for out in stage["outs"])
 
 
 def test_published_weights_are_fetched_checked_and_pinned_and_a_wrong_hash_is_refused(make_clone):

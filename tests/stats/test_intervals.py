@@ -6,6 +6,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 from scipy import stats
+from statsmodels.stats import contingency_tables, multitest
 
 from src.core import seeds
 from src.stats import intervals
@@ -363,3 +364,17 @@ def test_over_seeds_the_interval_holds_the_truth_about_95_times_in_100_and_one_s
 def test_recall_is_the_accuracy_on_each_class():
     logits, labels = np.eye(3)[[0, 0, 1, 2, 2, 1]], np.array([0, 0, 1, 1, 1, 2])
     assert intervals.recall(logits, labels) == pytest.approx([1, 1 / 3, 0])
+
+
+@pytest.mark.parametrize(("first", "second"), [(0, 0), (1, 0), (3, 3), (5, 12), (40, 22), (300, 240)])
+def test_mcnemar_is_the_exact_test_of_statsmodels(first, second):
+    expected = contingency_tables.mcnemar([[0, first], [second, 0]], exact=True).pvalue
+    assert intervals.mcnemar(first, second) == pytest.approx(expected if first + second else 1.0)
+
+
+def test_holm_is_that_of_statsmodels():
+    rng = np.random.default_rng(0)
+    for count in (1, 2, 7, 66):
+        p = rng.random(count) ** 3
+        np.testing.assert_allclose(intervals.holm(p), multitest.multipletests(p, method="holm")[1])
+    assert intervals.holm([]) == []

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from sklearn.metrics import classification_report, log_loss
+from sklearn.metrics import classification_report, confusion_matrix, log_loss, top_k_accuracy_score
 from torch import from_numpy
 from torch.nn import functional as F
 
@@ -103,3 +103,12 @@ def test_classes_that_can_never_be_predicted_are_named_with_the_accuracy_on_the_
 
 def test_an_arm_that_can_predict_every_class_says_nothing_of_classes_that_it_cannot():
     assert not {"unmapped", "mapped"} & scores.summary(LOGITS, LABELS, CLASSES).keys()
+
+
+@pytest.mark.parametrize("k", [1, 2, 5])
+def test_top_k_and_confusion_are_those_of_scikit_learn(k):
+    """With ties: each logit is one of four values."""
+    logits = np.random.default_rng(1).integers(4, size=(300, 7)).astype(np.float32)
+    labels = np.random.default_rng(2).integers(7, size=300)
+    assert scores.top_k(logits, labels, k) == top_k_accuracy_score(labels, logits, k=k, labels=np.arange(7))
+    np.testing.assert_array_equal(scores.confusion(logits, labels), confusion_matrix(labels, logits.argmax(1)))
