@@ -1,5 +1,6 @@
 """Loss, optimizer, learning-rate factor, and the exponential moving average (EMA) of the weights."""
 
+import inspect
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -62,15 +63,25 @@ def dominant(labels: Tensor) -> Tensor:
     return labels if labels.ndim == 1 else labels.argmax(1)
 
 
+class Adam(torch.optim.Adam):
+    """PyTorch's, without the wrapper of `step` that imports PyTorch's compiler, a second of work, to do nothing."""
+
+    step = torch.no_grad()(inspect.unwrap(torch.optim.Adam.step))
+
+
+class SGD(torch.optim.SGD):
+    """PyTorch's, as `Adam` is."""
+
+    step = torch.no_grad()(inspect.unwrap(torch.optim.SGD.step))
+
+
 def make_optimizer(model: nn.Module, config: Finetune) -> torch.optim.Optimizer:
     """Adam, or SGD with Nesterov momentum 0.9, of all weights that are not frozen; fused saves a tenth of a step."""
     exempt_from_compiler(torch.optim.Optimizer, "add_param_group", "zero_grad", "state_dict", "load_state_dict")
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if config.optimizer == "adam":
-        return torch.optim.Adam(trainable, config.lr, weight_decay=config.weight_decay, fused=True)
-    return torch.optim.SGD(
-        trainable, config.lr, momentum=0.9, nesterov=True, weight_decay=config.weight_decay, fused=True
-    )
+        return Adam(trainable, config.lr, weight_decay=config.weight_decay, fused=True)
+    return SGD(trainable, config.lr, momentum=0.9, nesterov=True, weight_decay=config.weight_decay, fused=True)
 
 
 def lr_factor(step: int, steps: int, schedule: str, warmup: float) -> float:

@@ -45,8 +45,8 @@ def same(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> bool:
 
 def test_the_rate_follows_its_schedule_through_all_epochs_to_the_last_step(data, monkeypatch):
     used = []
-    step = torch.optim.SGD.step
-    monkeypatch.setattr(torch.optim.SGD, "step", lambda opt, *_: (used.append(opt.param_groups[0]["lr"]), step(opt))[1])
+    step = optim.SGD.step
+    monkeypatch.setattr(optim.SGD, "step", lambda opt, *_: (used.append(opt.param_groups[0]["lr"]), step(opt))[1])
     train(data, optimizer="sgd", lr=0.1, schedule="cosine", epochs=3)
     assert len(used) == 3 * (70 // 16)
     assert used == [pytest.approx(0.1 * (1 + math.cos(math.pi * done / 12)) / 2) for done in range(12)]
