@@ -13,7 +13,7 @@ ENGINE ?= queue
 OPTIONS = --engine $(ENGINE) $(if $(CPUS),--cpus $(CPUS)) $(if $(GPUS),--gpus $(GPUS)) $(if $(HOURS),--hours $(HOURS)) \
 	$(if $(ADDRESS),--address $(ADDRESS)) $(if $(REMOTE),--git-remote $(REMOTE))
 
-.PHONY: demo repro sweep scaling effects bench race fast verify forget table test lint audit clean
+.PHONY: demo repro sweep scaling effects bench race fast verify forget table test test-all lint audit clean
 
 demo: .venv/ready
 	$(ACTIVE) python -m src.demo
@@ -59,9 +59,17 @@ forget:
 table: .venv/ready
 	$(ACTIVE) dvc exp show --drop '.*' --keep 'Experiment|dataset|classes|seed|(resnet|convnext).(arch|weights)$$|finetune.lr$$|.*[.]accuracy|.*lead.*value'
 
-# One thread each: two processes whose OpenMP threads spin for the same cores are many times slower. Three, since some wait for a queue or a cluster.
+# One thread each: two processes whose OpenMP threads spin for the same cores are many times slower. Three processes, as
+# some of them wait.
+PYTEST := OMP_NUM_THREADS=1 python -m pytest -n 3 --dist loadfile
+
+# In minutes; without whole pipelines, sweeps, kills, clusters and browsers.
 test: lint
-	$(ACTIVE) OMP_NUM_THREADS=1 python -m pytest -n 3 --dist loadfile
+	$(ACTIVE) $(PYTEST) -m "not slow"
+
+# Every test.
+test-all: lint
+	$(ACTIVE) $(PYTEST)
 
 lint: .venv/ready-dev
 	$(ACTIVE) ruff check .

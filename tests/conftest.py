@@ -32,6 +32,17 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# What takes such a fixture takes minutes: whole pipelines, sweeps, processes that are killed, browsers.
+SLOW_FIXTURES = {"browser", "five", "prepared", "ray", "small", "smallest", "swept", "toy", "trained"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what `make test` leaves to `make test-all`."""
+    for item in items:
+        if SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
+
+
 class Clone:
     """A repository in a temporary folder, and what a user types in it."""
 

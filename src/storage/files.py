@@ -14,8 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-import yaml
-
 from src.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -248,6 +246,8 @@ def require_sums(folder: Path) -> None:
 
 def write_best(path: Path, best: Mapping[str, Mapping[str, float]]) -> None:
     """By role the settings of `finetune` that were found: {resnet: {lr: 0.0003, weight_decay: 0.00002}}."""
+    import yaml
+
     write_text(path, yaml.safe_dump({role: dict(found) for role, found in best.items()}, sort_keys=False))
 
 
@@ -257,6 +257,8 @@ def read_best(path: Path, role: str) -> dict[str, float]:
     Raises:
         UserError: there is no such file, or it is none of `tune`'s.
     """
+    import yaml
+
     with reading(path):
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
         return {name: float(value) for name, value in found.get(role, {}).items()}

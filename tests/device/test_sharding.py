@@ -77,6 +77,7 @@ def trained(path: Path, *arguments: str, alone: bool) -> list[dict]:
     return json.loads(path.read_text())
 
 
+@pytest.mark.slow
 def test_two_processes_train_a_convnext_as_one_does(tmp_path):
     """64 images in batches of 64: each of the 20 epochs is one step, on another order and other crops."""
     arguments = ("--arch", "convnext_tiny", "--images", "64", "--epochs", "20")

@@ -31,6 +31,8 @@ pytest.importorskip("submitit", reason="needs requirements-cluster.txt")
 OUTSIDE = """
 import os
 from src.storage import paths
+
+pytestmark = pytest.mark.slow
 settings["outside"] = paths.from_root("outside.txt").read_text() if settings["folder"] else None
 settings["threads"] = os.environ["OMP_NUM_THREADS"]
 """

@@ -213,6 +213,7 @@ def test_plots_diff_draws_curves_confusions_classes_and_arms_of_both(clone):
     assert '"rev": "HEAD"' in text
 
 
+@pytest.mark.slow
 def test_without_the_controls_two_arms_are_left_and_nothing_else_is_computed(clone):
     output = clone.dvc("exp", "run", "-n", "two", "-S", "controls=false", "-S", "frozen.readouts=[random_head]")
     compared = clone.json("metrics/compare.json")["compare"]
@@ -305,6 +306,7 @@ def test_a_superclass_of_cifar100_is_a_subset_of_its_five_classes(make_clone):
     assert "'rocket' is not a class of the dataset" in clone.stage("inputs", fails=True)
 
 
+@pytest.mark.slow
 def test_class_names_that_mean_something_elsewhere_are_text_in_every_file(make_clone):
     clone, names = make_clone(), sorted(HOSTILE)
     draw_folder(clone.folder / "images", colours=dict(zip(names, COLOURS.values(), strict=True)))

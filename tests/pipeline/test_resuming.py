@@ -78,7 +78,10 @@ RECIPES = {
 }
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+LONG = ("average", "patience")
+
+
+@pytest.mark.parametrize("recipe", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in RECIPES])
 def test_a_training_that_ends_at_any_step_goes_on_to_the_same_bytes(recipe, tmp_path):
     whole, history, state = train(StateFile(), **RECIPES[recipe])
     steps = len(history) * (70 // 16) + len(history)  # after each batch, and after each epoch

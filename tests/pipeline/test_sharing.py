@@ -13,6 +13,8 @@ import yaml
 from tests.conftest import Clone
 from tests.pipeline.test_damage import flip
 
+pytestmark = pytest.mark.slow
+
 ACCESS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
 
 

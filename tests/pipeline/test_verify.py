@@ -3,11 +3,13 @@
 import json
 from pathlib import Path
 
+import pytest
 import yaml
 
 from src import verify
 
 
+@pytest.mark.slow
 def test_what_was_committed_comes_out_again(whole, copy_of):
     said = copy_of(whole).module("src.verify")
     assert "16 stages: every artefact and every number came out as it was committed" in said
