@@ -1,21 +1,21 @@
-"""Numbers of one arm in, matplotlib Figure out; never saves."""
+"""Colours, markers and labels that all figures use."""
 
-# Okabe and Ito's palette, told apart by people with any colour vision.
+# The palette of Okabe and Ito, which people with any colour vision can tell apart.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
-MOST_NAMES = 20  # classes; beyond it names and cell values would overlap
+MOST_NAMES = 20  # classes in a figure: the names and cell values of more would overlap
 
 
 def plain(text: str) -> str:
-    """Text of which matplotlib takes no dollar sign for mathematics."""
+    """Escape `$`, which matplotlib would read as the beginning of a formula."""
     return text.replace("$", r"\$")
 
 
 def short(name: str) -> str:
-    """A class name as a label of at most 24 characters."""
+    """A class name, cut to a label of 24 characters."""
     return plain(name if len(name) <= 24 else name[:23] + "…")
 
 
-# A backbone has a hue, in which the frozen cell is the lighter one; all are Okabe and Ito's.
+# Each backbone has a hue; its frozen cell has the lighter shade.
 CELL_COLOURS = {
     "resnet.finetuned": COLOURS[0],
     "resnet.frozen": COLOURS[4],

@@ -1,4 +1,4 @@
-"""Commands of a package that has several: `python -m src.bench race --seeds 0`."""
+"""Packages with several commands: `python -m src.bench race --seeds 0`."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -7,7 +7,11 @@ from src.core.errors import UserError, one_line
 
 
 def run(package: str, **commands: Callable[[Sequence[str]], None]) -> None:
-    """Run the command that the first word names, with the other words."""
+    """Call the command named by the first word of the command line with the other words.
+
+    Raises:
+        SystemExit: there is no such command, or it raised an error that a user can correct; with one line.
+    """
     with one_line():
         name, *words = sys.argv[1:] or [""]
         if name not in commands:

@@ -1,7 +1,7 @@
-"""The arms of the experiment by name: which backbone, and how it was adapted.
+"""The names of the design: roles of backbones, adaptations, arms, and the cells of the 2 x 2 table.
 
-An arm is one backbone, adapted in one way: `resnet.full`, `convnext.linear`. The backbones' roles are the names of
-stages, files and metrics whatever architecture plays them: `resnet` is the legacy one, `convnext` the modern one.
+An arm is one backbone adapted in one way: `resnet.full`, `convnext.linear`. Stages, files and metrics are named after
+the role of the backbone, whatever its architecture: `resnet` is the legacy one, `convnext` the modern one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ ROLES = ("resnet", "convnext")
 FINETUNED = ("full", "head", "lp_ft")
 READOUTS = ("linear", "knn", "centroid", "zero_shot", "random_head")
 
-# The cells of the 2 x 2 table, and the two of them that the report compared.
+# The cells of the 2 x 2 table, and the two that the report compared.
 CELLS = ("resnet.finetuned", "resnet.frozen", "convnext.finetuned", "convnext.frozen")
 QUESTION = ("resnet.finetuned", "convnext.frozen")
 
@@ -26,7 +26,7 @@ def split(name: str) -> tuple[str, str]:
 
 
 def is_finetuned(name: str) -> bool:
-    """Whether the arm was trained by gradient descent, rather than read off frozen features."""
+    """Whether the arm was trained by gradient descent; the others are read-outs of frozen features."""
     return split(name)[1] in FINETUNED
 
 
@@ -36,14 +36,14 @@ def cell(name: str) -> str:
 
 
 def display_names(archs: Mapping[str, str]) -> dict[str, str]:
-    """What people call each role's backbone: its architecture, with the role where both have the same."""
+    """The display name of each role's backbone: its architecture, followed by the role if both have the same."""
     if len(set(archs.values())) < len(archs):
         return {role: f"{arch} ({role})" for role, arch in archs.items()}
     return dict(archs)
 
 
 def title(name: str, backbone: str) -> str:
-    """An arm for people, its backbone by the name it is `called`: `resnet18, fine-tuned`."""
+    """The display name of an arm: `resnet18, fine-tuned`. `backbone` is one of `display_names`."""
     adaptation = split(name)[1]
     words = _WORDS.get(adaptation, f"frozen, {adaptation.replace('_', ' ')}")
     return f"{backbone}, {words}"
@@ -53,29 +53,28 @@ COST = ("parameters", "trained_parameters", "macs", "train_macs", "train_seconds
 
 
 def representatives(names: Sequence[str]) -> dict[str, str]:
-    """The arm that stands in each cell: its column's first adaptation that every backbone in the column has.
+    """The arm that represents each cell: the first adaptation that all backbones of its column have.
 
-    A read-out that only one backbone has would compare read-outs instead of backbones.
+    With a read-out that only one backbone has, the table would compare read-outs instead of backbones.
 
     Raises:
         UserError: the backbones of a column have no adaptation in common.
     """
-    found: dict[str, str] = {}
+    chosen: dict[str, str] = {}
     for column in ("finetuned", "frozen"):
-        present: dict[str, list[str]] = {}
+        adaptations: dict[str, list[str]] = {}
         for name in names:
             if cell(name).endswith(column):
-                present.setdefault(split(name)[0], []).append(split(name)[1])
-        first, *others = present.values()
+                adaptations.setdefault(split(name)[0], []).append(split(name)[1])
+        first, *others = adaptations.values()
         common = [adaptation for adaptation in first if all(adaptation in other for other in others)]
         if not common:
             setting = {"finetuned": "finetune.methods", "frozen": "frozen.readouts"}[column]
             raise UserError(f"{setting}: no entry is available for both backbones; add one that is, such as linear")
-        found |= {f"{role}.{column}": f"{role}.{common[0]}" for role in present}
-    return {cell(name): name for name in names if name in found.values()}
+        chosen |= {f"{role}.{column}": f"{role}.{common[0]}" for role in adaptations}
+    return {cell(name): name for name in names if name in chosen.values()}
 
 
 OOD_SCORES = {"msp": "softmax probability", "energy": "energy", "knn": "k-NN distance"}
 
-
-SWEPT = ("classes", "seed", "subset_seed")  # what a sweep varies, by options of their own
+SWEPT = ("classes", "seed", "subset_seed")  # settings that a sweep varies, each by an option of its own

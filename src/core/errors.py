@@ -1,4 +1,4 @@
-"""Errors that a user can mend, and how a command ends on them: one line, exit status 1, no traceback."""
+"""Errors that a user can correct. They end a command with one line and exit status 1, without a traceback."""
 
 import difflib
 import errno
@@ -8,27 +8,31 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-# A disk that is full, has a quota, or may not be written.
+# The disk is full, over its quota or read-only, or the file may not be written.
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 class UserError(Exception):
-    """A setting, file or network that a person has to change; the message is one line that says what to do."""
+    """A wrong setting, file or network. The message is one line that says what to do."""
 
 
 class DivergedError(UserError):
-    """A training whose loss is no longer a number."""
+    """The loss of a training is no longer a number."""
 
 
 def did_you_mean(name: str, known: Iterable[str], count: int = 1) -> str:
-    """The beginning of a message about an unknown name: `did you mean cat? `; empty if no known name looks like it."""
-    near = difflib.get_close_matches(name, list(known), n=count)
-    return f"did you mean {' or '.join(near)}? " if near else ""
+    """`did you mean cat? `, the beginning of a message about an unknown name; empty if no known name looks like it.
+
+    Args:
+        count: the most names to suggest.
+    """
+    similar = difflib.get_close_matches(name, list(known), n=count)
+    return f"did you mean {' or '.join(similar)}? " if similar else ""
 
 
 @contextmanager
 def one_line() -> Iterator[None]:
-    """End the program with one line and exit status 1 where the block raises an error that a user can mend."""
+    """End the program with one line and exit status 1 if the block raises an error that a user can correct."""
     try:
         yield
     except UserError as error:
@@ -37,12 +41,12 @@ def one_line() -> Iterator[None]:
         if error.errno not in DISK:
             raise
         _end(f"error: {error.filename or 'a file'} could not be written: {error.strerror}")
-    except sqlite3.OperationalError as error:  # DVC keeps what it knows of files in a database
+    except sqlite3.OperationalError as error:  # DVC caches the hashes of files in a database
         _end(f"error: DVC's database could not be written: {error}")
     except KeyboardInterrupt:
         _end("stopped; the same command starts this stage again")
 
 
 def _end(line: str) -> NoReturn:
-    sys.stdout.flush()  # otherwise earlier output would follow the line where both streams go into one file
+    sys.stdout.flush()  # otherwise earlier output would come after the line in a file that both streams go to
     sys.exit(line)

@@ -1,4 +1,4 @@
-"""One seed, many independent streams: the split, the new head, the order and the augmentation of each epoch."""
+"""Independent random streams from one seed: for the split, the new head, the order and augmentation of each epoch."""
 
 import zlib
 
@@ -8,9 +8,12 @@ import numpy as np
 def derive(seed: int, *key: str | int) -> int:
     """A 63-bit seed for the stream that `key` names, e.g. ``derive(0, "order", epoch)``.
 
-    Streams of different keys are statistically independent (numpy's SeedSequence hashes its entropy), so that a
-    change in how many numbers one consumer draws does not shift what another one sees. Integers in a key count from 1:
-    SeedSequence pads with zeros, so that a last 0 would name the shorter key's stream.
+    Streams of different keys are statistically independent, since numpy's SeedSequence hashes its entropy. If one
+    consumer draws more numbers, the numbers of the others stay the same. Integers in a key count from 1, because
+    SeedSequence pads with zeros: a 0 at the end would give the stream of the shorter key.
+
+    Raises:
+        ValueError: the key holds a 0.
     """
     if 0 in key:
         raise ValueError(f"{key}: integers in a key count from 1")

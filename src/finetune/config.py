@@ -5,9 +5,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from src.core.design import FINETUNED
-from src.core.section import Section, known, once
+from src.core.section import Section, once, one_of
 
-Method = Annotated[str, known(FINETUNED)]
+Method = Annotated[str, one_of(FINETUNED)]
 
 
 class Finetune(Section):

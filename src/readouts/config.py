@@ -5,9 +5,9 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from src.core.design import READOUTS
-from src.core.section import Section, known, once
+from src.core.section import Section, once, one_of
 
-Readout = Annotated[str, known(READOUTS)]
+Readout = Annotated[str, one_of(READOUTS)]
 
 
 class Frozen(Section):

@@ -1,7 +1,7 @@
-"""Pure functions of the predictions of several arms on the same images: intervals, tests, effects.
+"""Confidence intervals, tests and effects, as pure functions of the predictions of several arms.
 
-Arms are a mapping from an arm's name to its logits (N, K), all on the same N images in the same order. Every interval
-covers the choice of test images; `over_seeds` covers the choice of seeds too.
+`Arms` maps an arm's name to its logits (N, K), all on the same N images in the same order. Every interval covers the
+choice of test images; that of `over_seeds` covers the choice of seeds too.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ from scipy import stats
 
 Arms = Mapping[str, np.ndarray]
 
-# The effects of the 2 x 2 table as sums of its cells' accuracies. Each main effect is the mean of two simple effects.
+# Each effect of the 2 x 2 table as a weighted sum of its cells' accuracies; a main effect is the mean of two simple ones.
 EFFECTS: dict[str, dict[str, float]] = {
     "architecture": {
         "convnext.frozen": 0.5,
@@ -47,7 +47,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Resampled:
-    """How many of `n` images each arm got right: of the images themselves (A,), and of each resample of them (R, A)."""
+    """How many of `n` images each of A arms got right: `right` (A,) in the data, `draws` (R, A) in each resample."""
 
     names: tuple[str, ...]
     n: int
@@ -56,7 +56,7 @@ class Resampled:
     confidence: float
 
     def contrast(self, weights: Mapping[str, float]) -> Interval:
-        """A weighted sum of the arms' accuracies with its percentile interval, e.g. of {"a": 1, "b": -1}."""
+        """A weighted sum of accuracies with its percentile interval; {"a": 1, "b": -1} gives the difference a - b."""
         columns = [self.names.index(name) for name in weights]
         factors = np.array(list(weights.values()), float)
         value, draws = (counts[..., columns] @ factors / self.n for counts in (self.right, self.draws))
@@ -65,7 +65,7 @@ class Resampled:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two arms: accuracy of `first` less `second`, images that one alone got right, McNemar's p, and Holm's."""
+    """Two arms: accuracy of `first` minus `second`, McNemar's p, p after Holm, images that only one got right."""
 
     first: str
     second: str
@@ -78,7 +78,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class OverSeeds:
-    """A mean over seeds. `spread` is the standard deviation over seeds, which a single one does not have."""
+    """A mean over seeds. `spread` is the standard deviation over seeds; None for a single seed."""
 
     interval: Interval
     spread: float | None
@@ -87,17 +87,17 @@ class OverSeeds:
 
 
 def correct(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Which images are right, (N,): the largest logit (N, K) is the label's. Logits of -inf alone are no answer."""
+    """Which predictions are right, (N,): the largest logit (N, K) is the label's. A row of -inf predicts nothing."""
     return (logits.argmax(1) == labels) & (logits.max(1) > -np.inf)
 
 
 def accuracies(arms: Arms, labels: np.ndarray, *, confidence: float) -> dict[str, Interval]:
-    """The accuracy of each arm with its Wilson score interval (Wilson 1927), which covers the choice of images."""
+    """The accuracy of each arm with its Wilson score interval (Wilson 1927)."""
     return {name: share(correct(logits, labels), confidence) for name, logits in arms.items()}
 
 
 def share(right: np.ndarray, confidence: float) -> Interval:
-    """The share of images (n,) that are right, with Wilson's interval."""
+    """The share of `right` (n,) bool that is true, with its Wilson score interval."""
     bounds = stats.binomtest(int(right.sum()), len(right)).proportion_ci(confidence, method="wilson")
     return Interval(float(right.mean()), float(bounds.low), float(bounds.high))
 
@@ -105,10 +105,10 @@ def share(right: np.ndarray, confidence: float) -> Interval:
 def first_classes(
     arms: Arms, labels: np.ndarray, count: int, *, restricted: bool = False
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Only the images of the first `count` classes.
+    """The logits and labels of the images of the first `count` classes.
 
-    The full head is the report's own test: all K logits compete, so that an answer may be a class that is not tested.
-    `restricted` to the first `count` logits, an arm is told which classes there are.
+    As in the report, all K logits compete by default, so that the prediction may be a class that is not tested.
+    `restricted` keeps the first `count` logits alone.
     """
     chosen = labels < count
     columns = slice(count) if restricted else slice(None)
@@ -116,15 +116,15 @@ def first_classes(
 
 
 def recall(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The accuracy on each class's images, (K,); every class has some."""
+    """The accuracy on the images of each class, (K,); every class has images."""
     right = correct(logits, labels)
     return np.array([right[labels == label].mean() for label in range(logits.shape[1])])
 
 
 def resample(arms: Arms, labels: np.ndarray, *, confidence: float, resamples: int, seed: int) -> Resampled:
-    """Draw the test images with replacement, each with all arms' answers: the paired bootstrap of all arms at once.
+    """The paired bootstrap of all arms: test images are drawn with replacement, each with the predictions of all arms.
 
-    What makes an image hard for both of two arms so does not widen the interval of their difference (Efron and
+    An image that is hard for both of two arms then does not widen the interval of their difference (Efron and
     Tibshirani 1993, chapter 13; the percentile interval).
     """
     right = {name: correct(logits, labels) for name, logits in arms.items()}
@@ -132,24 +132,24 @@ def resample(arms: Arms, labels: np.ndarray, *, confidence: float, resamples: in
 
 
 def resample_shares(shares: Arms, *, confidence: float, resamples: int, seed: int) -> Resampled:
-    """The same of arms that got a share (N,) of each image's versions right."""
+    """The same for images with several versions: `shares` (N,) of each image's versions that an arm got right."""
     right = np.stack(list(shares.values()))  # (A, N)
     draws = np.concatenate(list(_draw(right, resamples, np.random.default_rng(seed))))
     return Resampled(tuple(shares), right.shape[1], right.sum(1), draws, confidence)
 
 
 def _draw(values: np.ndarray, resamples: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Row sums of (A, N) over N columns drawn with replacement, some resamples at a time, (r, A).
+    """The row sums of (A, N) over N columns drawn with replacement, in blocks (r, A) of some resamples.
 
-    The sums depend on how often each distinct column came, and those counts are multinomial: drawing them is the same
-    in distribution as drawing images, and cheaper where many images are alike.
+    The sums depend on how often each distinct column is drawn, and these counts are multinomial. Drawing the counts
+    gives the same distribution as drawing images, and is cheaper where many columns are equal.
     """
     distinct, counts = np.unique(values.T, axis=0, return_counts=True)  # (P, A), (P,)
     share = counts / counts.sum()
     step = max(1, 2_000_000 // len(distinct))  # some 30 MB at a time
     for start in range(0, resamples, step):
-        drawn = rng.multinomial(values.shape[1], share, size=min(step, resamples - start))  # (r, P)
-        yield drawn.astype(float) @ distinct.astype(float)  # whole numbers, exact
+        times = rng.multinomial(values.shape[1], share, size=min(step, resamples - start))  # (r, P)
+        yield times.astype(float) @ distinct.astype(float)  # whole numbers, exact
 
 
 def _percentiles(draws: np.ndarray, confidence: float) -> tuple[float, float]:
@@ -158,19 +158,19 @@ def _percentiles(draws: np.ndarray, confidence: float) -> tuple[float, float]:
 
 
 def pairs(arms: Arms, labels: np.ndarray, resampled: Resampled) -> list[Pair]:
-    """Every two arms: the paired interval of their difference, and McNemar's exact test.
+    """Each pair of arms: the paired interval of their difference, and McNemar's exact test.
 
-    The test asks whether the images that only one of the two got right fall to either side as a fair coin would
-    (McNemar 1947); without such images p is 1. Holm 1979 adjusts all pairs' p together.
+    McNemar 1947 tests whether, of the images that only one of the two got right, each got half; without such images
+    p is 1. The p values of all pairs are adjusted together (Holm 1979).
     """
     right = {name: correct(logits, labels) for name, logits in arms.items()}
-    chosen = list(combinations(arms, 2))
-    alone = [(int((right[a] & ~right[b]).sum()), int((right[b] & ~right[a]).sum())) for a, b in chosen]
-    p = [mcnemar(only_a, only_b) for only_a, only_b in alone]
+    both = list(combinations(arms, 2))
+    only = [(int((right[a] & ~right[b]).sum()), int((right[b] & ~right[a]).sum())) for a, b in both]
+    p = [mcnemar(only_a, only_b) for only_a, only_b in only]
     adjusted = holm(p)
     return [
-        Pair(a, b, resampled.contrast({a: 1, b: -1}), p[i], float(adjusted[i]), *alone[i])
-        for i, (a, b) in enumerate(chosen)
+        Pair(a, b, resampled.contrast({a: 1, b: -1}), p[i], float(adjusted[i]), *only[i])
+        for i, (a, b) in enumerate(both)
     ]
 
 
@@ -193,8 +193,8 @@ def effects(resampled: Resampled, cells: Mapping[str, str]) -> dict[str, Interva
     """Main effects of architecture and of fine-tuning, and their interaction, in units of accuracy.
 
     Args:
-        resampled: the accuracies of at least the four arms.
-        cells: the arm that stands in each cell of the 2 x 2 table: `resnet.frozen`, `resnet.finetuned` and so on.
+        resampled: of the four arms at least.
+        cells: the arm that represents each cell of the 2 x 2 table, by cell (`resnet.frozen`).
     """
     return {
         name: resampled.contrast({cells[cell]: weight for cell, weight in weights.items()})
@@ -207,15 +207,16 @@ def over_seeds(
 ) -> OverSeeds:
     """The mean accuracy of one arm over seeds, or the mean difference of two, with an interval over seeds and images.
 
-    The test images are the same under every seed, so that the two are crossed, not nested: images and seeds are drawn
-    each on their own, and all pairs of them kept (the pigeonhole bootstrap, Owen 2007). Of S seeds S - 1 are drawn,
-    since the variance of S draws would be too small by the factor (S - 1) / S (Rao and Wu 1988). Simulated, it covers
-    the truth too often (99 in 100) where seeds differ by luck on single images, and too seldom where they differ as
-    wholes by far more than images do: 90 in 100 for 3 seeds, 91 for 5, 95 for 10. With one seed images alone are drawn.
+    The test images are the same under every seed, so images and seeds are crossed, not nested: each are drawn on their
+    own, and all pairs are kept (the pigeonhole bootstrap, Owen 2007). Of S seeds S - 1 are drawn, because the variance
+    of S draws is too small by the factor (S - 1) / S (Rao and Wu 1988). With one seed, only images are drawn.
+
+    The coverage of the 95 % interval in simulations: 99 % where seeds differ by chance on single images; where whole
+    seeds differ by far more than images do, 90 % for 3 seeds, 91 % for 5, 95 % for 10.
 
     Args:
-        first: which images (S, N) the arm got right, by seed.
-        second: the same of the other arm: seed by seed, on the same images.
+        first: which images the arm got right, (S, N) by seed.
+        second: the same for the other arm, with the same seeds and images.
     """
     gap = first.astype(np.int8) - (0 if second is None else second.astype(np.int8))  # (S, N)
     count, n = gap.shape
