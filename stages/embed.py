@@ -25,7 +25,7 @@ def main(settings: Settings, backbone: str) -> None:
             raw={split: files.read_array(paths.RAW / f"{split}_images.npy") for split in ("train", "test")},
             image_size=settings.image_size,
             accelerator=accelerator,
-            place=state,
+            state_file=state,
         )
         if report:
             files.write_json(paths.metrics(stage), {stage: report})

@@ -13,7 +13,7 @@ from scipy import stats
 
 Arms = Mapping[str, np.ndarray]
 
-# Each effect of the 2 x 2 table as a weighted sum of its cells' accuracies; a main effect is the mean of two simple ones.
+# The effects of the 2 x 2 table as weighted sums of its cells' accuracies; a main effect is a mean of two simple ones.
 EFFECTS: dict[str, dict[str, float]] = {
     "architecture": {
         "convnext.frozen": 0.5,

@@ -1,7 +1,4 @@
-"""Fetch one file from the network, whole and with its hash checked, and unpack archives safely.
-
-Nothing in an archive can reach outside its folder or fill the disk.
-"""
+"""Download a file and check its hash; unpack an archive that may write neither outside of its folder nor endlessly."""
 
 import re
 import tarfile
@@ -13,7 +10,7 @@ from src.storage.files import sha256
 
 
 def _name(url: str) -> str:
-    """The file's name, without what may follow it in an address."""
+    """The file name in a URL, without query and fragment."""
     return re.split(r"[?#]", url)[0].rsplit("/", 1)[-1]
 
 
@@ -21,7 +18,7 @@ def hash_in_name(url: str) -> str:
     """The SHA-256 prefix that PyTorch puts into the names of its weights: `resnet18-f37072fd.pth` -> `f37072fd`.
 
     Raises:
-        UserError: the name has none, so that nothing could be checked.
+        UserError: the name has none.
     """
     match = re.search(r"-([0-9a-f]{8,64})\.[a-z]+$", _name(url))
     if match is None:
@@ -32,9 +29,9 @@ def hash_in_name(url: str) -> str:
 
 
 def fetch(url: str, folder: Path, sha256_prefix: str) -> Path:
-    """The file of `url` in `folder`: used as it is when there (put by hand, or fetched before), else downloaded.
+    """The path of the file of `url` in `folder`, downloaded unless it is there already.
 
-    Downloaded under a temporary name, checked, then renamed, so that a broken transfer leaves nothing behind.
+    PyTorch downloads to a temporary name, checks the hash and renames, so that a broken transfer leaves nothing behind.
 
     Raises:
         UserError: the network fails, or the SHA-256 does not begin with `sha256_prefix`.
@@ -58,20 +55,19 @@ def fetch(url: str, folder: Path, sha256_prefix: str) -> Path:
     return target
 
 
-MOST = 2**30  # bytes: several times what either of CIFAR's archives holds
+MAX_UNPACKED = 2**30  # bytes: several times the size of either CIFAR archive
 
 
-def unpack(archive: Path, folder: Path, most: int = MOST) -> None:
-    """Unpack a tar file of regular files and folders.
+def unpack(archive: Path, folder: Path, most: int = MAX_UNPACKED) -> None:
+    """Unpack a tar file that holds regular files and folders only, of at most `most` bytes together.
 
     Raises:
-        tarfile.TarError: a member would lie outside of the folder, is a link, a device or the like, or all of them
-            together are larger than `most` bytes.
+        tarfile.TarError: a member is something else, would lie outside of the folder, or the sum is too large.
         OSError, EOFError: the archive is damaged.
     """
     with tarfile.open(archive) as tar:
         total = 0
-        for member in tar:  # what is compressed is not unpacked before its size is known
+        for member in tar:  # a first pass over the headers, before anything is written
             if not (member.isfile() or member.isdir()):
                 raise tarfile.ExtractError(f"{member.name} is neither a file nor a folder")
             total += member.size

@@ -1,6 +1,7 @@
-"""Every path of an artefact, and how each kind is read and written: whole or not at all.
+"""Read and write artefacts, one pair of functions for each format. A file is written whole or not at all.
 
-numpy, torch and matplotlib are imported where they are used: `inputs` runs at every `dvc repro` and needs none of them.
+numpy, torch and matplotlib are imported inside functions, because the stage `inputs` runs at every `dvc repro` and
+needs none of them.
 """
 
 import csv
@@ -24,7 +25,11 @@ if TYPE_CHECKING:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`; when the block ends well it is synced and takes the name `path`."""
+    """Yield a temporary path; if the block ends well, the file there is synced to the disk and renamed to `path`.
+
+    Raises:
+        UserError: the disk is full, or `path` may not be written.
+    """
     temporary = path.with_name(f".{os.getpid()}.{path.name}")  # keeps the suffix, which names the format
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -39,20 +44,50 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink()
 
 
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn every error of the block, which reads `path`, into one line.
+
+    Raises:
+        UserError: the file is missing or damaged; the line says how to make it again.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; `dvc repro` makes it") from None
+    except Exception as error:  # each format has exceptions of its own for every way in which a file is broken
+        reason = " ".join(str(error).split()) or type(error).__name__
+        again = "`dvc repro` makes it again, after `rm -r .dvc/cache` if DVC's cache was damaged too"
+        raise UserError(f"{path} is damaged ({reason}); {again}") from error
+
+
 def empty_folder(path: Path) -> str:
-    """An empty folder for a library that insists on naming the files itself."""
+    """Delete a folder with its files, and make it again without any."""
     shutil.rmtree(path, ignore_errors=True)
     path.mkdir(parents=True, exist_ok=True)
     return str(path)
 
 
 def write_empty(*paths: Path) -> None:
-    """What a stage that is switched off leaves, for DVC to find: empty folders, and files without numbers."""
+    """Write the outputs of a stage that is switched off: empty folders, and {} in .json and .yaml files."""
     for path in paths:
         if path.suffix in (".json", ".yaml"):
             write_json(path, {})
         else:
             empty_folder(path)
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashed(file, hashlib.sha256())
+
+
+def hashed(file: BinaryIO, hasher: "hashlib._Hash") -> str:
+    """Add the rest of an open file to a hash, and return its hexadecimal digits."""
+    while block := file.read(1 << 20):
+        hasher.update(block)
+    return hasher.hexdigest()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -66,9 +101,10 @@ def read_bytes(path: Path) -> bytes:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Numbers are written as they are, one key to a line; NaN is refused, as JSON has none.
+    """One key to a line, in ASCII, since DVC takes a file that begins with many other characters for a binary one.
 
-    In ASCII: DVC takes a file that begins with many other characters, such as classes named in Chinese, for no text.
+    Raises:
+        ValueError: a number is NaN or infinite, which JSON does not have.
     """
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
@@ -78,8 +114,22 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
 
 
+def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """A CSV file, such as the data of a plot that DVC draws."""
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(rows)
+
+
+def write_figure(path: Path, figure: "Figure") -> None:
+    """A PNG file, without the version of matplotlib, which would change its bytes."""
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=150, metadata={"Software": None})
+
+
 def array_header(shape: Sequence[int], dtype: str) -> bytes:
-    """The first bytes of a .npy file."""
+    """The header of a .npy file, which comes before the rows."""
     import numpy as np
 
     file = io.BytesIO()
@@ -89,11 +139,15 @@ def array_header(shape: Sequence[int], dtype: str) -> bytes:
 
 
 def write_array(path: Path, blocks: "Iterable[np.ndarray]", shape: Sequence[int], dtype: str) -> None:
-    """Fill one .npy file of `shape` from consecutive blocks of rows, without ever holding all of it in memory."""
+    """Write a .npy file of `shape` from consecutive blocks of rows, of which one at a time is in memory.
+
+    Raises:
+        ValueError: the blocks do not add up to `shape[0]` rows.
+    """
     import numpy as np
 
     with replacing(path) as temporary, temporary.open("wb") as file:
-        # Written, not mapped: on a full disk a mapping ends the process without a word.
+        # Not a memory map, as a full disk would end the process without a message.
         file.write(array_header(shape, dtype))
         rows = 0
         for block in blocks:
@@ -104,7 +158,7 @@ def write_array(path: Path, blocks: "Iterable[np.ndarray]", shape: Sequence[int]
 
 
 def read_array(path: Path) -> "np.ndarray":
-    """A read-only memory map: nothing is loaded before it is indexed."""
+    """A read-only memory map of a .npy file: rows are loaded when they are indexed."""
     import numpy as np
 
     with reading(path):
@@ -125,41 +179,53 @@ def read_arrays(path: Path) -> "dict[str, np.ndarray]":
         return dict(archive)
 
 
+SUMS = "SHA256SUMS"  # as `sha256sum -c` reads it
+
+
 def write_sums(folder: Path) -> None:
-    """The hashes of a folder's files, for `read_features`."""
-    write_text(folder / SUMS, sums(sorted(path for path in folder.iterdir() if path.name != SUMS)))
+    """Write the hashes of all files of a folder; `read_features` compares them."""
+    paths = sorted(path for path in folder.iterdir() if path.name != SUMS)
+    write_text(folder / SUMS, "".join(f"{sha256(path)}  {path.name}\n" for path in paths))
+
+
+def _require_sums(folder: Path) -> None:
+    """Raise a ValueError that names the first file of a folder whose hash differs from the written one."""
+    for line in (folder / SUMS).read_text().splitlines():
+        expected, name = line.split(maxsplit=1)
+        if sha256(folder / name) != expected:
+            raise ValueError(f"{name} is not what was written")
 
 
 def read_features(folder: Path) -> "tuple[dict[str, np.ndarray], dict[str, np.ndarray]]":
-    """By split the features (N, D) float32, as maps of their files; and the pretrained head, see `src.embedding`.
+    """The features (N, D) float32 of each split as memory maps, and the pretrained head, see `embed.pretrained_head`.
 
     Raises:
-        UserError: a file is missing, or is not what was written.
+        UserError: a file is missing, or its bytes changed.
     """
     with reading(folder):
-        require_sums(folder)
+        _require_sums(folder)
     return {split: read_array(folder / f"{split}.npy") for split in ("train", "test")}, read_arrays(folder / "head.npz")
 
 
 def write_tensors(path: Path, tensors: dict[str, "Tensor"], about: dict[str, Any]) -> None:
-    """Safetensors with `about` (the settings that made them) in its header."""
+    """A safetensors file; its header holds `about`, such as the settings of the run, and a hash of the tensors."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     with replacing(path) as temporary:
-        # One key: the order of several would differ from run to run, and with it the bytes.
+        # One key, because the order of several differs from run to run.
         header = {"about": json.dumps({**about, "digest": digest(tensors)}, sort_keys=True)}
         try:
             save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata=header)
-        except SafetensorError as error:  # what it makes of a full disk
+        except SafetensorError as error:  # raised for a full disk
             raise OSError(str(error)) from error
 
 
 def read_tensors(path: Path) -> tuple[dict[str, "Tensor"], dict[str, Any]]:
-    """The tensors, on the CPU, and what was written about them.
+    """The tensors, on the CPU, and `about`.
 
     Raises:
-        UserError: there is no such file, or it is not what was written.
+        UserError: the file is missing, or its bytes changed.
     """
     from safetensors import safe_open
 
@@ -171,94 +237,30 @@ def read_tensors(path: Path) -> tuple[dict[str, "Tensor"], dict[str, Any]]:
         return tensors, about
 
 
-def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """A CSV file that DVC draws."""
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(rows)
-
-
-def write_figure(path: Path, figure: "Figure") -> None:
-    """A PNG without the version and date that would change its bytes."""
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=150, metadata={"Software": None})
-
-
-SUMS = "SHA256SUMS"  # as `sha256sum -c` reads it
-
-
-@contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Whatever goes wrong in the block means that the file at `path` is absent or damaged.
-
-    Raises:
-        UserError: it did; the line says how to mend it.
-    """
-    try:
-        yield
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing; `dvc repro` makes it") from None
-    except Exception as error:  # each format has exceptions of its own for every way in which a file is broken
-        reason = " ".join(str(error).split()) or type(error).__name__
-        again = "`dvc repro` makes it again, after `rm -r .dvc/cache` if DVC's cache was damaged too"
-        raise UserError(f"{path} is damaged ({reason}); {again}") from error
-
-
-def sha256(path: Path) -> str:
-    """The hash of a file's bytes, 64 hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashed(file, hashlib.sha256())
-
-
-def hashed(file: BinaryIO, digest: "hashlib._Hash") -> str:
-    """The hash of what is left to read of a file, added to what the digest has seen before."""
-    while block := file.read(1 << 20):
-        digest.update(block)
-    return digest.hexdigest()
-
-
 def digest(tensors: "Mapping[str, Tensor]") -> str:
-    """SHA-256 of tensors, names and bytes."""
-    found = hashlib.sha256()
+    """The SHA-256 of the names and bytes of tensors."""
+    hasher = hashlib.sha256()
     for name in sorted(tensors):
-        found.update(name.encode())
-        found.update(tensors[name].detach().cpu().contiguous().numpy().data)
-    return found.hexdigest()
-
-
-def sums(paths: list[Path]) -> str:
-    """One line for each file, as `sha256sum` prints it."""
-    return "".join(f"{sha256(path)}  {path.name}\n" for path in paths)
-
-
-def require_sums(folder: Path) -> None:
-    """Check every file of a folder that its list of hashes names.
-
-    Raises:
-        ValueError: one differs, and is named.
-    """
-    for line in (folder / SUMS).read_text().splitlines():
-        wanted, name = line.split(maxsplit=1)
-        if sha256(folder / name) != wanted:
-            raise ValueError(f"{name} is not what was written")
+        hasher.update(name.encode())
+        hasher.update(tensors[name].detach().cpu().contiguous().numpy().data)
+    return hasher.hexdigest()
 
 
 def write_best(path: Path, best: Mapping[str, Mapping[str, float]]) -> None:
-    """By role the settings of `finetune` that were found: {resnet: {lr: 0.0003, weight_decay: 0.00002}}."""
+    """The best settings of `finetune` for each role, as YAML: {resnet: {lr: 0.0003, weight_decay: 0.00002}}."""
     import yaml
 
-    write_text(path, yaml.safe_dump({role: dict(found) for role, found in best.items()}, sort_keys=False))
+    write_text(path, yaml.safe_dump({role: dict(values) for role, values in best.items()}, sort_keys=False))
 
 
 def read_best(path: Path, role: str) -> dict[str, float]:
-    """What was found for a role; nothing where `tune` was off.
+    """The best settings of a role; empty if `tune` was off.
 
     Raises:
-        UserError: there is no such file, or it is none of `tune`'s.
+        UserError: the file is missing, or not one of `tune`.
     """
     import yaml
 
     with reading(path):
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return {name: float(value) for name, value in found.get(role, {}).items()}
+        best = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return {name: float(value) for name, value in best.get(role, {}).items()}

@@ -1,4 +1,4 @@
-"""Every path of an artefact. A cell is one of `design.CELLS`, a backbone one of `design.ROLES`."""
+"""The paths of all artefacts. A cell is one of `design.CELLS`, a backbone one of `design.ROLES`."""
 
 import os
 from pathlib import Path
@@ -41,29 +41,31 @@ def plots(name: str) -> Path:
 
 
 def metrics(name: str) -> Path:
-    """The numbers of a stage, for `dvc metrics`."""
+    """The file of a stage's numbers, which `dvc metrics` shows."""
     return METRICS / f"{name}.json"
 
 
 def cell_name(cell: str) -> str:
-    """A cell as files name it. The two cells of the question go by their backbone alone: `resnet.frozen` ->
-    `resnet_frozen`, but `convnext.frozen` -> `convnext`."""
+    """The name of a cell in paths: `resnet.frozen` -> `resnet_frozen`.
+
+    The two cells of the question are named by their backbone alone: `convnext.frozen` -> `convnext`.
+    """
     backbone, column = cell.split(".")
     return backbone if cell in design.QUESTION else f"{backbone}_{column}"
 
 
 def from_root(path: str | Path) -> Path:
-    """Resolve a path that a person wrote; relative paths start at the root of the user's repository.
+    """Resolve a path of the settings; a relative one starts at the root of the user's repository.
 
-    Queued and temporary experiments run in a copy without the untracked files, and there DVC_ROOT names the user's
-    repository. In a clone made by an engine of the sweep DVC_ROOT names the clone, and SWEEP_ROOT the repository.
+    Queued and temporary experiments run in a copy without the untracked files, where DVC_ROOT is the user's repository.
+    In the clone of a sweep's task DVC_ROOT is the clone, and SWEEP_ROOT the user's repository.
     """
     root = os.environ.get("SWEEP_ROOT") or os.environ.get("DVC_ROOT", ".")
     return Path(root) / Path(path).expanduser()
 
 
 def downloads() -> Path:
-    """The folder of downloaded archives and weights, or of those put there by hand; all experiments share it."""
+    """The folder of archives and weights, downloaded or put there by hand, which all experiments share."""
     folder = from_root(DATA / "downloads")
     folder.mkdir(parents=True, exist_ok=True)
     return folder

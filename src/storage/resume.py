@@ -1,8 +1,8 @@
-"""Where an interrupted stage goes on.
+"""Resuming an interrupted stage: the saved state of a stage, and .npy files that grow row by row.
 
-State lies in `data/resume/<stage>-<key>` of the repository that the user is in, which git and DVC leave alone. The key
-stands for everything that decides a result, so that no experiment takes up what another one left; a lock keeps apart
-two that are the same. State goes when its stage has ended well.
+State is kept in `data/resume/<stage>-<key>` of the user's repository, which git and DVC ignore. The key is a hash of
+all that decides the result, so that no experiment resumes from the state of another; a lock keeps two processes with
+the same key apart. The folder is deleted when the stage has succeeded.
 """
 
 import hashlib
@@ -27,20 +27,25 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-EVERY = float(os.environ.get("RESUME_EVERY", 30))  # seconds between two points from which to go on
+SAVE_EVERY = float(os.environ.get("RESUME_EVERY", 30))  # seconds
 
 
 @dataclass
 class StateFile:
-    """A folder of state, of which one file is this one's; none where nothing is to be saved."""
+    """Where one part of a stage saves its state; `folder=None` disables saving.
+
+    Args:
+        saved: the time of the last save, by `time.monotonic`.
+        asked: the signals received so far, a list that all parts of a stage share.
+    """
 
     folder: Path | None = None
     name: str = "state"
     saved: float = field(default_factory=time.monotonic)
-    asked: list[int] = field(default_factory=list)  # the signals that came, of all places of a stage
+    asked: list[int] = field(default_factory=list)
 
     def part(self, name: str) -> "StateFile":
-        """The place of one part of the stage's work."""
+        """The file of another part of the stage."""
         return StateFile(self.folder, name, asked=self.asked)
 
     @property
@@ -49,11 +54,11 @@ class StateFile:
         return self.folder / f"{self.name}.safetensors"
 
     def due(self) -> bool:
-        """Whether to save now."""
-        return self.folder is not None and (bool(self.asked) or time.monotonic() - self.saved >= EVERY)
+        """Whether it is time to save: some seconds after the last save, or at once after a signal."""
+        return self.folder is not None and (bool(self.asked) or time.monotonic() - self.saved >= SAVE_EVERY)
 
     def save(self, tensors: "Mapping[str, Tensor]", about: Mapping[str, Any]) -> None:
-        """Replace what is saved. A disk that is full costs the chance to go on, and not the work itself."""
+        """Replace the saved state. If the disk is full, a line says so, and the stage goes on."""
         try:
             files.write_tensors(self.path, dict(tensors), dict(about))
         except UserError as error:
@@ -61,7 +66,7 @@ class StateFile:
         self.saved = time.monotonic()
 
     def load(self) -> "tuple[dict[str, Tensor], dict[str, Any]]":
-        """What was saved, if it is whole."""
+        """The tensors and `about` of the last save; both empty if there is none, or it is damaged."""
         if self.folder is None or not self.path.exists():
             return {}, {}
         try:
@@ -71,22 +76,22 @@ class StateFile:
             return {}, {}
 
     def note(self, about: Mapping[str, Any]) -> None:
-        """Replace what is known of a file that grows beside."""
+        """Replace the JSON file `<name>.json`, such as the position in a file that grows."""
         assert self.folder is not None
         files.write_json(self.folder / f"{self.name}.json", about)
         self.saved = time.monotonic()
 
     def noted(self) -> dict[str, Any]:
-        """What was noted, or nothing."""
+        """The content of `<name>.json`; empty if there is none."""
         assert self.folder is not None
         path = self.folder / f"{self.name}.json"
         return files.read_json(path) if path.exists() else {}
 
     def leave_if_asked(self, where: str) -> None:
-        """Stop here if a signal came.
+        """Stop if a signal was received.
 
         Raises:
-            UserError: one did.
+            UserError: it names the signal and `where` the work stopped.
         """
         if self.asked:
             name = signal.Signals(self.asked[0]).name
@@ -94,16 +99,18 @@ class StateFile:
 
 
 def root() -> Path:
-    """The folder of all stages' state."""
+    """The folder that holds the state of all stages."""
     return paths.from_root(paths.DATA / "resume")
 
 
 @contextmanager
 def saved_state(name: str | None) -> Iterator[StateFile]:
-    """The state of a stage, this process's alone until the block ends, and deleted when it ends well.
+    """The state of a stage, locked during the block and deleted if the block succeeds.
+
+    If another process holds the lock, nothing is saved.
 
     Args:
-        name: of the folder, which must stand for all that decides the result; None disables saving.
+        name: the name of the folder, `<stage>-<key>`; None disables saving.
     """
     if name is None:
         yield StateFile()
@@ -121,15 +128,15 @@ def saved_state(name: str | None) -> Iterator[StateFile]:
 
 @contextmanager
 def signals() -> Iterator[list[int]]:
-    """The signals that asked to stop meanwhile. The first waits for a good moment, the second does not."""
+    """Collect SIGINT and SIGTERM in a list instead of ending the process; a second one of a kind ends it at once."""
     asked: list[int] = []
 
-    def note(number: int, _: Any) -> None:
+    def record(number: int, _: Any) -> None:
         asked.append(number)
         signal.signal(number, before[signal.Signals(number)])
         print("stopping after this batch; once more to stop at once", flush=True)
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, record) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield asked
     finally:
@@ -138,101 +145,103 @@ def signals() -> Iterator[list[int]]:
 
 
 def write_rows(
-    path: Path, place: StateFile, shape: Sequence[int], compute: Callable[..., Iterable[np.ndarray]]
+    path: Path, state_file: StateFile, shape: Sequence[int], compute: Callable[..., Iterable[np.ndarray]]
 ) -> None:
-    """Fill one .npy file of float32 from blocks of rows, as `files.write_array` does.
+    """Write a .npy file of float32 from blocks of rows, and resume after those that an interrupted run wrote.
 
     Args:
-        place: where the array grows, and stays until its stage has ended well.
-        compute: blocks of all rows but the first, of which `skip` says how many are there already.
+        state_file: the array grows beside it, and stays there until the stage has succeeded.
+        compute: yields blocks of rows, starting at row `skip`.
 
     Raises:
-        UserError: someone asked to stop, or the disk is full.
+        UserError: a signal was received, or the disk is full.
     """
-    if place.folder is None:
+    if state_file.folder is None:
         files.write_array(path, compute(), shape, "float32")
         return
-    growing = place.folder / f"{place.name}.npy"
-    rows, seen = _taken_up(growing, place, shape, "float32")
+    growing = state_file.folder / f"{state_file.name}.npy"
+    rows, hasher = _resume(growing, state_file, shape, "float32")
     try:
         with growing.open("rb+") as file:
             file.seek(0, os.SEEK_END)
             for block in compute(skip=rows):
                 data = np.ascontiguousarray(block, np.float32).data
                 file.write(data)
-                seen.update(data)
+                hasher.update(data)
                 rows += len(block)
-                if place.due():
+                if state_file.due():
                     file.flush()
                     os.fsync(file.fileno())
-                    place.note({"rows": rows, "digest": seen.hexdigest()})
-                place.leave_if_asked(f"after {rows:,} of {shape[0]:,} images")
+                    state_file.note({"rows": rows, "digest": hasher.hexdigest()})
+                state_file.leave_if_asked(f"after {rows:,} of {shape[0]:,} images")
     except OSError as error:
         raise UserError(f"{growing} could not be written: {error.strerror or error}") from error
-    _hand_over(growing, path)
+    _publish(growing, path)
 
 
 def fill_rows(
     path: Path,
-    place: StateFile,
+    state_file: StateFile,
     shape: Sequence[int],
     compute: Callable[[Path, int, int], Iterable[int]],
     made_of: Callable[[int], str],
 ) -> None:
-    """Fill one .npy file of uint8 whose rows are written by whoever computes them, such as several processes.
+    """Write a .npy file of uint8 whose rows `compute` itself writes into the file, such as from several processes.
 
     Args:
-        place: as for `write`.
-        compute: given a file, the bytes before its first row, and how many rows are there already, it writes the others
-            and tells, in order, how many more are there.
-        made_of: a text for what the first so many rows were made of; rows made of anything else are not taken up.
+        state_file: as for `write_rows`.
+        compute: called with a file, the offset of its first row in bytes, and the number of rows that are there. It
+            writes the other rows in order, and yields how many it added after each piece.
+        made_of: returns a text that identifies the sources of the first n rows; if it changed, they are not kept.
 
     Raises:
-        UserError: someone asked to stop, the disk is full, or `compute` raised it; the rows before are kept.
+        UserError: a signal was received, the disk is full, or `compute` raised it; the rows so far are kept.
     """
-    if place.folder is None:
+    if state_file.folder is None:
         header = files.array_header(shape, "uint8")
         with files.replacing(path) as temporary:
             temporary.write_bytes(header)
             sum(compute(temporary, len(header), 0))
         return
-    growing = place.folder / f"{place.name}.npy"
+    growing = state_file.folder / f"{state_file.name}.npy"
     try:
-        _grow(growing, place, shape, compute, made_of)
+        _grow(growing, state_file, shape, compute, made_of)
     except OSError as error:
         raise UserError(f"{growing} could not be written: {error.strerror or error}") from error
-    _hand_over(growing, path)
+    _publish(growing, path)
 
 
 def _grow(
     growing: Path,
-    place: StateFile,
+    state_file: StateFile,
     shape: Sequence[int],
     compute: Callable[[Path, int, int], Iterable[int]],
     made_of: Callable[[int], str],
 ) -> None:
-    rows, seen = _taken_up(growing, place, shape, "uint8", made_of)
+    """Add the missing rows to the growing file."""
+    rows, hasher = _resume(growing, state_file, shape, "uint8", made_of)
     with growing.open("rb") as file:
-        start = len(files.array_header(shape, "uint8"))
+        offset = len(files.array_header(shape, "uint8"))
         file.seek(0, os.SEEK_END)
 
         def note() -> None:
             os.fsync(file.fileno())
-            place.note({"rows": rows, "digest": seen.hexdigest(), "made_of": made_of(rows)})
+            state_file.note({"rows": rows, "digest": hasher.hexdigest(), "made_of": made_of(rows)})
 
         try:
-            for more in compute(growing, start, rows):
-                seen.update(file.read(more * math.prod(shape[1:])))
-                rows += more
-                if place.due():
+            for added in compute(growing, offset, rows):
+                hasher.update(file.read(added * math.prod(shape[1:])))
+                rows += added
+                if state_file.due():
                     note()
-                place.leave_if_asked(f"after {rows:,} of {shape[0]:,} images")
+                state_file.leave_if_asked(f"after {rows:,} of {shape[0]:,} images")
         except UserError:
             note()
             raise
 
 
-def _hand_over(growing: Path, path: Path) -> None:
+def _publish(growing: Path, path: Path) -> None:
+    """Give the finished file its final path; it stays beside the state until the stage has succeeded."""
     with files.replacing(path) as temporary:
         try:
             os.link(growing, temporary)
@@ -240,29 +249,29 @@ def _hand_over(growing: Path, path: Path) -> None:
             shutil.copyfile(growing, temporary)
 
 
-def _taken_up(
-    growing: Path, place: StateFile, shape: Sequence[int], dtype: str, made_of: Callable[[int], str] | None = None
+def _resume(
+    growing: Path, state_file: StateFile, shape: Sequence[int], dtype: str, made_of: Callable[[int], str] | None = None
 ) -> "tuple[int, hashlib._Hash]":
-    """How many rows of the growing file can be trusted, and the hash of their bytes; the file is cut to them."""
+    """Cut the growing file to the rows that were noted and are undamaged: their number, and the hash of their bytes."""
     header = files.array_header(shape, dtype)
-    about, seen = place.noted(), hashlib.sha256()
+    about, hasher = state_file.noted(), hashlib.sha256()
     rows = about.get("rows", 0)
     size = len(header) + rows * math.prod(shape[1:]) * np.dtype(dtype).itemsize
     if rows and growing.exists() and growing.stat().st_size >= size:
         if made_of is not None and made_of(rows) != about.get("made_of"):
-            print(f"{place.name}: other images than before, so it starts from the beginning")
-        elif _cut(growing, header, size, seen) == about["digest"]:
-            print(f"{place.name}: resumed after {rows:,} of {shape[0]:,} images", flush=True)
-            return rows, seen
+            print(f"{state_file.name}: other images than before, so it starts from the beginning")
+        elif _cut(growing, header, size, hasher) == about["digest"]:
+            print(f"{state_file.name}: resumed after {rows:,} of {shape[0]:,} images", flush=True)
+            return rows, hasher
         else:
             print(f"{growing}: damaged, so it starts from the beginning")
     growing.write_bytes(header)
     return 0, hashlib.sha256()
 
 
-def _cut(growing: Path, header: bytes, size: int, seen: "hashlib._Hash") -> str:
-    """Cut a file to this size and header (the number of rows to come may be another), and hash what follows that."""
+def _cut(growing: Path, header: bytes, size: int, hasher: "hashlib._Hash") -> str:
+    """Cut a file to `size` bytes, replace its header, as the number of rows may have changed, and hash its rows."""
     with growing.open("rb+") as file:
         file.truncate(size)
         file.write(header)
-        return files.hashed(file, seen)
+        return files.hashed(file, hasher)

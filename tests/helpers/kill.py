@@ -34,7 +34,7 @@ def work(log: Path) -> None:
 def main() -> None:
     clone, kills, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     os.chdir(clone)
-    resume.EVERY = 0.1
+    resume.SAVE_EVERY = 0.1
     rng, log, longest, hit, runs = random.Random(seed), Path("kill.log"), 0.0, 0, 0
     while True:
         start = time.monotonic()

@@ -1,4 +1,4 @@
-"""Libraries: every architecture learns and embeds, and its features are those of the library that it comes from."""
+"""Every architecture learns and embeds, and its features are those of the library that it comes from."""
 
 import math
 import subprocess
@@ -17,6 +17,7 @@ from src.core.errors import UserError
 from src.device import runtime
 from src.finetune import loop
 from src.finetune.batches import Data
+from src.finetune.config import Finetune
 from src.nets import architectures, fast_cpu, models, preprocess, zoo
 from src.storage import files
 from src.storage.resume import StateFile
@@ -75,24 +76,15 @@ def test_features_are_the_librarys_own_and_a_step_of_training_changes_the_networ
     assert expected.std() > 0
     del theirs
     given = {"weights": (state, {"arch": arch, "weights": "file"}), "raw": {"train": RAW}, "image_size": 32}
-    embed.embed(tmp_path, **given, accelerator=CPU, place=StateFile())
+    embed.embed(tmp_path, **given, accelerator=CPU, state_file=StateFile())
     found = np.load(tmp_path / "train.npy")
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
     assert files.read_arrays(tmp_path / "head.npz")["weight"].shape == (1000, expected.shape[1])
 
     model = fast_cpu.to_device(models.with_new_head(models.restore(arch, state, 32), 3, seed=0), CPU.device)
     data = Data(RAW, np.arange(2), np.array([0, 1]), np.arange(2, 4), np.array([0, 1]))
-    recipe = {
-        "optimizer": "adam",
-        "lr": 0.0001,
-        "weight_decay": 0.0,
-        "schedule": "constant",
-        "warmup": 0.0,
-        "ema": None,
-        "patience": None,
-        "augment": True,
-    }
-    (epoch,) = loop.train(model, data, epochs=1, batch_size=2, view=view, seed=0, accelerator=CPU, **recipe)
+    config = Finetune(epochs=1, batch_size=2, lr=0.0001, weight_decay=0.0)
+    (epoch,) = loop.train(model, data, config, view=view, seed=0, accelerator=CPU)
     assert math.isfinite(epoch.train_loss)
     assert math.isfinite(epoch.val_loss)
     head = models.head_name(model)

@@ -157,7 +157,7 @@ def test_a_full_disk_costs_the_saved_point_and_not_the_training(tmp_path, monkey
 
     whole, _, _ = train(StateFile())
     monkeypatch.setattr(files, "write_tensors", full)
-    monkeypatch.setattr(resume, "EVERY", 0.0)
+    monkeypatch.setattr(resume, "SAVE_EVERY", 0.0)
     weights, _, _ = train(StateFile(tmp_path))
     assert same(weights, whole)
     assert "nothing saved to go on from: state could not be written: No space" in capsys.readouterr().out

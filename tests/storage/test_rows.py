@@ -37,8 +37,8 @@ class Source:
     def made_of(self, count: int) -> str:
         return str(self.names[:count])
 
-    def fill(self, path: Path, place: StateFile) -> np.ndarray:
-        resume.fill_rows(path, place, self.shape, self.compute, self.made_of)
+    def fill(self, path: Path, state_file: StateFile) -> np.ndarray:
+        resume.fill_rows(path, state_file, self.shape, self.compute, self.made_of)
         return np.load(path)
 
     def expected(self) -> np.ndarray:
@@ -46,57 +46,57 @@ class Source:
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch) -> StateFile:
-    """A place at which every piece is noted."""
-    monkeypatch.setattr(resume, "EVERY", 0.0)
+def state_file(tmp_path, monkeypatch) -> StateFile:
+    """A state file that saves after every piece."""
+    monkeypatch.setattr(resume, "SAVE_EVERY", 0.0)
     return StateFile(tmp_path, "rows")
 
 
 NAMES = list(range(44))
 
 
-def test_an_array_is_filled_with_or_without_a_place_to_the_same_bytes(tmp_path, place):
+def test_an_array_is_filled_with_or_without_a_state_file_to_the_same_bytes(tmp_path, state_file):
     source = Source(NAMES)
-    assert np.array_equal(source.fill(tmp_path / "with.npy", place), source.expected())
+    assert np.array_equal(source.fill(tmp_path / "with.npy", state_file), source.expected())
     assert np.array_equal(source.fill(tmp_path / "without.npy", StateFile()), source.expected())
     assert (tmp_path / "with.npy").read_bytes() == (tmp_path / "without.npy").read_bytes()
 
 
 @pytest.mark.parametrize("bad", [0, 20, 43])
-def test_rows_before_one_that_cannot_be_read_are_kept(tmp_path, place, bad):
+def test_rows_before_one_that_cannot_be_read_are_kept(tmp_path, state_file, bad):
     with pytest.raises(UserError, match="row cannot be read"):
-        Source(NAMES, bad).fill(tmp_path / "out.npy", place)
+        Source(NAMES, bad).fill(tmp_path / "out.npy", state_file)
     assert not (tmp_path / "out.npy").exists()
     with (tmp_path / "rows.npy").open("ab") as file:
         file.write(b"what another process wrote further on")
     source = Source(NAMES)
-    assert np.array_equal(source.fill(tmp_path / "out.npy", place), source.expected())
+    assert np.array_equal(source.fill(tmp_path / "out.npy", state_file), source.expected())
     assert source.started == [bad // PIECE * PIECE]
 
 
 @pytest.mark.parametrize("others", [NAMES[:20] + NAMES[21:], [*NAMES[:20], 99, *NAMES[21:]], NAMES[:20] + [7] * 300])
-def test_rows_are_kept_when_something_else_comes_after_them(tmp_path, place, others):
+def test_rows_are_kept_when_something_else_comes_after_them(tmp_path, state_file, others):
     with pytest.raises(UserError):
-        Source(NAMES, bad=20).fill(tmp_path / "out.npy", place)
+        Source(NAMES, bad=20).fill(tmp_path / "out.npy", state_file)
     source = Source(others)
-    assert np.array_equal(source.fill(tmp_path / "out.npy", place), source.expected())
+    assert np.array_equal(source.fill(tmp_path / "out.npy", state_file), source.expected())
     assert source.started == [16]
 
 
 @pytest.mark.parametrize("others", [NAMES[1:], [99, *NAMES[1:]], [*NAMES[:15], 99, *NAMES[16:]], NAMES[:10]])
-def test_rows_that_were_made_of_something_else_are_not_kept(tmp_path, place, others, capsys):
+def test_rows_that_were_made_of_something_else_are_not_kept(tmp_path, state_file, others, capsys):
     with pytest.raises(UserError):
-        Source(NAMES, bad=20).fill(tmp_path / "out.npy", place)
+        Source(NAMES, bad=20).fill(tmp_path / "out.npy", state_file)
     source = Source(others)
-    assert np.array_equal(source.fill(tmp_path / "out.npy", place), source.expected())
+    assert np.array_equal(source.fill(tmp_path / "out.npy", state_file), source.expected())
     assert source.started == [0]
     assert "rows: other images than before, so it starts from the beginning" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "remove"])
-def test_rows_that_were_damaged_are_not_kept(tmp_path, place, damage):
+def test_rows_that_were_damaged_are_not_kept(tmp_path, state_file, damage):
     with pytest.raises(UserError):
-        Source(NAMES, bad=20).fill(tmp_path / "out.npy", place)
+        Source(NAMES, bad=20).fill(tmp_path / "out.npy", state_file)
     path = tmp_path / "rows.npy"
     content = bytearray(path.read_bytes())
     content[140] ^= 1
@@ -105,21 +105,21 @@ def test_rows_that_were_damaged_are_not_kept(tmp_path, place, damage):
     else:
         path.write_bytes(content if damage == "flip" else content[:150])
     source = Source(NAMES)
-    assert np.array_equal(source.fill(tmp_path / "out.npy", place), source.expected())
+    assert np.array_equal(source.fill(tmp_path / "out.npy", state_file), source.expected())
     assert source.started == [0]
 
 
-def test_who_asks_to_stop_is_told_how_far_it_is_and_loses_nothing(tmp_path, place):
-    place.asked.append(2)
+def test_who_asks_to_stop_is_told_how_far_it_is_and_loses_nothing(tmp_path, state_file):
+    state_file.asked.append(2)
     with pytest.raises(UserError, match="stopped by SIGINT after 8 of 44 images; the same command goes on from here"):
-        Source(NAMES).fill(tmp_path / "out.npy", place)
-    place.asked.clear()
+        Source(NAMES).fill(tmp_path / "out.npy", state_file)
+    state_file.asked.clear()
     source = Source(NAMES)
-    source.fill(tmp_path / "out.npy", place)
+    source.fill(tmp_path / "out.npy", state_file)
     assert source.started == [8]
 
 
-def test_a_full_disk_is_named_in_one_line(tmp_path, place):
+def test_a_full_disk_is_named_in_one_line(tmp_path, state_file):
     source = Source(NAMES)
 
     def full(*_: object) -> Iterator[int]:
@@ -127,4 +127,4 @@ def test_a_full_disk_is_named_in_one_line(tmp_path, place):
 
     source.compute = full
     with pytest.raises(UserError, match=r"rows.npy could not be written: No space left on device"):
-        source.fill(tmp_path / "out.npy", place)
+        source.fill(tmp_path / "out.npy", state_file)
