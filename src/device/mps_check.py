@@ -1,12 +1,12 @@
-"""Whether a device computes what the CPU computes, asked once before it is trusted.
+"""Check once, before a network runs on MPS, that MPS computes what the CPU computes.
 
-PyTorch's kernels for MPS have been wrong without a word: convolutions of which a kernel's side had 256 rows or more
-(pytorch#188335), convolutions of views, right for a batch's first image alone (pytorch#169342), backward passes of
-channels_last (pytorch#140902). Not every kernel of every shape can be tried, but those that a network is made of can.
+PyTorch's kernels for MPS have been wrong without an error: convolutions whose kernel has a side of 256 or more
+(pytorch#188335), convolutions of views, which were right for the first image of a batch only (pytorch#169342), and
+backward passes in channels_last (pytorch#140902). The kernels that a network uses can be checked, in its own shapes.
 
-The layers are asked one by one, and the whole network only after them. Alone it would not do: at 32 pixels all features
-of a pretrained EfficientNet-Lite2 are zero, whatever its convolutions compute, and the blocks of a new ConvNeXt are
-scaled by a millionth.
+Each layer is checked by itself, and then the whole network. The network alone would not reveal every error: at 32
+pixels all features of a pretrained EfficientNet-Lite2 are zero, whatever its convolutions compute, and the blocks of a
+new ConvNeXt are scaled by a millionth.
 """
 
 import copy
@@ -22,68 +22,65 @@ from torch import Tensor, nn
 from src.core.errors import UserError
 
 CPU = torch.device("cpu")
-BATCH = 8  # images: a kernel may be right for one alone
-LARGEST = 224  # pixels; for larger images this size is checked, which takes the CPU seconds
-# Of ||ours - theirs|| / ||theirs||, by tensor. On the CPU, in every architecture at 32 pixels, rounding makes 2e-6 of
-# it at most in a layer (between two layouts), 2e-5 in a network's output and gradients (float32 against float64). MPS
-# may round more coarsely; what is wrong is wrong by tens of per cent.
+BATCH = 8  # images: a wrong kernel may be right for one image
+LARGEST = 224  # pixels, the largest size that is checked, since larger ones take the CPU seconds
+# The largest relative error of a tensor, ||ours - theirs|| / ||theirs||. On the CPU, over all architectures at 32
+# pixels, rounding makes at most 2e-6 in a layer (between two layouts) and 2e-5 in the output and gradients of a network
+# (float32 against float64). MPS may round more coarsely; wrong kernels are wrong by tens of per cent.
 TOLERANCE = 0.01
-TINY = 1e-30  # root mean square of a tensor; devices may take what is much smaller for zero
-# A gradient jumps where an activation has its kink, and one of a million may be so near to it that rounding decides: it
-# made 1.5 % in Wide-ResNet-50, between two layouts on the CPU. On one batch that is chance, on all of them it is not.
+TINY = 1e-30  # the smallest root mean square to divide by, since devices may round smaller numbers to zero
+# Batches on which the whole network must be wrong. A gradient jumps at the kink of an activation, and rounding decides
+# on which side one of a million activations is: between two layouts on the CPU that made 1.5 % in Wide-ResNet-50.
 TRIES = 3
 
 
 @dataclass(frozen=True)
 class Deviation:
-    """Where two networks differ, and the relative error there: infinite where one's number is none."""
+    """Where two networks differ, and the relative error there; infinite if one of the numbers is NaN or infinite."""
 
-    place: str
+    part: str
     error: float
 
     def __str__(self) -> str:
         if math.isinf(self.error):
-            return f"{self.place} is not a number where the CPU's is"
+            return f"{self.part} is not a number where the CPU's is"
         share = f"{self.error:.1%}" if self.error < 10 else "more than 1000%"  # the CPU's may be zero
-        return f"{self.place} differs from the CPU by {share}, allowed is {TOLERANCE:.0%}"
+        return f"{self.part} differs from the CPU by {share}, allowed is {TOLERANCE:.0%}"
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer as the network calls it: the shape of its input, and the strides that it has in memory.
-
-    `learns` tells whether a gradient is asked for of the input.
-    """
+    """A layer as the network calls it: the shape and strides of its input, and whether that needs a gradient."""
 
     name: str
     shape: tuple[int, ...]
     stride: tuple[int, ...]
-    learns: bool
+    requires_grad: bool
 
 
 def require(model: nn.Module, image_size: int) -> None:
-    """Refuse to go on where MPS, if the network lies there, differs from the CPU. The network is not changed.
+    """If the network is on MPS, require that it computes there what it computes on the CPU; it stays as it is.
 
     The CPU's part takes one core of an AMD EPYC 0.2 s for ResNet-18 and 0.6 s for ConvNeXt-Tiny, at 32 pixels. CUDA is
-    not asked: nothing is known against it, and its TF32 would need a tolerance of its own.
+    not checked: no such errors are known there, and its TF32 would need a tolerance of its own.
 
     Args:
-        model: of which gradients are compared as far as its parameters learn; a frozen one is only run forward.
+        model: the gradients of its trainable parameters are compared too; a frozen model only runs forward.
 
     Raises:
-        UserError: they differ by more than rounding does.
+        UserError: outputs or gradients differ by more than `TOLERANCE`.
     """
     device = next(model.parameters()).device
     if device.type != "mps":
         return
-    found = difference(model, on_cpu(model), min(image_size, LARGEST))
-    torch.mps.empty_cache()  # what the driver holds is reported as the stage's memory
-    if found:
-        raise UserError(f"device = {device.type}: {found}; use device = cpu, or another version of PyTorch")
+    deviation = difference(model, on_cpu(model), min(image_size, LARGEST))
+    torch.mps.empty_cache()  # the stage reports the driver's memory as its own
+    if deviation:
+        raise UserError(f"device = {device.type}: {deviation}; use device = cpu, or another version of PyTorch")
 
 
 def on_cpu(model: nn.Module) -> nn.Module:
-    """A copy on the CPU, without a second one on the device."""
+    """A copy on the CPU; no second copy is made on the device."""
     memo: dict[int, Any] = {}
     for parameter in model.parameters():
         memo[id(parameter)] = nn.Parameter(parameter.detach().to("cpu", copy=True), parameter.requires_grad)
@@ -93,34 +90,35 @@ def on_cpu(model: nn.Module) -> nn.Module:
 
 
 def difference(ours: nn.Module, theirs: nn.Module, image_size: int) -> Deviation | None:
-    """The first layer whose output or gradients differ from the reference's, else the network's; None if none does.
+    """The first layer, or else the network, whose output or gradients differ; None if all agree.
 
     Args:
-        theirs: the reference, on the CPU. Both have the same layers and weights, and stay as they are.
+        theirs: the reference on the CPU, with the same layers and weights. Both stay as they are.
     """
     device = next(ours.parameters()).device
     size = (BATCH, 3, image_size, image_size)
-    with evaluating(ours), evaluating(theirs), torch.enable_grad():
+    with evaluation_mode(ours), evaluation_mode(theirs), torch.enable_grad():
         for layer in layers(theirs, noise(size, seed=0)):
             inputs = torch.empty_strided(layer.shape, layer.stride).copy_(noise(layer.shape, seed=0))
             mine, reference = ours.get_submodule(layer.name), theirs.get_submodule(layer.name)
-            called = f"{layer.name} ({type(reference).__name__})"
-            found = first(
-                called, answer(mine, inputs, device, layer.learns), answer(reference, inputs, CPU, layer.learns)
+            deviation = first_deviation(
+                f"{layer.name} ({type(reference).__name__})",
+                run(mine, inputs, device, layer.requires_grad),
+                run(reference, inputs, CPU, layer.requires_grad),
             )
-            if found:
-                return found
+            if deviation:
+                return deviation
         for seed in range(TRIES):
             inputs = noise(size, seed)
-            found = first("the network", answer(ours, inputs, device), answer(theirs, inputs, CPU))
-            if not found:
+            deviation = first_deviation("the network", run(ours, inputs, device), run(theirs, inputs, CPU))
+            if not deviation:
                 return None
-        return found
+        return deviation
 
 
 @contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Running statistics and dropout stand still inside, and every layer has its mode again afterwards."""
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """The model is in evaluation mode in the block; afterwards every layer has its former mode."""
     modes = [(layer, layer.training) for layer in model.modules()]
     model.eval()
     try:
@@ -131,14 +129,14 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def layers(model: nn.Module, images: Tensor) -> list[Layer]:
-    """What has weights of its own or no parts, as the network calls it and in that order; of those alike, the first."""
-    found: dict[tuple[Any, ...], Layer] = {}
+    """The layers that have weights or no parts, in the order of their calls; of equal layers, the first only."""
+    distinct: dict[tuple[Any, ...], Layer] = {}
 
     def record(name: str, layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         if len(inputs) == 1 and all(isinstance(x, Tensor) and x.is_floating_point() for x in (*inputs, output)):
             (x,) = inputs
             called = Layer(name, tuple(x.shape), torch.empty_like(x).stride(), x.requires_grad)
-            found.setdefault((kind(layer), called.shape, called.stride, called.learns), called)
+            distinct.setdefault((kernel_key(layer), called.shape, called.stride, called.requires_grad), called)
 
     def hook(name: str) -> Any:
         return lambda layer, inputs, output: record(name, layer, inputs, output)
@@ -153,11 +151,11 @@ def layers(model: nn.Module, images: Tensor) -> list[Layer]:
     finally:
         for handle in handles:
             handle.remove()
-    return list(found.values())
+    return list(distinct.values())
 
 
-def kind(layer: nn.Module) -> str:
-    """All that decides by which kernels a layer is computed: what it says of itself, the rest of its plain settings."""
+def kernel_key(layer: nn.Module) -> str:
+    """A text that is the same for layers computed by the same kernels: type, options, and which weights are trained."""
     settings = {
         name: value for name, value in vars(layer).items() if isinstance(value, int | float | str | tuple | list)
     }
@@ -165,43 +163,43 @@ def kind(layer: nn.Module) -> str:
 
 
 def noise(shape: tuple[int, ...], seed: int) -> Tensor:
-    """The same normal numbers for every device, drawn aside from everyone else's."""
+    """Standard normal numbers, the same for every device; the global generator is not used."""
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def answer(layer: nn.Module, inputs: Tensor, device: torch.device, learns: bool = False) -> dict[str, Tensor]:
-    """The output, and the gradients of what learns for a random direction of the output; on the CPU.
+def run(layer: nn.Module, inputs: Tensor, device: torch.device, input_gradient: bool = False) -> dict[str, Tensor]:
+    """The output of a layer and the gradients of its trainable weights, for a random output gradient; on the CPU.
 
     Args:
-        device: where the layer lies.
-        learns: whether the gradient of the inputs is among them.
+        device: that of the layer.
+        input_gradient: whether to return the gradient of the inputs too.
     """
-    inputs = inputs.to(device).requires_grad_(learns)
+    inputs = inputs.to(device).requires_grad_(input_gradient)
     output = layer(inputs.clone())  # of a copy, since some layers work in place
-    wanted: dict[str, Tensor] = {
+    sources: dict[str, Tensor] = {
         f"gradient of {name}": weight for name, weight in layer.named_parameters() if weight.requires_grad
     }
-    if learns:
-        wanted["gradient of its input"] = inputs
-    found = {"output": output.detach()}
-    if output.requires_grad and wanted:
+    if input_gradient:
+        sources["gradient of its input"] = inputs
+    tensors = {"output": output.detach()}
+    if output.requires_grad and sources:
         direction = noise(tuple(output.shape), seed=TRIES).to(output.device)
-        gradients = torch.autograd.grad(output, list(wanted.values()), direction, allow_unused=True)
-        found |= {name: part for name, part in zip(wanted, gradients, strict=True) if part is not None}
-    return {name: part.cpu() for name, part in found.items()}
+        gradients = torch.autograd.grad(output, list(sources.values()), direction, allow_unused=True)
+        tensors |= {name: part for name, part in zip(sources, gradients, strict=True) if part is not None}
+    return {name: tensor.cpu() for name, tensor in tensors.items()}
 
 
-def first(place: str, ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> Deviation | None:
-    """The first part, from the output on, whose error is larger than what is allowed."""
+def first_deviation(part: str, ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> Deviation | None:
+    """The first tensor, beginning with the output, whose error is larger than `TOLERANCE`."""
     for name, reference in theirs.items():
         error = relative_error(ours[name], reference)
         if error > TOLERANCE:
-            return Deviation(f"{place}: its {name}", error)
+            return Deviation(f"{part}: its {name}", error)
     return None
 
 
 def relative_error(ours: Tensor, theirs: Tensor) -> float:
-    """||ours - theirs|| / ||theirs||; 0 where the reference overflowed, infinite where ours alone is no number."""
+    """||ours - theirs|| / ||theirs||; 0 if theirs overflowed, infinite if only ours is not finite."""
     if not theirs.isfinite().all():
         return 0.0
     ours, theirs = ours.double(), theirs.double()

@@ -1,4 +1,4 @@
-"""Images from where they lie to the device, batch by batch, ahead of the network."""
+"""Bring images to the device batch by batch, ahead of the network."""
 
 import mmap
 from collections import deque
@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-AHEAD = 4  # batches that a thread reads before they are asked for
-SHARE = 0.25  # of the device's memory; what is larger stays where it is, since the network needs the rest
-RELEASE = 2**27  # bytes of a file that may be mapped into memory before all of it is given back
-AROUND = 2**16  # bytes that Linux maps around each place that is read
+AHEAD = 4  # batches that a thread reads in advance
+RESIDENT_SHARE = 0.25  # of the device's memory that all images may take, since the network needs the rest
+RELEASE_AFTER = 2**27  # bytes of a file that may be mapped into memory before they are given back
+READ_AROUND = 2**16  # bytes that Linux maps around each position that is read
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -21,27 +21,27 @@ Images = np.ndarray | Tensor  # (N, H, W, 3) uint8, in memory or mapped from a f
 
 
 def resident(images: np.ndarray, device: torch.device) -> Images:
-    """All images on the device, from where they are gathered in no time, if they take a small part of its memory.
+    """All images on the device if they take a small share of its memory, else as they are.
 
-    The CPU gathers them from the file's map, where the system keeps what fits.
+    On the CPU they stay in the memory map of their file, of which the system caches what fits.
     """
-    if device.type == "cpu" or images.nbytes > SHARE * _memory(device):
+    if device.type == "cpu" or images.nbytes > RESIDENT_SHARE * _memory(device):
         return images
-    return torch.from_numpy(np.array(images)).to(device)  # a copy, as PyTorch warns of arrays that are only mapped
+    return torch.from_numpy(np.array(images)).to(device)  # a copy, since PyTorch warns of read-only arrays
 
 
 def _memory(device: torch.device) -> int:
-    """Bytes that are free on CUDA, or that MPS may take."""
+    """Bytes that are free on CUDA, or that MPS recommends to use at most."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     return torch.mps.recommended_max_memory()
 
 
 def gathered(images: Images, parts: Iterable[np.ndarray], device: torch.device) -> Iterator[Tensor]:
-    """The chosen images on the device, (B, H, W, 3) uint8 for each part, an index (B,) into all images.
+    """For each part, an index (B,) into all images, the images (B, H, W, 3) uint8 on the device.
 
-    Those that do not lie there are read by a thread some batches ahead, however many they are: memory does not grow
-    with them.
+    Images in memory or in a file are read by a thread some batches ahead, so that memory does not grow with their
+    number.
     """
     if isinstance(images, Tensor):
         for part in parts:
@@ -52,7 +52,7 @@ def gathered(images: Images, parts: Iterable[np.ndarray], device: torch.device) 
 
 
 def ahead(read: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """`map(read, items)` in order, by a thread that is up to `AHEAD` items in front of who consumes them."""
+    """`map(read, items)` in order, computed by a thread up to `AHEAD` items in advance."""
     waiting: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(1) as thread:
         for item in items:
@@ -64,9 +64,9 @@ def ahead(read: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Res
 
 
 def _reader(images: np.ndarray, *, pin: bool) -> Callable[[np.ndarray], Tensor]:
-    """What gathers images on the host; `pin` lets the copy to a GPU go on beside its work.
+    """A function that gathers images on the host; with `pin`, the copy to a GPU overlaps with its work.
 
-    Pages of a mapped file count as this process's memory until they are given back; the system may keep them still.
+    The pages of a mapped file count as memory of this process until they are given back; the system still caches them.
     """
     mapped = images.base if isinstance(images.base, mmap.mmap) else None
     unreleased = 0
@@ -74,8 +74,8 @@ def _reader(images: np.ndarray, *, pin: bool) -> Callable[[np.ndarray], Tensor]:
     def read(index: np.ndarray) -> Tensor:
         nonlocal unreleased
         batch = torch.from_numpy(np.ascontiguousarray(images[index]))
-        unreleased += batch.nbytes + AROUND * len(index)
-        if mapped is not None and unreleased > RELEASE:
+        unreleased += batch.nbytes + READ_AROUND * len(index)
+        if mapped is not None and unreleased > RELEASE_AFTER:
             mapped.madvise(mmap.MADV_DONTNEED)
             unreleased = 0
         return batch.pin_memory() if pin else batch

@@ -1,9 +1,9 @@
-"""Device, precision and processes of a run, and the versions that its numbers depend on.
+"""Device, precision and processes of a run, and a description of the machine.
 
-Several processes (torchrun) give together what one gives: the global batch holds the same images in the same order,
+Several processes (torchrun) compute together what one computes: the global batch has the same images in the same order,
 each process takes its slice, and gradients are averaged. Batch normalisation sees the whole batch on CUDA
-(SyncBatchNorm) and each process's slice on the CPU, where PyTorch has no such layer; the running statistics that are
-kept are the first process's.
+(SyncBatchNorm). On the CPU, where PyTorch has no such layer, it sees the slice of its process, and the running
+statistics of the first process are saved.
 """
 
 import atexit
@@ -22,21 +22,21 @@ from torch import Tensor, nn
 
 from src.core.errors import UserError
 
-# Of what not every stage needs, the version counts where it was imported.
+# Packages that not every stage needs: the version is part of the machine where the package was imported.
 OPTIONAL = ("timm", "optuna")
 PACKAGES = ("torch", "torchvision", "accelerate", "numpy", "scikit-learn", "scipy")
-MIXED = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}  # our names, and accelerate's
+MIXED = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}  # our names -> those of accelerate
 
 
 def start(device: str, precision: str, *, deterministic: bool = False) -> Accelerator:
-    """The device and precision of a stage, in the one process that runs it or in each of those of `torchrun`.
+    """The device and precision of a stage, in its only process or in each process of `torchrun`.
 
     Args:
-        deterministic: on CUDA, only algorithms that give the same bytes every time. The CPU has no others here, MPS
-            offers no such choice.
+        deterministic: on CUDA, use only algorithms that give the same bytes every time. Those of the CPU do so anyway;
+            MPS offers no choice.
 
     Raises:
-        UserError: this machine has no such device, or the device no such precision.
+        UserError: this machine does not have the device, or the device does not have the precision.
     """
     kind = choose_device(device)
     if deterministic and kind == "cuda":
@@ -48,34 +48,34 @@ def start(device: str, precision: str, *, deterministic: bool = False) -> Accele
 
 
 def choose_device(name: str) -> str:
-    """`cuda`, `mps` or `cpu`; `auto` takes the first of them that is here. Several processes have no MPS.
+    """`cuda`, `mps` or `cpu`; `auto` is the first of them on this machine. Several processes cannot share MPS.
 
     Raises:
-        UserError: the device is not on this machine.
+        UserError: this machine does not have the device.
     """
     alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
-    present = {
+    available = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available() and alone,
         "cpu": True,
     }
     if name == "auto":
-        name = next(kind for kind, found in present.items() if found)
-    if not present[name]:
-        found = ", ".join(kind for kind, here in present.items() if here)
+        name = next(kind for kind, usable in available.items() if usable)
+    if not available[name]:
+        allowed = ", ".join(kind for kind, usable in available.items() if usable)
         where = "on this machine" if alone else "for several processes"
-        raise UserError(f"device = {name}: not {where}; allowed here are auto, {found}")
+        raise UserError(f"device = {name}: not {where}; allowed here are auto, {allowed}")
     return name
 
 
 def choose_precision(name: str, device: str) -> str:
-    """`fp32`, `bf16` or `fp16`; `auto` takes bf16 where the device computes with it, and otherwise fp32.
+    """`fp32`, `bf16` or `fp16`; `auto` is bf16 if the device has instructions for it, else fp32.
 
-    On a CPU without instructions for it, bf16 is many times slower (pytorch#146508): possible, with a warning, for who
-    wants the same numbers as elsewhere. On MPS bf16 and fp16 are there to be asked for; auto stays with fp32.
+    bf16 on a CPU without such instructions is many times slower (pytorch#146508); it is allowed with a warning, for the
+    same numbers as on another machine. On MPS, `auto` is fp32.
 
     Raises:
-        UserError: the device has no such precision.
+        UserError: the device does not have the precision.
     """
     native = has_bf16(device)
     if name == "auto":
@@ -88,7 +88,7 @@ def choose_precision(name: str, device: str) -> str:
 
 
 def choose_deterministic() -> None:
-    """Refuse algorithms whose sums are in any order: cuDNN's, cuBLAS's by its workspace, and PyTorch's own."""
+    """Allow only algorithms that add in a fixed order, in cuDNN, cuBLAS (by its workspace) and PyTorch."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
     torch.backends.cudnn.benchmark = False
     torch.use_deterministic_algorithms(True)
@@ -105,21 +105,20 @@ def exempt_from_compiler(owner: type, *names: str) -> None:
 
 
 def has_bf16(device: str) -> bool:
-    """Whether a device multiplies bfloat16 matrices by instructions of its own."""
+    """Whether a device has instructions for bfloat16 matrix products."""
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device == "mps":
         return True
-    found = torch.cpu.get_capabilities()
-    return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 def peak_memory(device: torch.device) -> int:
-    """Bytes: on CUDA the most that tensors took so far, on MPS what the driver holds now, else the process's peak.
+    """The peak memory of this process so far, in bytes: of tensors on CUDA, of the process on the CPU.
 
-    So far in this process: of several methods in one stage, a later one never shows less than those before it.
-
-    MPS keeps no record of its peak; its driver seldom gives memory back, so that what it holds comes near.
+    A later method of a stage never shows less than those before it. MPS keeps no peak: there it is what the driver
+    holds now, which is near to it, since the driver seldom gives memory back.
     """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
@@ -132,15 +131,15 @@ def peak_memory(device: torch.device) -> int:
 
 
 def environment(accelerator: Accelerator) -> list[dict[str, str | int]]:
-    """What a number depends on besides the settings: the machine, and the commit of the code.
+    """What the results depend on besides the settings: the commit of the code, and the machine.
 
-    A list of one, because DVC turns whatever a metrics file holds outside of lists into columns.
+    A list of one, because DVC makes a column of every value outside of lists.
     """
     return [{"commit": commit(), **machine(accelerator)}]
 
 
 def machine(accelerator: Accelerator) -> dict[str, str | int]:
-    """Device, processor, precision, processes, threads, versions."""
+    """Device, processor, precision, processes, threads and versions."""
     device = accelerator.device
     return {
         "device": device.type,
@@ -154,7 +153,7 @@ def machine(accelerator: Accelerator) -> dict[str, str | int]:
 
 
 def commit() -> str:
-    """The commit that is checked out, with `-dirty` where a tracked file differs from it; or `none`."""
+    """The checked-out commit, with `-dirty` if a tracked file differs from it; `none` outside of a repository."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
@@ -163,17 +162,17 @@ def commit() -> str:
 
 
 def _processor() -> str:
-    """The processor's name; Linux alone hides it from `platform`."""
+    """The name of the processor, which `platform` does not know on Linux."""
     cpuinfo = Path("/proc/cpuinfo")
     names = re.findall(r"^model name\s*: (.+)$", cpuinfo.read_text(), re.M) if cpuinfo.exists() else []
     return names[0] if names else platform.processor() or platform.machine()
 
 
 def own_slice(count: int, accelerator: Accelerator) -> slice:
-    """This process's part of a batch of `count` images.
+    """The slice of a batch of `count` images that belongs to this process.
 
     Raises:
-        UserError: the processes cannot share it evenly.
+        UserError: `count` is not a multiple of the number of processes.
     """
     processes = accelerator.num_processes
     if count % processes:
@@ -183,7 +182,7 @@ def own_slice(count: int, accelerator: Accelerator) -> slice:
 
 
 class SharedStochasticDepth(nn.Module):
-    """torchvision's StochasticDepth by rows, which drops from each image what one process alone would drop from it."""
+    """torchvision's StochasticDepth of mode `row`, that drops the same images as a single process would."""
 
     def __init__(self, p: float, accelerator: Accelerator) -> None:
         super().__init__()
@@ -199,12 +198,12 @@ class SharedStochasticDepth(nn.Module):
 
 
 def share_layers(model: nn.Module, accelerator: Accelerator) -> nn.Module:
-    """The same network, with the layers that look at a whole batch made for one that is spread over processes."""
+    """The network with layers that treat the slices of all processes as one batch."""
     if accelerator.num_processes == 1:
         return model
     from torchvision.ops import StochasticDepth  # takes a second
 
-    # The gradient of a trimmed kernel has another layout than its weight; a copy of so little costs nothing.
+    # The gradient of a trimmed kernel has another layout than its weight; copying it costs next to nothing.
     warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
     for name, layer in list(model.named_modules()):
         if isinstance(layer, StochasticDepth) and layer.mode == "row":

@@ -1,4 +1,4 @@
-"""Where a backbone's weights come from: torchvision, a Python package, a file, an address, or chance."""
+"""Find, fetch and read pretrained weights: of torchvision, a Python package, a file or a URL."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 
 def is_file(weights: str) -> bool:
-    """Whether the setting is a path, rather than `imagenet`, `random` or an address."""
+    """Whether the setting `weights` is a path, rather than `imagenet`, `random` or a URL."""
     return weights not in ("imagenet", "random") and "://" not in weights
 
 
 def fingerprint(role: str, weights: str, path: Path) -> str | None:
-    """The SHA-256 of the file that a role's setting `weights` names, at `path`; None where it names no file.
+    """The SHA-256 of the weights at `path`, if the setting `<role>.weights` is a file; else None.
 
     Raises:
-        UserError: there is no such file.
+        UserError: the file does not exist.
     """
     if not is_file(weights):
         return None
@@ -35,10 +35,10 @@ def fingerprint(role: str, weights: str, path: Path) -> str | None:
 
 
 def locate(arch: str, weights: str, path: Path, downloads: Path) -> Path | None:
-    """The file that holds the weights, fetched where needed and checked; None for `random`.
+    """The path of the weights, downloaded if necessary, with their hash checked; None for `random`.
 
     Raises:
-        UserError: it cannot be fetched, or its hash is wrong.
+        UserError: they cannot be fetched, or their hash is wrong.
     """
     if weights == "random":
         return None
@@ -51,10 +51,10 @@ def locate(arch: str, weights: str, path: Path, downloads: Path) -> Path | None:
 
 
 def read(path: Path) -> dict[str, "Tensor"]:
-    """The state_dict in a file: safetensors, or PyTorch's own format read without unpickling objects.
+    """The state_dict in a file of safetensors, or of PyTorch's format, of which only tensors are unpickled.
 
     Raises:
-        UserError: it is neither, or holds something other than named tensors.
+        UserError: it is neither of them, or holds something else than named tensors.
     """
     import torch
     from safetensors.torch import load_file
@@ -65,7 +65,7 @@ def read(path: Path) -> dict[str, "Tensor"]:
             if path.suffix == ".safetensors"
             else torch.load(path, map_location="cpu", weights_only=True)
         )
-    except Exception as error:  # damaged files raise whatever their parser meets first
+    except Exception as error:  # a damaged file may raise anything
         raise UserError(
             f"{path} cannot be read as a state_dict ({type(error).__name__}); save one with torch.save or safetensors"
         ) from error

@@ -1,6 +1,6 @@
-"""Which library builds an architecture: torchvision, timm (`timm/<name>`), or EfficientNet-Lite's package.
+"""One interface to the three libraries of networks: torchvision, timm (`timm/<name>`) and EfficientNet-Lite.
 
-Only the library that is asked for is imported; it takes seconds.
+Each is imported when one of its networks is needed, because that takes seconds.
 """
 
 from typing import TYPE_CHECKING
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 def build(arch: str, outputs: int, image_size: int | None) -> "nn.Module":
-    """A randomly initialised network with `outputs` logits, by the global generator.
+    """A network with `outputs` logits, initialised by the global random generator.
 
     Args:
-        image_size: of networks for images of one size; without it, they are for that of their published weights.
+        image_size: for networks that take images of one size only; None for that of the published weights.
 
     Raises:
-        UserError: timm has no such network, or none with a linear head, or is not installed.
+        UserError: timm does not have the network, it has no linear head, or timm is not installed.
     """
     if arch.startswith(TIMM):
         from src.nets import zoo_timm
@@ -34,19 +34,21 @@ def build(arch: str, outputs: int, image_size: int | None) -> "nn.Module":
     return zoo_torchvision.build(arch, outputs, image_size)
 
 
-def fitted(arch: str, state: dict[str, "Tensor"], model: "nn.Module", image_size: int | None) -> dict[str, "Tensor"]:
-    """A state_dict as the network names it, with position embeddings for its image size; `model` stays as it is."""
+def convert_state(
+    arch: str, state: dict[str, "Tensor"], model: "nn.Module", image_size: int | None
+) -> dict[str, "Tensor"]:
+    """Convert a published state_dict to the names of `model`, and its position embeddings to the image size."""
     if arch.startswith(TIMM):
         from src.nets import zoo_timm
 
-        return zoo_timm.fitted(arch, state, model, image_size)
+        return zoo_timm.convert_state(arch, state, model, image_size)
     from src.nets import zoo_torchvision
 
-    return state if arch in LITE else zoo_torchvision.fitted(state, model)
+    return state if arch in LITE else zoo_torchvision.convert_state(state, model)
 
 
 def normalisation(arch: str) -> tuple[tuple[float, ...], tuple[float, ...], str]:
-    """How images were readied for the published weights: mean and deviation of channels in [0, 1], interpolation."""
+    """The preprocessing of the published weights: mean and standard deviation of channels in [0, 1], interpolation."""
     if arch.startswith(TIMM):
         from src.nets import zoo_timm
 
@@ -61,10 +63,10 @@ def normalisation(arch: str) -> tuple[tuple[float, ...], tuple[float, ...], str]
 
 
 def require_size(arch: str, image_size: int) -> None:
-    """Refuse an image size that the architecture cannot take.
+    """Require that the architecture takes images of this size.
 
     Raises:
-        UserError: one line with the reason and what is allowed; or timm cannot build it at all.
+        UserError: it does not, with the reason and what is allowed; or timm cannot build it at all.
     """
     if takes_any_size(arch):
         return

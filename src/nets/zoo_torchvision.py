@@ -1,4 +1,4 @@
-"""torchvision's classifiers: how each is built, what is published of it, and what its files call its tensors."""
+"""The networks of torchvision: how they are built, and how their published weights are named and preprocessed."""
 
 import math
 import re
@@ -8,22 +8,26 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-# Their two auxiliary classifiers serve training from scratch alone. The published weights know inputs in [-1, 1], into
-# which the networks themselves then turn ImageNet's normalisation.
+# Built without their two auxiliary classifiers, which serve training from scratch only. Their weights are for inputs in
+# [-1, 1], to which the networks themselves convert ImageNet's normalisation (`transform_input`).
 _INCEPTIONS = ("googlenet", "inception_v3")
 _AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
-# Names in published files that torchvision renames as it loads them: `_load_state_dict` of its DenseNet, MLPBlock's
-# `_load_from_state_dict` of its vision transformer.
+# Names in published files that torchvision renames when it loads them: in `_load_state_dict` of densenet.py, and in
+# `_load_from_state_dict` of MLPBlock in vision_transformer.py.
 _RENAMED = (
     (r"(denselayer\d+\.(?:norm|conv))\.([12]\.)", r"\1\2"),
     (r"(encoder_layer_\d+\.mlp)\.linear_1\.", r"\1.0."),
     (r"(encoder_layer_\d+\.mlp)\.linear_2\.", r"\1.3."),
 )
-_POSITIONS = "encoder.pos_embedding"  # of a vision transformer: (1, 1 + places, D), the first of them no place
+_POSITIONS = "encoder.pos_embedding"  # of a vision transformer: (1, 1 + patches, D), the first is of the class token
 
 
 def build(arch: str, outputs: int, image_size: int | None) -> "nn.Module":
-    """A randomly initialised network; a vision transformer is for images of that size, or of its published weights'."""
+    """A randomly initialised network with `outputs` logits.
+
+    Args:
+        image_size: for vision transformers and MaxViT; None for that of the published weights.
+    """
     from torchvision.models import get_model
 
     size = image_size or _weights(arch).meta["min_size"][0]
@@ -37,14 +41,14 @@ def build(arch: str, outputs: int, image_size: int | None) -> "nn.Module":
     return get_model(arch, weights=None, num_classes=outputs, **options)
 
 
-def fitted(state: dict[str, "Tensor"], model: "nn.Module") -> dict[str, "Tensor"]:
-    """Renamed, without auxiliary classifiers, and with position embeddings interpolated to the network's image size."""
+def convert_state(state: dict[str, "Tensor"], model: "nn.Module") -> dict[str, "Tensor"]:
+    """Rename tensors, drop auxiliary classifiers, and interpolate position embeddings to the model's image size."""
     from torchvision.models.vision_transformer import VisionTransformer, interpolate_embeddings
 
-    found = {_renamed(name): tensor for name, tensor in state.items() if not name.startswith(_AUXILIARY)}
-    if isinstance(model, VisionTransformer) and size_of(found):
-        return dict(interpolate_embeddings(model.image_size, model.patch_size, found))
-    return found
+    state = {_renamed(name): tensor for name, tensor in state.items() if not name.startswith(_AUXILIARY)}
+    if isinstance(model, VisionTransformer) and size_of(state):
+        return dict(interpolate_embeddings(model.image_size, model.patch_size, state))
+    return state
 
 
 def _renamed(name: str) -> str:
@@ -54,7 +58,7 @@ def _renamed(name: str) -> str:
 
 
 def size_of(state: dict[str, "Tensor"]) -> int | None:
-    """Pixels of a side: as many patches as a vision transformer has positions."""
+    """The image size of a vision transformer's weights in pixels, from its number of patches; None for others."""
     positions, patches = state.get(_POSITIONS), state.get("conv_proj.weight")
     if positions is None or patches is None or positions.ndim != 3 or len(positions) != 1:
         return None
@@ -63,17 +67,22 @@ def size_of(state: dict[str, "Tensor"]) -> int | None:
 
 
 def normalisation(arch: str) -> tuple[tuple[float, ...], tuple[float, ...], str]:
+    """Mean and standard deviation of channels in [0, 1], interpolation."""
     preset = _weights(arch).transforms()
     return tuple(preset.mean), tuple(preset.std), preset.interpolation.value
 
 
 def imagenet_url(arch: str) -> str:
-    """The address of torchvision's best ImageNet weights for the architecture."""
+    """The URL of torchvision's best ImageNet weights for the architecture."""
     return _weights(arch).url
 
 
 def fault_of_size(arch: str, image_size: int) -> str | None:
-    """Against the smallest size that torchvision states; a vision transformer states that of its weights, not of it."""
+    """Why the network cannot take images of this size; None if it can.
+
+    torchvision states the smallest size. For a vision transformer that is the size of its weights, so that the patch
+    size decides.
+    """
     least = max(_weights(arch).meta["min_size"])
     if arch.startswith("vit_"):
         import torch
@@ -87,6 +96,7 @@ def fault_of_size(arch: str, image_size: int) -> str | None:
 
 
 def _weights(arch: str) -> Any:
+    """torchvision's best weights of an architecture, with their metadata."""
     from torchvision.models import get_model_weights
 
     return get_model_weights(arch).DEFAULT

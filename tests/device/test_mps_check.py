@@ -104,24 +104,24 @@ def test_rounding_is_far_from_what_is_allowed():
     assert mps_check.difference(twin, model, SIZE) is None
 
 
-def test_one_batch_on_which_an_activations_kink_decides_is_none_either(monkeypatch):
-    """The network is asked again: its own answer to the first batch is spoilt, those to the others are not."""
-    model, answer, calls = network("mobilenet_v3_small"), mps_check.answer, []
+def test_a_network_that_is_wrong_on_one_batch_only_is_accepted(monkeypatch):
+    """As where a gradient jumps at the kink of an activation: the other batches decide."""
+    model, run, calls = network("mobilenet_v3_small"), mps_check.run, []
 
-    def spoilt(layer, *rest):
-        found = answer(layer, *rest)
+    def sometimes_wrong(layer, *rest):
+        tensors = run(layer, *rest)
         if layer is twin:
-            calls.append(found)
-            found["output"] *= 1 + (len(calls) in wrong)
-        return found
+            calls.append(tensors)
+            tensors["output"] *= 1 + (len(calls) in wrong)
+        return tensors
 
-    monkeypatch.setattr(mps_check, "answer", spoilt)
+    monkeypatch.setattr(mps_check, "run", sometimes_wrong)
     twin, wrong = copy.deepcopy(model), {1}
     assert mps_check.difference(twin, model, SIZE) is None
     assert len(calls) == 2
     calls.clear()
     wrong = {1, 2, 3}
-    assert mps_check.difference(twin, model, SIZE).place == "the network: its output"
+    assert mps_check.difference(twin, model, SIZE).part == "the network: its output"
 
 
 @pytest.mark.parametrize("arch", ["convnext_tiny", "efficientnet_lite0", "mobilenet_v3_small"])
@@ -129,7 +129,7 @@ def test_a_depthwise_convolution_that_is_wrong_for_more_than_one_image_is_named(
     model = network(arch)
     name = depthwise(model)[0]
     found = mps_check.difference(broken(model, depthwise(model), FirstImage), model, SIZE)
-    assert found.place == f"{name} ({type(model.get_submodule(name)).__name__}): its output"
+    assert found.part == f"{name} ({type(model.get_submodule(name)).__name__}): its output"
     assert found.error > 0.5
 
 
@@ -139,7 +139,7 @@ def test_it_is_named_where_no_image_comes_to_it_alive():
     twin, images = broken(model, depthwise(model), FirstImage), mps_check.noise((8, 3, SIZE, SIZE), 0)
     with torch.no_grad():
         assert torch.equal(twin.eval()(images), model.eval()(images))
-    assert mps_check.difference(twin, model, SIZE).place.startswith(depthwise(model)[0])
+    assert mps_check.difference(twin, model, SIZE).part.startswith(depthwise(model)[0])
 
 
 @pytest.mark.parametrize("factor", [1.1, 0.9, -1.0, 0.0])
@@ -147,7 +147,7 @@ def test_a_backward_pass_that_is_wrong_is_named_by_its_gradient(factor, monkeypa
     monkeypatch.setattr(WrongBackward, "factor", factor)
     model = network("resnet18")
     found = mps_check.difference(broken(model, ["layer3.0.conv2"], WrongBackward), model, SIZE)
-    assert found.place.startswith("layer3.0.conv2 (Conv2d): its gradient of ")
+    assert found.part.startswith("layer3.0.conv2 (Conv2d): its gradient of ")
     assert found.error == pytest.approx(abs(factor - 1), rel=1e-3)
 
 
@@ -157,16 +157,16 @@ def test_a_backward_pass_is_not_asked_of_what_never_learns():
 
 
 @pytest.mark.parametrize(
-    ("arch", "name", "place"),
+    ("arch", "name", "part"),
     [
         ("swin_t", "features.1.1.attn", "features.1.1.attn (ShiftedWindowAttention)"),
         ("resnet18", "layer2.0", "the network"),
     ],
 )
-def test_what_is_wrong_between_layers_is_seen_in_what_holds_them(arch, name, place):
+def test_what_is_wrong_between_layers_is_seen_in_what_holds_them(arch, name, part):
     """The products of attention, the sums of residual blocks."""
     model = network(arch)
-    assert mps_check.difference(broken(model, [name], FirstImage), model, SIZE).place == f"{place}: its output"
+    assert mps_check.difference(broken(model, [name], FirstImage), model, SIZE).part == f"{part}: its output"
 
 
 def test_a_number_that_is_none_is_refused():
@@ -176,7 +176,7 @@ def test_a_number_that_is_none_is_refused():
 
 
 def test_a_number_where_the_cpu_has_none_but_zero_is_told_in_few_digits():
-    found = mps_check.first("it", {"output": torch.ones(2)}, {"output": torch.zeros(2)})
+    found = mps_check.first_deviation("it", {"output": torch.ones(2)}, {"output": torch.zeros(2)})
     assert str(found) == "it: its output differs from the CPU by more than 1000%, allowed is 1%"
 
 

@@ -51,7 +51,7 @@ def test_the_images_asked_for_come_in_the_order_asked_for(images):
 
 
 def test_a_mapped_file_is_right_after_its_pages_were_given_back(tmp_path, monkeypatch):
-    monkeypatch.setattr(prefetch, "RELEASE", 100)
+    monkeypatch.setattr(prefetch, "RELEASE_AFTER", 100)
     files.write_array(tmp_path / "images.npy", [IMAGES], IMAGES.shape, "uint8")
     parts = [np.random.default_rng(seed).permutation(50) for seed in range(20)]
     for batch, part in zip(
