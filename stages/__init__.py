@@ -1,6 +1,6 @@
-"""The stages of dvc.yaml: each reads the settings, loads its inputs, calls one package of `src` and saves the result.
+"""The stages of dvc.yaml. Each reads the settings, loads its inputs, calls one package of `src` and saves the result.
 
-A stage that runs for both backbones is one module that takes the backbone: `python -m stages.finetune resnet`.
+Stages of both backbones are one module with an argument: `python -m stages.finetune resnet`.
 """
 
 import hashlib
@@ -21,7 +21,14 @@ if TYPE_CHECKING:
 
 
 def run(main: Callable[..., None], *choices: tuple[str, ...]) -> None:
-    """Run one stage with the arguments of the command line, of which each must be one of its `choices`."""
+    """Run a stage with the settings and the arguments of the command line.
+
+    Args:
+        choices: for each argument, the allowed values.
+
+    Raises:
+        SystemExit: an argument is not allowed, or the stage raised an error that a user can correct; with one line.
+    """
     with one_line():
         words = sys.argv[1:]
         usage = " ".join(f"<{'|'.join(allowed)}>" for allowed in choices)
@@ -36,11 +43,11 @@ def run(main: Callable[..., None], *choices: tuple[str, ...]) -> None:
 def saved_state(
     stage: str, settings: Settings, machine: Mapping[str, Any], apart: Collection[str] = ()
 ) -> "AbstractContextManager[StateFile]":
-    """Where an interrupted stage saves its state, and goes on from; see `resume.saved_state`.
+    """Where a stage saves its state and resumes, see `resume.saved_state`; disabled for several processes.
 
     Args:
         machine: what the result depends on besides settings and inputs, such as `runtime.machine`.
-        apart: dependencies that the stage itself compares with its saved state.
+        apart: dependencies that are not part of the key, because the stage itself compares them with its state.
     """
     from src.storage import resume  # numpy and file locks, which a stage that only looks at settings does not need
 
@@ -49,7 +56,7 @@ def saved_state(
 
 
 def kept_end(stage: str, settings: Settings, machine: Mapping[str, Any]) -> "StateFile":
-    """Where the end of a training stays for a longer one to begin there; disabled unless that was asked for."""
+    """Where the end of a training is kept for one of more epochs; disabled unless `finetune.extendable` is on."""
     from src.storage import resume
 
     if not settings.finetune.extendable or machine["processes"] > 1:
@@ -66,8 +73,8 @@ def key(stage: str, settings: Settings, machine: Mapping[str, Any], apart: Colle
     entry = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"][stage]
     digest = hashlib.sha256(json.dumps(machine, sort_keys=True).encode())
     values = settings.model_dump(mode="json")
-    chosen = {name: reduce(lambda part, word: part[word], name.split("."), values) for name in entry["params"]}
-    digest.update(json.dumps(chosen, sort_keys=True).encode())
+    params = {name: reduce(lambda part, word: part[word], name.split("."), values) for name in entry["params"]}
+    digest.update(json.dumps(params, sort_keys=True).encode())
     for name in sorted(set(entry["deps"]) - {str(path) for path in apart}):
         for path in sorted(Path(name).rglob("*")) or [Path(name)]:
             if path.is_file() and "__pycache__" not in path.parts:

@@ -1,4 +1,4 @@
-"""The images as two arrays of bytes and two of labels, whatever they came as."""
+"""Bring the images of any dataset into two arrays of images and two of labels."""
 
 from contextlib import AbstractContextManager, nullcontext
 
@@ -18,22 +18,23 @@ def main(settings: Settings) -> None:
         splits = sources.digits()
     else:
         splits = sources.cifar(settings.dataset, paths.downloads())
-    with kept(settings) as place:
+    with decoding_state(settings) as state:
         for name, split in splits.items():
-            split.write(paths.RAW / f"{name}_images.npy", place.part(name))
+            split.write(paths.RAW / f"{name}_images.npy", state.part(name))
             files.write_array(paths.RAW / f"{name}_labels.npy", [split.labels], split.labels.shape, "int64")
             print(f"{name}: {len(split.labels):,} images of {split.shape[1]} x {split.shape[0]} pixels")
         names = inputs["listing"]["train"] if "listing" in inputs else classes.class_names(settings.dataset, root)
         files.write_json(paths.RAW / "classes.json", list(names))
 
 
-def kept(settings: Settings) -> AbstractContextManager[StateFile]:
-    """Where the decoded images of a folder are kept until all are there. Other datasets are there at once."""
+def decoding_state(settings: Settings) -> AbstractContextManager[StateFile]:
+    """The state of decoding a folder of images; disabled for other datasets, which are read at once."""
     if settings.dataset != "folder":
         return nullcontext(StateFile())
     from src.data import decode
 
-    # Of the images `rows.fill` compares those that were decoded: one that is replaced costs what comes after it alone.
+    # The list of images is not part of the key: `resume.fill_rows` compares the decoded ones, and if one was replaced,
+    # only those before it are kept.
     return saved_state("download", settings, decode.machine(), apart=[str(paths.IMAGE_INPUTS)])
 
 

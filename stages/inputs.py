@@ -1,8 +1,8 @@
-"""What the experiment reads from outside the repository, fingerprinted: image folders and files of weights.
+"""Fingerprint the inputs outside of the repository: image folders and files of weights. Check the settings.
 
-It runs at every `dvc repro`, before everything else: it notices files that changed behind DVC's back, and refuses bad
-settings before any good output is removed. So it imports nothing heavy, but where an architecture is named that does
-not take images of every size.
+This stage runs at every `dvc repro`, before all others. It notices files that changed without DVC's knowledge, and
+refuses bad settings before any good output is removed. It imports nothing heavy, except for architectures that do not
+take images of every size.
 """
 
 from src.core.errors import UserError
@@ -25,9 +25,9 @@ def main(settings: Settings) -> None:
     corrupted = settings.robustness.corrupted
     if settings.robustness.enabled and corrupted and not paths.from_root(corrupted).is_dir():
         raise UserError(f"robustness.corrupted = {corrupted}: there is no such folder; null corrupts here")
-    named = {"resnet": settings.resnet.weights, "convnext": settings.convnext.weights}
-    prints = {role: weights.fingerprint(role, given, paths.from_root(given)) for role, given in named.items()}
-    files.write_json(paths.WEIGHT_INPUTS, prints)
+    sources = {"resnet": settings.resnet.weights, "convnext": settings.convnext.weights}
+    hashes = {role: weights.fingerprint(role, source, paths.from_root(source)) for role, source in sources.items()}
+    files.write_json(paths.WEIGHT_INPUTS, hashes)
     images: dict = {"dataset": settings.dataset}
     if settings.dataset == "folder":
         listing, signatures = folders.scan(root)

@@ -1,41 +1,46 @@
-"""The weights that each backbone starts from, pinned as safetensors."""
+"""Fetch the weights that each backbone starts from, and save them as safetensors."""
 
 from torch import Tensor
 
 from src.core import seeds
 from src.core.errors import UserError
-from src.nets import models, zoo_timm
-from src.nets import weights as nets_weights
+from src.nets import models, weights, zoo_timm
 from src.nets.architectures import TIMM
 from src.settings.settings import Settings
 from src.storage import files, paths
 from stages import run
 
 
-def pin(role: str, arch: str, weights: str, *, sha256: str | None, seed: int) -> dict[str, Tensor]:
-    """The state_dict that the setting `<role>.weights` names, checked against its architecture."""
+def load_weights(role: str, arch: str, source: str, *, sha256: str | None, seed: int) -> dict[str, Tensor]:
+    """The state_dict of the setting `<role>.weights`, checked against its architecture.
+
+    Args:
+        source: the value of the setting.
+        sha256: of the file, as the stage `inputs` found it; None if the setting is not a file.
+        seed: of random weights.
+
+    Raises:
+        UserError: the weights cannot be fetched or read, belong to another architecture, or changed meanwhile.
+    """
     try:
-        if weights == "imagenet" and arch.startswith(TIMM):
+        if source == "imagenet" and arch.startswith(TIMM):
             return zoo_timm.published(arch, paths.downloads(), seed)
-        path = nets_weights.locate(arch, weights, paths.from_root(weights), paths.downloads())
+        path = weights.locate(arch, source, paths.from_root(source), paths.downloads())
         if path is None:
             return models.build(arch, outputs=1000, seed=seed).state_dict()
         if sha256 is not None and files.sha256(path) != sha256:
             raise UserError(f"{path} changed while the pipeline ran; run it again")
-        return models.restore(arch, nets_weights.read(path)).state_dict()
+        return models.restore(arch, weights.read(path)).state_dict()
     except UserError as error:
-        raise UserError(f"{role}.weights = {weights}: {error}") from error
+        raise UserError(f"{role}.weights = {source}: {error}") from error
 
 
 def main(settings: Settings) -> None:
-    pinned = files.read_json(paths.WEIGHT_INPUTS)
+    hashes = files.read_json(paths.WEIGHT_INPUTS)
     seed = seeds.derive(settings.seed, "weights")
-    about = {"arch": settings.resnet.arch, "weights": settings.resnet.weights}
-    state = pin("resnet", **about, sha256=pinned["resnet"], seed=seed)
-    files.write_tensors(paths.weights("resnet"), state, about)
-    about = {"arch": settings.convnext.arch, "weights": settings.convnext.weights}
-    state = pin("convnext", **about, sha256=pinned["convnext"], seed=seed)
-    files.write_tensors(paths.weights("convnext"), state, about)
+    for role, backbone in (("resnet", settings.resnet), ("convnext", settings.convnext)):
+        state = load_weights(role, backbone.arch, backbone.weights, sha256=hashes[role], seed=seed)
+        files.write_tensors(paths.weights(role), state, {"arch": backbone.arch, "weights": backbone.weights})
 
 
 if __name__ == "__main__":

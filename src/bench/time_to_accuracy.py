@@ -28,7 +28,8 @@ from src.finetune.config import Finetune
 from src.finetune.methods import new_model
 from src.nets import fast_cpu, inference
 from src.nets.preprocess import View, view
-from src.prepare import subset as prepare_subset
+from src.prepare.config import Prepare
+from src.prepare.subset import choose_images
 from src.settings.settings import Settings, load
 from src.stats import intervals
 from src.storage import files, paths
@@ -174,16 +175,11 @@ def courses(settings: Settings, classes: int, wanted: Sequence[int], images_in_a
         for kind in ("images", "labels")
     )
     _, origin = files.read_tensors(paths.weights("resnet"))
+    per_class = images_in_all // classes if images_in_all else settings.prepare.per_class
+    config = Prepare().model_copy(update={"val_fraction": settings.prepare.val_fraction, "per_class": per_class})
     for seed in wanted:
-        subset = prepare_subset.subset(
-            labels["train"],
-            labels["test"],
-            chosen,
-            [names[label] for label in chosen],
-            rng=core_seeds.generator(seed, "split"),
-            val_fraction=settings.prepare.val_fraction,
-            per_class=images_in_all // classes if images_in_all else settings.prepare.per_class,
-        )
+        rng = core_seeds.generator(seed, "split")
+        subset = choose_images(labels["train"], labels["test"], chosen, [names[label] for label in chosen], config, rng)
         seen = view(origin["arch"], settings.image_size)
         accelerator = runtime.start(settings.device, settings.precision)
         yield Course(images["train"], images["test"], subset, seen, seed, accelerator)

@@ -1,4 +1,4 @@
-"""The classes of each dataset by name, and which of them an experiment chose."""
+"""The class names of each dataset, and the choice of classes of an experiment."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ CIFAR100_CLASSES = tuple(
     ).split()
 )
 
-# The coarse labels: twenty superclasses of five classes each, by the names and in the order of the archive's own list.
+# The coarse labels: twenty superclasses of five classes each, with the names and in the order of the archive.
 CIFAR100_SUPERCLASSES = {
     name: tuple(members.split())
     for name, members in {
@@ -46,11 +46,11 @@ CIFAR100_SUPERCLASSES = {
         "vehicles_2": "lawn_mower rocket streetcar tank tractor",
     }.items()
 }
-SHOWN = 20  # class names in an error: more than that and the line says nothing
+SHOWN = 20  # class names in an error: with more, nobody reads the line
 
 
 def class_names(dataset: str, root: Path) -> tuple[str, ...]:
-    """The names of a dataset's classes, in the order of its labels, without fetching anything."""
+    """The names of a dataset's classes in the order of its labels; nothing is downloaded."""
     if dataset == "folder":
         return tuple(folders.class_names(root))
     return {
@@ -62,12 +62,12 @@ def class_names(dataset: str, root: Path) -> tuple[str, ...]:
 
 
 def superclasses(dataset: str) -> Mapping[str, Sequence[str]]:
-    """Names that stand for several classes each, where a dataset has them."""
+    """The superclasses of a dataset with their classes; empty for datasets without."""
     return CIFAR100_SUPERCLASSES if dataset == "cifar100" else {}
 
 
 def expanded(classes: Sequence[str], groups: Mapping[str, Sequence[str]]) -> list[str]:
-    """The names, with the classes of a superclass in its place."""
+    """The names, with every superclass replaced by its classes."""
     return [member for name in classes for member in groups.get(name, (name,))]
 
 
@@ -77,18 +77,18 @@ def choose(
     subset_seed: int | None = None,
     groups: Mapping[str, Sequence[str]] | None = None,
 ) -> list[int]:
-    """The dataset's labels of the chosen classes, in the order in which they become 0..K-1.
+    """The dataset's labels of the chosen classes, in the order of their new labels 0..K-1.
 
     Args:
-        classes: K for K of the classes, or names of classes and superclasses.
+        classes: a number K, or names of classes and superclasses.
         names: all class names, in the order of the dataset's labels.
-        subset_seed: None for the first K classes, else the first K of a random order: with one seed, a smaller subset
-            is a part of a larger one.
-        groups: the superclasses, see `superclasses`; each stands for all of its classes.
+        subset_seed: None for the first K classes, else for the first K of a random order, so that with one seed a
+            smaller subset is a part of a larger one.
+        groups: the superclasses with their classes, see `superclasses`.
 
     Raises:
-        UserError: more classes than there are, fewer than two, an unknown or a repeated one, or names that a seed
-            should draw.
+        UserError: there are more classes than the dataset has, fewer than two, or an unknown or repeated one; or both
+            names and a `subset_seed` are given.
     """
     if isinstance(classes, int):
         if classes > len(names):
@@ -97,7 +97,7 @@ def choose(
             )
         if subset_seed is None:
             return list(range(classes))
-        from src.core.seeds import generator  # numpy, which `inputs` seldom needs
+        from src.core.seeds import generator  # imports numpy, which the stage `inputs` seldom needs
 
         return generator(subset_seed, "classes").permutation(len(names))[:classes].tolist()
     if subset_seed is not None:
@@ -108,6 +108,7 @@ def choose(
 
 
 def _labels(classes: list[str], names: Sequence[str], groups: Mapping[str, Sequence[str]]) -> list[int]:
+    """The labels of named classes and superclasses."""
     labels = {name: label for label, name in enumerate(names)}
     chosen = expanded(classes, groups)
     for name in chosen:
@@ -122,7 +123,7 @@ def _labels(classes: list[str], names: Sequence[str], groups: Mapping[str, Seque
 
 
 def _allowed(name: str, names: Sequence[str], groups: Mapping[str, Sequence[str]]) -> str:
-    """What could have been meant: the names that look like it, and all of them as far as a line can hold them."""
-    known = [*names, *groups]
-    more = f", and {len(known) - SHOWN:,} more" if len(known) > SHOWN else ""
-    return f"{did_you_mean(name, known, 3)}allowed are {', '.join(known[:SHOWN])}{more}"
+    """The end of an error about an unknown class: similar names, and the first `SHOWN` names."""
+    every = [*names, *groups]
+    more = f", and {len(every) - SHOWN:,} more" if len(every) > SHOWN else ""
+    return f"{did_you_mean(name, every, 3)}allowed are {', '.join(every[:SHOWN])}{more}"

@@ -1,4 +1,4 @@
-"""The section `download` of the settings, and class names as YAML has them."""
+"""The section `download` of the settings, and the type of a list of class names."""
 
 from typing import Annotated, Any
 
@@ -8,7 +8,7 @@ from src.core.section import Section
 
 
 def _names(value: Any) -> Any:
-    """Class names that YAML reads as numbers (the digits 3 and 8) are names all the same."""
+    """Convert names that YAML reads as numbers, such as the digits 3 and 8, to text."""
     if not isinstance(value, list):
         return value
     return [str(item) if isinstance(item, int) and not isinstance(item, bool) else item for item in value]
@@ -18,6 +18,6 @@ ClassNames = Annotated[list[str], BeforeValidator(_names), Field(min_length=1)]
 
 
 class Download(Section):
-    """`max_side`: folder images that are not squares of one size are cut to squares of at most so many pixels."""
+    """`max_side`: the largest side in pixels of the squares to which folder images of different sizes are cut."""
 
     max_side: int = Field(256, ge=8, le=4096)

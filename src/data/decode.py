@@ -1,8 +1,8 @@
-"""Many image files -> one array: by several processes, in order, and in memory that does not grow.
+"""Decode many image files into one array, in order, by several processes and in constant memory.
 
-A process writes the pixels that it decoded straight into the file: at 160 pixels, sending them to the first process
-took longer than a quarter of the decoding. Threads would share Python's lock, which Pillow holds for a quarter to half
-of the time that it takes to decode a photograph.
+Each process writes the pixels that it decoded into the file itself: at 160 pixels, sending them to the first process
+took more than a quarter of the time of decoding. Threads would wait for Python's lock, which Pillow holds for a quarter
+to half of the time in which it decodes a photograph.
 """
 
 import hashlib
@@ -27,36 +27,36 @@ import PIL
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
+from src.core.cpus import cores
 from src.core.errors import UserError
 from src.data.folders import stamp
 
-HEADERS = 512  # files of which a process reads the headers at a time
-PIECE_PIXELS = 2**20  # of the images that a process decodes at a time: 3 MB
-AHEAD = 3  # of these pieces of work for each process: one that it is at, others that wait or are done
-WORTH = 32  # pieces of work that take longer than another process takes to start
+HEADERS = 512  # files in a piece of work that reads headers
+PIECE_PIXELS = 2**20  # pixels in a piece of work that decodes images: 3 MB
+AHEAD = 3  # pieces for each process: the one at work, and others that wait or are done
+MIN_PIECES = 32  # pieces for each process: fewer take less time than the process takes to start
 T = TypeVar("T")
 
 
 def machine() -> dict[str, Any]:
-    """What the pixels depend on besides the files and the code: `resuming.place` takes it."""
+    """What the pixels depend on besides the files and the code, for the key of `stages.saved_state`."""
     return {"pillow": PIL.__version__, "numpy": np.__version__}
 
 
 def processes(pieces: int) -> int:
-    """How many are worth it: at most a process for each core, or as many as OMP_NUM_THREADS leaves to an experiment."""
-    given = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(int(given) if given.isdigit() else cores, pieces // WORTH))
+    """The number of processes for so many pieces of work: at most OMP_NUM_THREADS, or else one for each core."""
+    threads = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    return max(1, min(int(threads) if threads.isdigit() else cores(), pieces // MIN_PIECES))
 
 
 def sizes(paths: Iterable[Path], count: int, label: str) -> np.ndarray:
     """Width and height of every image, (N, 2) int32."""
     with tqdm(total=count, desc=label, unit="image", leave=False, disable=None) as bar:
-        found = []
+        parts = []
         for part in in_order(image_sizes, cut(paths, HEADERS), processes(count // HEADERS)):
-            found.append(part)
+            parts.append(part)
             bar.update(len(part))
-    return np.concatenate(found)
+    return np.concatenate(parts)
 
 
 def write(
@@ -69,29 +69,30 @@ def write(
     square: int | None,
     label: str,
 ) -> Iterator[int]:
-    """Decode images into a file, and tell after each piece of work how many more are there, in order.
+    """Decode images into a file, and yield the number of images that each piece of work added, in order.
 
     Args:
-        offset: bytes of the file before the first image.
-        skip: so many images are there already.
-        paths: all files, in order.
+        offset: of the first image in the file, in bytes.
+        skip: the number of images that are in the file already.
+        paths: returns all image files, in order.
         shape: (N, H, W, 3).
-        square: see `pictures.decode`.
+        square: see `decode_images`.
 
     Raises:
-        UserError: a file cannot be read as an image; all before it are there.
+        UserError: a file cannot be read as an image; all images before it are in the file.
     """
     count, height, width, colours = shape
     size = max(1, min(64, PIECE_PIXELS // (height * width)))
     rows = zip(range(skip, count, size), cut(islice(paths(), skip, None), size), strict=True)
     work = partial(_decode_into, file, offset, height * width * colours, square)
     with tqdm(total=count, initial=skip, desc=label, unit="image", leave=False, disable=None) as bar:
-        for more in in_order(work, rows, processes((count - skip) // size)):
-            bar.update(more)
-            yield more
+        for added in in_order(work, rows, processes((count - skip) // size)):
+            bar.update(added)
+            yield added
 
 
 def _decode_into(file: Path, offset: int, row: int, square: int | None, work: tuple[int, list[Path]]) -> int:
+    """Decode a piece of work, the number of its first image and its files, into a file; the number of images."""
     start, paths = work
     pixels = np.concatenate(list(decode_images(paths, square)))  # (b, H, W, 3)
     with file.open("rb+") as target:
@@ -101,22 +102,22 @@ def _decode_into(file: Path, offset: int, row: int, square: int | None, work: tu
 
 
 def cut(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Pieces of so many items; the last may be shorter."""
-    rest = iter(items)
-    while piece := list(islice(rest, size)):
+    """Cut items into pieces of one size; the last may be shorter."""
+    iterator = iter(items)
+    while piece := list(islice(iterator, size)):
         yield piece
 
 
 def in_order(work: Callable[[Any], T], pieces: Iterable[Any], count: int) -> Iterator[T]:
-    """`work` of every piece, in order, by so many processes, none of them more than a few pieces ahead.
+    """`map(work, pieces)` in order, by `count` processes that are at most `AHEAD` pieces ahead each.
 
     Raises:
-        UserError: one of the processes was ended from outside, as a machine without memory does.
+        UserError: a process was killed, as the system does when memory runs out.
     """
     if count == 1:
         yield from map(work, pieces)
         return
-    # By spawn everywhere, as macOS does: a copy of this process would have its locks and its handlers of signals too.
+    # By spawn, as on macOS: a fork would copy the locks and signal handlers of this process.
     pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), initializer=_end_with_parent)
     waiting = deque[Future[T]]()
     try:
@@ -129,8 +130,8 @@ def in_order(work: Callable[[Any], T], pieces: Iterable[Any], count: int) -> Ite
             yield waiting.popleft().result()
     except BrokenProcessPool:
         raise UserError(
-            "a process that decodes images was ended from outside, perhaps for want of memory; the same command goes "
-            "on from here, and OMP_NUM_THREADS says how many there are"
+            "a process that decodes images was killed, perhaps for want of memory; the same command goes on from here, "
+            "and a smaller OMP_NUM_THREADS starts fewer processes"
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
@@ -138,7 +139,7 @@ def in_order(work: Callable[[Any], T], pieces: Iterable[Any], count: int) -> Ite
 
 @contextmanager
 def _without_ctrl_c() -> Iterator[None]:
-    """Processes that start meanwhile never see it: it is left to this one, which finishes a piece of work and saves."""
+    """Processes started in the block ignore Ctrl-C; this process alone handles it, by saving after a piece of work."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -147,7 +148,7 @@ def _without_ctrl_c() -> Iterator[None]:
 
 
 def _end_with_parent() -> None:
-    """In a process of the pool: it would wait for work for ever after its parent was killed."""
+    """End a process of the pool with its parent; otherwise it would wait for work for ever if that was killed."""
 
     def wait() -> None:
         parent.join()
@@ -158,25 +159,25 @@ def _end_with_parent() -> None:
 
 
 class MadeOf:
-    """What the first so many rows were made of: how the images are cut, and the names, sizes and times of their files.
+    """A hash of the sources of the first n rows: how images are cut, and the names, sizes and times of their files.
 
-    Files are looked at once, as their rows come; after a wrong start from the first one again.
+    For growing n each file is looked at once; for a smaller n the hash begins anew.
     """
 
     def __init__(self, root: Path, paths: Callable[[], Iterable[Path]], shape: tuple[int, ...], square: int | None):
-        self.root, self.paths, self.how = root, paths, f"{shape[1:]} {square}"
+        self.root, self.paths, self.cut = root, paths, f"{shape[1:]} {square}"
         self._restart()
 
     def _restart(self) -> None:
-        self.rows, self.rest, self.seen = 0, iter(self.paths()), hashlib.sha256(self.how.encode())
+        self.rows, self.remaining, self.hasher = 0, iter(self.paths()), hashlib.sha256(self.cut.encode())
 
     def __call__(self, rows: int) -> str:
         if rows < self.rows:
             self._restart()
-        for path in islice(self.rest, rows - self.rows):
-            self.seen.update(f"{path.relative_to(self.root)}\0{_stamp(path)}\0".encode())
+        for path in islice(self.remaining, rows - self.rows):
+            self.hasher.update(f"{path.relative_to(self.root)}\0{_stamp(path)}\0".encode())
         self.rows = rows
-        return self.seen.hexdigest()
+        return self.hasher.hexdigest()
 
 
 def _stamp(path: Path) -> str:
@@ -186,18 +187,19 @@ def _stamp(path: Path) -> str:
         return "gone"
 
 
-MOST_PIXELS = 2**26  # of one image at most: 8,192 x 8,192, some 200 MB in memory
+MAX_PIXELS = 2**26  # of one image: 8,192 x 8,192, some 200 MB in memory
 
 
 def image_sizes(files: Iterable[Path]) -> np.ndarray:
-    """Width and height of each, (n, 2) int32, from the headers alone."""
+    """Width and height of images, (n, 2) int32, read from their headers."""
     return np.array([_open_image(path).size for path in files], np.int32).reshape(-1, 2)
 
 
 def square_side(sizes: np.ndarray, max_side: int) -> int | None:
-    """None where all images are squares of one size, else the side in pixels of the squares that they are cut to.
+    """The side in pixels of the squares to which images are cut; None if all are squares of one size.
 
-    The median of the shorter sides, so that most images are neither enlarged nor much reduced; at most `max_side`.
+    It is the median of the shorter sides, so that most images are neither enlarged nor much reduced; at most
+    `max_side`.
 
     Args:
         sizes: (N, 2), see `sizes`.
@@ -208,7 +210,7 @@ def square_side(sizes: np.ndarray, max_side: int) -> int | None:
 
 
 def decode_images(files: Iterable[Path], square: int | None) -> Iterator[np.ndarray]:
-    """The images one by one, (1, H, W, 3) uint8: upright, RGB, and with `square` reduced and cut to that side."""
+    """Yield the images one by one, (1, H, W, 3) uint8 RGB, upright; resized and cut to `square` pixels if given."""
     for path in files:
         image = _open_image(path)
         try:
@@ -221,29 +223,30 @@ def decode_images(files: Iterable[Path], square: int | None) -> Iterator[np.ndar
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16-bit greys, which Pillow would cut off at 255
+    """Convert an image of any mode to RGB."""
+    if image.mode.startswith("I"):  # 16-bit grey values, which Pillow would clip at 255
         image = Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8))
     return image.convert("RGB")
 
 
 def _open_image(path: Path) -> Image.Image:
-    """An image of which only the header was read.
+    """Open an image and read its header only.
 
     Raises:
-        UserError: it is no image, or larger than allowed: a small file can hold a picture that fills the memory.
+        UserError: it is not an image, or larger than allowed, as a small file can hold an image that fills the memory.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our limit is lower
             image = Image.open(path)
     except Image.DecompressionBombError:
-        raise UserError(f"folder: {path} has far more than {MOST_PIXELS:,} pixels; reduce or remove it") from None
+        raise UserError(f"folder: {path} has far more than {MAX_PIXELS:,} pixels; reduce or remove it") from None
     except (OSError, ValueError, SyntaxError) as error:
-        known = getattr(error, "strerror", None) or ("empty file" if path.stat().st_size == 0 else None)
-        reason = known or "not an image, or cut short"
+        reason = getattr(error, "strerror", None) or ("empty file" if path.stat().st_size == 0 else None)
+        reason = reason or "not an image, or cut short"
         raise UserError(f"folder: {path} cannot be read as an image ({reason}); replace or remove it") from error
-    if image.width * image.height > MOST_PIXELS:
+    if image.width * image.height > MAX_PIXELS:
         raise UserError(
-            f"folder: {path} is {image.width} x {image.height} pixels; allowed are {MOST_PIXELS:,}; reduce or remove it"
+            f"folder: {path} is {image.width} x {image.height} pixels; allowed are {MAX_PIXELS:,}; reduce or remove it"
         )
     return image

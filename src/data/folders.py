@@ -1,7 +1,6 @@
-"""Images in folders, `<root>/{train,test}/<class>/**`: what is there, and whether it changed.
+"""Images in folders, `<root>/{train,test}/<class>/**`: list the files, and detect changes.
 
-ImageNet's trees call their second half `val`. It takes the place of `test` where there is no `test`: its images are
-looked at once, at the end; those that choices are made on come out of `train`.
+If there is no `test`, `val` is used for testing, as in ImageNet. The validation images always come from `train`.
 """
 
 import hashlib
@@ -17,22 +16,22 @@ from src.storage.files import sha256, write_json
 SPLITS = ("train", "test")
 Listing = dict[str, dict[str, list[str]]]  # split -> class -> files, relative to the class's folder, sorted
 Signatures = dict[str, dict[str, str]]  # split -> class -> a hash of all names, sizes and times
-KEEP = 10  # seconds between two notes of what was read
+SAVE_EVERY = 10  # seconds
 
 
 def split_folder(root: Path, split: str) -> Path:
-    """Where the classes of a split lie."""
+    """The folder that holds the classes of a split."""
     path = root / split
     return root / "val" if split == "test" and not path.is_dir() and (root / "val").is_dir() else path
 
 
 def class_names(root: Path) -> list[str]:
-    """The classes of a folder, in sorted order: label i is the i-th.
+    """The classes of a folder in sorted order: label i is the i-th.
 
     Raises:
-        UserError: there is no such folder, or train and test hold different classes.
+        UserError: a split does not exist, or train and test hold different classes.
     """
-    found = {}
+    names = {}
     for split in SPLITS:
         folder = split_folder(root, split)
         if not folder.is_dir():
@@ -40,18 +39,18 @@ def class_names(root: Path) -> list[str]:
                 f"folder = {root}: there is no {split}/ in it; allowed is a root of train/<class>/* and test/<class>/* "
                 "(or val/<class>/*)"
             )
-        found[split] = sorted(
+        names[split] = sorted(
             entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith(".")
         )
-    if found["train"] != found["test"]:
-        odd = sorted(set(found["train"]) ^ set(found["test"]))
+    if names["train"] != names["test"]:
+        odd = sorted(set(names["train"]) ^ set(names["test"]))
         second = split_folder(root, "test").name
         raise UserError(f"folder = {root}: train and {second} hold different classes ({', '.join(map(repr, odd[:5]))})")
-    return found["train"]
+    return names["train"]
 
 
 def scan(root: Path) -> tuple[Listing, Signatures]:
-    """The files of a folder, and a signature of each class, of names, sizes and times, that is cheap to compute.
+    """The files of a folder, and a signature of each class: a cheap hash of the files' names, sizes and times.
 
     Raises:
         UserError: a class has no images.
@@ -75,17 +74,17 @@ def scan(root: Path) -> tuple[Listing, Signatures]:
 
 
 def _signature(folder: Path, entries: list[tuple[str, str]]) -> str:
-    found, file = hashlib.sha256(), ""
+    hasher, file = hashlib.sha256(), ""
     try:
         for file, stamp in entries:
-            found.update(f"{folder.name}/{file}\0{stamp}\0".encode())
+            hasher.update(f"{folder.name}/{file}\0{stamp}\0".encode())
     except UnicodeEncodeError:
         raise UserError(f"folder: the name {f'{folder}/{file}'!a} is not UTF-8; rename it") from None
-    return found.hexdigest()
+    return hasher.hexdigest()
 
 
 def _files(folder: str, within: str = "") -> Iterator[tuple[str, str]]:
-    """Each file below a folder, at any depth, relative to it, with its stamp. Links to folders are not followed."""
+    """Each file below a folder at any depth, relative to it, and its stamp. Links to folders are not followed."""
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith("."):
@@ -97,59 +96,62 @@ def _files(folder: str, within: str = "") -> Iterator[tuple[str, str]]:
 
 
 def stamp(status: os.stat_result) -> str:
-    """A text that changes with a file. Beside the time of modification, which unpacking sets back, that of change."""
+    """A text that changes with the file: size, time of modification (which unpacking sets back), time of change."""
     return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
 
 
 def paths(root: Path, listing: Listing, split: str) -> Iterator[Path]:
-    """Every file of a split, class by class: the order of the raw arrays. One by one, since there may be millions."""
+    """Yield the files of a split class by class, in the order of the raw arrays; there may be millions."""
     folder = split_folder(root, split)
     return (folder / name / file for name, files in listing[split].items() for file in files)
 
 
 def count(listing: Listing, split: str) -> int:
-    """How many files a split has."""
+    """The number of files of a split."""
     return sum(map(len, listing[split].values()))
 
 
 def digest(root: Path, listing: Listing, signatures: Signatures, remembered: Path) -> str:
-    """A SHA-256 of what all files hold; the same on any machine.
+    """The SHA-256 of the content of all files, the same on every machine.
 
-    A class's files are read only when its signature differs from the one in the JSON file `remembered`, which is
-    written meanwhile: after an interruption, what was read need not be read again.
+    Args:
+        remembered: a JSON file of the signature and hash of each class. Only classes whose signature changed are read
+            again. It is saved from time to time, so that an interrupted run need not read them again.
 
     Raises:
         UserError: a file cannot be read.
     """
-    known = _recalled(remembered)
-    found: dict[str, list[str]] = {}
-    wanted = [(split, name) for split in SPLITS for name in listing[split]]
+    before = _load(remembered)
+    now: dict[str, list[str]] = {}
+    classes = [(split, name) for split in SPLITS for name in listing[split]]
     saved = time.monotonic()
     try:
-        for split, name in wanted:
+        for split, name in classes:
             signature = signatures[split][name]
-            before, content = known.get(f"{split}/{name}", ("", ""))
-            if before != signature:
-                content = _content(split_folder(root, split) / name, listing[split][name])
-            found[f"{split}/{name}"] = [signature, content]
-            if time.monotonic() - saved > KEEP:
-                write_json(remembered, known | found)
+            old_signature, content = before.get(f"{split}/{name}", ("", ""))
+            if old_signature != signature:
+                content = _content_hash(split_folder(root, split) / name, listing[split][name])
+            now[f"{split}/{name}"] = [signature, content]
+            if time.monotonic() - saved > SAVE_EVERY:
+                write_json(remembered, before | now)
                 saved = time.monotonic()
     finally:
-        if any(known.get(key) != value for key, value in found.items()):
-            write_json(remembered, found if len(found) == len(wanted) else known | found)
-    return hashlib.sha256("".join(content for _, content in found.values()).encode()).hexdigest()
+        if any(before.get(key) != value for key, value in now.items()):
+            write_json(remembered, now if len(now) == len(classes) else before | now)
+    return hashlib.sha256("".join(content for _, content in now.values()).encode()).hexdigest()
 
 
-def _recalled(remembered: Path) -> dict[str, list[str]]:
+def _load(remembered: Path) -> dict[str, list[str]]:
+    """The remembered signatures and hashes; empty if the file is missing or damaged."""
     try:
-        known = json.loads(remembered.read_text())
+        pairs = json.loads(remembered.read_text())
     except (OSError, ValueError):
-        return {}  # none yet, or cut short: read the files again
-    return {key: pair for key, pair in known.items() if isinstance(pair, list) and len(pair) == 2}
+        return {}
+    return {key: pair for key, pair in pairs.items() if isinstance(pair, list) and len(pair) == 2}
 
 
-def _content(folder: Path, names: list[str]) -> str:
+def _content_hash(folder: Path, names: list[str]) -> str:
+    """The SHA-256 of the hashes of files, in order."""
     total = hashlib.sha256()
     try:
         for name in names:

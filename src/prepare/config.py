@@ -8,10 +8,9 @@ from src.core.section import Section
 
 
 class Prepare(Section):
-    """`val_fraction` of train is held out for every choice; `per_class` caps the training images of each class.
+    """The share of train for validation, the most images of a class, and the imbalance of the training images.
 
-    `imbalance` thins out the training images alone; of the smallest class there is one to `imbalance_ratio` of the
-    largest.
+    `imbalance_ratio`: the number of training images of the largest class, divided by that of the smallest.
     """
 
     val_fraction: float = Field(0.1, gt=0, le=0.5)

@@ -1,36 +1,39 @@
-"""The report's FilteredCIFAR10 as indices: chosen classes, labels 0..K-1, stratified validation."""
+"""Choose the images of an experiment: classes relabelled to 0..K-1, a stratified validation split, imbalance.
+
+The subset is stored as indices into all images; it is the FilteredCIFAR10 of the report.
+"""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from src.core.errors import UserError
+from src.prepare.config import Prepare
 
 
-def subset(
+def choose_images(
     train_labels: np.ndarray,
     test_labels: np.ndarray,
     chosen: Sequence[int],
     names: Sequence[str],
-    **how: Any,
+    config: Prepare,
+    rng: np.random.Generator,
 ) -> dict[str, np.ndarray]:
-    """Everything that decides which images an experiment sees: for train, val and test, <part>_index and <part>_labels.
+    """The images of the parts train, val and test: the arrays <part>_index and <part>_labels, (n,) each.
 
     Args:
-        train_labels, test_labels: (N,) of all images, the dataset's own.
+        train_labels, test_labels: (N,) the dataset's labels of all images.
         chosen: the labels that become 0..K-1.
         names: of the chosen classes.
-        how: see `split`.
 
     Raises:
-        UserError: a class has too few images, or would have none to train on.
+        UserError: a class has too few images, or would have no training image.
     """
     train_index, train_labels = relabel(train_labels, chosen)
     test_index, test_labels = relabel(test_labels, chosen)
     require(train_labels, names, 2, "training")
     require(test_labels, names, 1, "test")
-    train, val = split(train_labels, **how)
+    train, val = split(train_labels, config, rng)
     return {
         "train_index": train_index[train],
         "train_labels": train_labels[train],
@@ -42,7 +45,7 @@ def subset(
 
 
 def relabel(labels: np.ndarray, chosen: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Keep the chosen classes: the indices (n,) of their images, and their new labels (n,) in 0..K-1."""
+    """The indices (n,) of the images of the chosen classes, and their new labels (n,) in 0..K-1."""
     new = np.full(int(labels.max(initial=0)) + 1, -1, np.int64)
     new[np.asarray(chosen)] = np.arange(len(chosen))
     index = np.flatnonzero(new[labels] >= 0)
@@ -50,59 +53,46 @@ def relabel(labels: np.ndarray, chosen: Sequence[int]) -> tuple[np.ndarray, np.n
 
 
 def require(labels: np.ndarray, classes: Sequence[str], least: int, kind: str) -> None:
-    """Refuse a subset in which a class has fewer than `least` images.
+    """Require at least `least` images of each class.
 
     Raises:
-        UserError: naming the first such class.
+        UserError: it names the first class with fewer.
     """
     for name, count in zip(classes, np.bincount(labels, minlength=len(classes)), strict=True):
         if count < least:
             raise UserError(f"classes: {name!r} has {count} {kind} images; at least {least} are needed")
 
 
-def split(
-    labels: np.ndarray,
-    *,
-    val_fraction: float,
-    per_class: int | None,
-    imbalance: str = "none",
-    imbalance_ratio: float = 1,
-    rng: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Divide labelled images into training and validation, class by class (stratified), and thin out the former.
+def split(labels: np.ndarray, config: Prepare, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Split labels (n,) in 0..K-1 into training and validation by class, then make the training images imbalanced.
 
-    The validation images are those that there would be without an imbalance: as many of each class as of any other, as
-    in the test set, so that accuracy on them chooses what it is to choose. Training images of a larger ratio are among
-    those of a smaller one.
-
-    Args:
-        labels: (n,) in 0..K-1.
-        val_fraction: the share of each class that is held out: rounded, and at least one image.
-        per_class: the most images of a class that are kept, before the division.
-        imbalance, imbalance_ratio: see `profile`; it starts from the largest class's training images.
+    Of each class at most `per_class` images are used, of which the share `val_fraction`, rounded and at least one
+    image, is held out. An imbalance does not change the validation images: they stay balanced like the test images,
+    so that accuracy on them is the right criterion. The training images of a larger ratio are among those of a
+    smaller one.
 
     Returns:
-        Sorted positions into `labels`: training, validation. A class of two images or more is in both.
+        Sorted positions in `labels`: training, validation. A class of two images or more is in both.
 
     Raises:
-        UserError: no training image of the smallest class would be left.
+        UserError: the smallest class would have no training image.
     """
     train, val = [], []
     for label in range(int(labels.max()) + 1):
-        members = rng.permutation(np.flatnonzero(labels == label))[:per_class]
-        held_out = min(max(1, round(len(members) * val_fraction)), len(members) - 1)
+        members = rng.permutation(np.flatnonzero(labels == label))[: config.per_class]
+        held_out = min(max(1, round(len(members) * config.val_fraction)), len(members) - 1)
         val.append(members[:held_out])
         train.append(members[held_out:])
-    if imbalance != "none":
-        train = thinned(train, imbalance, imbalance_ratio)
+    if config.imbalance != "none":
+        train = thin_out(train, config.imbalance, config.imbalance_ratio)
     return np.sort(np.concatenate(train)), np.sort(np.concatenate(val))
 
 
-def thinned(train: list[np.ndarray], imbalance: str, ratio: float) -> list[np.ndarray]:
-    """The first images of each class, which are in random order, as many as `profile` allows.
+def thin_out(train: list[np.ndarray], imbalance: str, ratio: float) -> list[np.ndarray]:
+    """The first images of each class, which are in random order, as many as `class_sizes` allows.
 
     Raises:
-        UserError: no image of the smallest class would be left.
+        UserError: the smallest class would have no image.
     """
     largest = max(map(len, train))
     if ratio > largest:
@@ -110,15 +100,15 @@ def thinned(train: list[np.ndarray], imbalance: str, ratio: float) -> list[np.nd
             f"prepare.imbalance_ratio = {ratio:g}: no training image of the smallest class would be left; allowed here "
             f"is at most {largest}, the training images of the largest"
         )
-    counts = profile(imbalance, ratio, largest, len(train))
+    counts = class_sizes(imbalance, ratio, largest, len(train))
     return [members[:count] for members, count in zip(train, counts, strict=True)]
 
 
-def profile(imbalance: str, ratio: float, largest: int, classes: int) -> list[int]:
-    """How many training images each of the K classes has at most, the first ones the most.
+def class_sizes(imbalance: str, ratio: float, largest: int, classes: int) -> list[int]:
+    """The number of training images of each of K classes under an imbalance, the largest classes first.
 
     `long_tailed`: n_k = largest * ratio^(-k / (K - 1)), as in Cui et al. 2019; `step`: the last half of the classes
-    has largest / ratio, as in Buda et al. 2018. Both are rounded down, as Cao et al. 2019 do.
+    has largest / ratio, as in Buda et al. 2018. Both are rounded down, as in Cao et al. 2019.
     """
     if imbalance == "long_tailed":
         shares = [ratio ** (-label / (classes - 1)) for label in range(classes)]

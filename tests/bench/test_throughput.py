@@ -16,7 +16,8 @@ from src.finetune import loop
 from src.finetune.checkpoint import TrainState
 from src.finetune.config import Finetune
 from src.nets import models, preprocess
-from src.prepare import subset as prepare_subset
+from src.prepare.config import Prepare
+from src.prepare.subset import choose_images
 
 CPU = runtime.start("cpu", "fp32")
 WORKLOAD = throughput.Workload("mobilenet_v3_small", 32, 8, Finetune(), CPU)
@@ -111,9 +112,8 @@ def test_rates_and_ratios_are_medians_over_rounds():
 
 
 def course(seed: int) -> Course:
-    subset = prepare_subset.subset(
-        LABELS, LABELS, [0, 1], ["a", "b"], val_fraction=0.2, per_class=None, rng=np.random.default_rng(seed)
-    )
+    config, rng = Prepare(val_fraction=0.2), np.random.default_rng(seed)
+    subset = choose_images(LABELS, LABELS, [0, 1], ["a", "b"], config, rng)
     return Course(IMAGES, IMAGES, subset, VIEW, seed, CPU)
 
 

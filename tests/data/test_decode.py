@@ -93,9 +93,7 @@ def test_work_comes_back_in_order_and_no_more_than_a_few_pieces_ahead_are_taken(
 
 
 def test_a_process_that_is_ended_from_outside_is_told_in_one_line():
-    with pytest.raises(
-        UserError, match=r"a process that decodes images was ended from outside.*; the same command goes"
-    ):
+    with pytest.raises(UserError, match=r"a process that decodes images was killed.*; the same command goes"):
         list(decode.in_order(os._exit, range(1, 4), 2))
 
 

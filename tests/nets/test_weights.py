@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from src.core.errors import UserError
 from src.nets import models, weights
-from stages.weights import pin
+from stages.weights import load_weights
 
 
 @pytest.fixture(scope="module")
@@ -141,14 +141,14 @@ def _repository(tmp_path, monkeypatch):
 
 @pytest.mark.usefixtures("_repository")
 def test_pinned_weights_are_those_of_the_file(published, state):
-    found = pin("resnet", "resnet18", f"published/{published.name}", sha256=weights.sha256(published), seed=0)
+    found = load_weights("resnet", "resnet18", f"published/{published.name}", sha256=weights.sha256(published), seed=0)
     assert equal(found, state)
 
 
 @pytest.mark.usefixtures("_repository")
 def test_weights_of_another_architecture_are_refused_with_the_setting_and_the_first_tensor(published):
     with pytest.raises(UserError) as error:
-        pin("resnet", "resnet34", str(published), sha256=None, seed=0)
+        load_weights("resnet", "resnet34", str(published), sha256=None, seed=0)
     assert str(error.value) == (
         f"resnet.weights = {published}: tensor layer1.2.bn1.bias is absent, but resnet34 has (64,); "
         "allowed is a state_dict of resnet34"
@@ -158,11 +158,11 @@ def test_weights_of_another_architecture_are_refused_with_the_setting_and_the_fi
 @pytest.mark.usefixtures("_repository")
 def test_weights_that_change_while_the_pipeline_runs_are_refused(published):
     with pytest.raises(UserError, match=r"^convnext\.weights = .*changed while the pipeline ran; run it again$"):
-        pin("convnext", "resnet18", str(published), sha256="0" * 64, seed=0)
+        load_weights("convnext", "resnet18", str(published), sha256="0" * 64, seed=0)
 
 
 @pytest.mark.usefixtures("_repository")
 def test_random_weights_depend_on_the_seed_alone():
-    first, again, other = (pin("resnet", "resnet18", "random", sha256=None, seed=seed) for seed in (1, 1, 2))
+    first, again, other = (load_weights("resnet", "resnet18", "random", sha256=None, seed=seed) for seed in (1, 1, 2))
     assert equal(first, again)
     assert not torch.equal(first["conv1.weight"], other["conv1.weight"])

@@ -1,4 +1,4 @@
-"""Subsets: labels 0..K-1, and a split that is stratified, disjoint, and the same however many classes follow."""
+"""Subsets: labels 0..K-1, and a split that is stratified, disjoint, and the same whatever classes are added."""
 
 import numpy as np
 import pytest
@@ -6,14 +6,14 @@ import pytest
 from src.core import seeds
 from src.core.errors import UserError
 from src.prepare import subset
+from src.prepare.config import Prepare
 from src.readouts import fit
 
 LABELS = np.random.default_rng(0).permutation(np.repeat(np.arange(10), 50))  # ten classes of fifty
 
 
-def split(labels: np.ndarray, *, seed: int = 0, val_fraction: float = 0.1, per_class: int | None = None, **imbalance):
-    rng = seeds.generator(seed, "split")
-    return subset.split(labels, val_fraction=val_fraction, per_class=per_class, rng=rng, **imbalance)
+def split(labels: np.ndarray, *, seed: int = 0, **settings):
+    return subset.split(labels, Prepare(**settings), seeds.generator(seed, "split"))
 
 
 def test_chosen_classes_are_relabelled_from_zero_in_the_order_chosen():
@@ -96,29 +96,29 @@ def test_a_class_without_any_image_is_refused_too():
 )
 def test_a_long_tail_has_the_published_numbers_of_cifar_10_lt(ratio, counts):
     """Ratio 100: 12,406 images in all, the set of Cao et al. 2019; 10: 20,431."""
-    found = subset.profile("long_tailed", ratio, 5000, 10)
+    found = subset.class_sizes("long_tailed", ratio, 5000, 10)
     assert found == counts
     assert sum(found) == {100: 12_406, 10: 20_431, 1: 50_000}[ratio]
 
 
 def test_a_long_tail_of_cifar_100_has_the_published_number():
-    assert sum(subset.profile("long_tailed", 100, 500, 100)) == 10_847
+    assert sum(subset.class_sizes("long_tailed", 100, 500, 100)) == 10_847
 
 
 def test_no_count_falls_below_its_number_by_rounding():
     for ratio in range(1, 200):
-        assert subset.profile("long_tailed", ratio, 5 * ratio, 7)[-1] == 5
-        assert subset.profile("step", ratio, 5 * ratio, 7)[-1] == 5
+        assert subset.class_sizes("long_tailed", ratio, 5 * ratio, 7)[-1] == 5
+        assert subset.class_sizes("step", ratio, 5 * ratio, 7)[-1] == 5
 
 
 @pytest.mark.parametrize(("classes", "minor"), [(10, 5), (5, 2), (2, 1), (3, 1)])
 def test_a_step_makes_the_last_half_of_the_classes_minor(classes, minor):
-    assert subset.profile("step", 4, 100, classes) == [100] * (classes - minor) + [25] * minor
+    assert subset.class_sizes("step", 4, 100, classes) == [100] * (classes - minor) + [25] * minor
 
 
 def test_training_images_are_thinned_out_and_validation_images_stay_the_same():
     (plain, val), (train, same) = split(LABELS), split(LABELS, imbalance="long_tailed", imbalance_ratio=9)
-    assert np.bincount(LABELS[train]).tolist() == subset.profile("long_tailed", 9, 45, 10)
+    assert np.bincount(LABELS[train]).tolist() == subset.class_sizes("long_tailed", 9, 45, 10)
     np.testing.assert_array_equal(val, same)
     assert set(train) < set(plain)
     assert (np.diff(train) > 0).all()
@@ -154,9 +154,9 @@ def test_a_ratio_that_leaves_nothing_is_refused_with_the_largest_that_does():
 def test_a_subset_has_thinned_training_images_and_all_others():
     labels = np.repeat(np.arange(4), 20)
     names = ["a", "b", "c"]
-    how = {"val_fraction": 0.1, "per_class": None, "imbalance": "step", "imbalance_ratio": 6}
-    found = subset.subset(labels, labels, [3, 1, 0], names, rng=seeds.generator(0, "split"), **how)
-    counts = {part: np.bincount(found[f"{part}_labels"]).tolist() for part in ("train", "val", "test")}
+    config = Prepare(val_fraction=0.1, imbalance="step", imbalance_ratio=6)
+    arrays = subset.choose_images(labels, labels, [3, 1, 0], names, config, seeds.generator(0, "split"))
+    counts = {part: np.bincount(arrays[f"{part}_labels"]).tolist() for part in ("train", "val", "test")}
     assert counts == {"train": [18, 18, 3], "val": [2, 2, 2], "test": [20, 20, 20]}
 
 
