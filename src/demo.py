@@ -1,8 +1,8 @@
-"""The whole pipeline in a minute or two, without a network.
+"""Run the whole pipeline in a few minutes without a network, `make demo`.
 
-It works in a repository of its own, .demo, so that the settings, the lock file and the experiments of this one stay as
-they are: scikit-learn's digits, EfficientNet-Lite0 as the legacy backbone and EfficientNet-Lite2 as the modern one,
-both with ImageNet weights that came with their packages.
+The dataset is scikit-learn's digits. EfficientNet-Lite0 is the legacy backbone and EfficientNet-Lite2 the modern one,
+whose ImageNet weights are Python packages. It runs in a repository of its own, .demo, so that the settings, lock file
+and experiments of this one stay as they are.
 """
 
 import os
@@ -30,21 +30,21 @@ SOURCES = (
 SETTINGS = {
     "dataset": "digits",
     "image_size": 64,  # at 32 pixels most of EfficientNet-Lite2's features are zero on these images
-    # A mirrored digit is another sign, and 1,294 images make few steps of 64.
     "resnet": {"arch": "efficientnet_lite0"},
     "convnext": {"arch": "efficientnet_lite2"},
     "finetune": {
         "epochs": 3,
-        "batch_size": 32,
+        "batch_size": 32,  # 1,294 images make few steps of 64
         "schedule": "one_cycle",
-        "augment": False,
+        "augment": False,  # a mirrored digit is not a digit
     },
-    # ImageNet's categories hold no digits, so nothing can be read off without training.
+    # No zero_shot, because ImageNet has no category of digits.
     "frozen": {"readouts": ["linear", "knn", "centroid", "random_head"]},
 }
 
 
 def shell(*command: str) -> None:
+    """Run a command in the demo's repository; end with one line if it fails."""
     try:
         subprocess.run(command, cwd=DEMO, check=True, env={k: v for k, v in os.environ.items() if k != "DVC_ROOT"})
     except (OSError, subprocess.CalledProcessError) as error:
@@ -52,10 +52,11 @@ def shell(*command: str) -> None:
 
 
 def commit(message: str) -> None:
+    """Commit everything, as an author of the demo's own, since git may not be configured."""
     who = ("user.name=demo", "user.email=demo@localhost", "commit.gpgsign=false")
-    settings = [word for setting in who for word in ("-c", setting)]
+    options = [word for setting in who for word in ("-c", setting)]
     shell("git", "add", "--all")
-    shell("git", *settings, "commit", "-q", "--allow-empty", "-m", message)
+    shell("git", *options, "commit", "-q", "--allow-empty", "-m", message)
 
 
 def main() -> None:
@@ -75,8 +76,8 @@ def main() -> None:
     commit("settings of the demonstration")
     shell("dvc", "repro")
     commit("its results")
-    print(f"\nThe whole answer on one page: {DEMO / paths.REPORT}")
-    print("Pictures:", *sorted((DEMO / paths.plots("compare")).glob("*.png")), sep="\n  ")
+    print(f"\nThe results on one page: {DEMO / paths.REPORT}")
+    print("Figures:", *sorted((DEMO / paths.plots("compare")).glob("*.png")), sep="\n  ")
     print(f"It is a repository of its own; to go on there: cd {DEMO} && dvc exp run -S classes=5 && dvc plots diff")
 
 

@@ -1,6 +1,6 @@
-"""Features of a frozen backbone -> K-way logits.
+"""The types of read-outs, which map features of a frozen backbone to logits.
 
-Each read-out takes `Features` and returns a `Readout`, which turns any features (n, D) into logits (n, K).
+Each read-out is a function that takes `Features` and returns a `Readout`.
 """
 
 from collections.abc import Callable
@@ -14,12 +14,15 @@ Logits = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Readout:
-    """`logits` maps (n, D) -> (n, K) float32; `chosen` is what was selected on validation images.
+    """A fitted read-out.
 
-    `images` is how many images it needed the features of before it could be used: training and validation;
-    `parameters` how many numbers were trained; `val_logits` (n, K) are those of the validation images where fitting
-    computed them. Of a read-out that is affine, (x - mean) / std @ weight.T + bias, `affine` holds these: mean and std
-    (D,), weight (K, D), bias (K,).
+    Args:
+        logits: maps features (n, D) to logits (n, K) float32.
+        images: the number of training and validation images whose features were used.
+        parameters: the number of trained parameters.
+        val_logits: (n, K) of the validation images, if fitting computed them.
+        chosen: the hyperparameters that were selected on validation images.
+        affine: for a read-out (x - mean) / std @ weight.T + bias: mean (D,), std (D,), weight (K, D), bias (K,).
     """
 
     logits: Logits
@@ -41,5 +44,5 @@ class Features:
 
     @property
     def classes(self) -> int:
-        """K: every class has training images."""
+        """The number of classes K; every class has training images."""
         return int(self.train_labels.max()) + 1

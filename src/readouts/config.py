@@ -11,9 +11,9 @@ Readout = Annotated[str, one_of(READOUTS)]
 
 
 class Frozen(Section):
-    """What reads classes off a backbone that is never trained. The first stands for freezing in the 2 x 2 table.
+    """The read-outs of a frozen backbone. The first one represents the frozen cells of the 2 x 2 table.
 
-    `shots`: so many training images of each class, and at most as many validation images; null for all.
+    `shots`: the number of training images of each class, and the most validation images; null for all.
     """
 
     readouts: Annotated[list[Readout], AfterValidator(once)] = Field(list(READOUTS), min_length=1)

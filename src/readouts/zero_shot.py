@@ -1,6 +1,6 @@
-"""The pretrained 1000-way head, read through a mapping from ImageNet's categories to classes.
+"""The read-out `zero_shot`: the pretrained head of 1,000 categories, mapped to the classes of an experiment.
 
-Nothing is trained: the mapping, imagenet_labels.yaml beside this module, says which categories show a class.
+Nothing is trained. The file imagenet_labels.yaml in this folder lists the ImageNet categories of each class.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ class PretrainedHead:
 
 @cache
 def mapping() -> dict[str, dict[int, str | None]]:
-    """Class -> its categories: index -> name, where the file gives one (inside a range it names the ends only)."""
+    """The categories of each class, index -> name; None for those inside a range, of which only the ends are named."""
     entries = yaml.safe_load(_MAPPING.read_text(encoding="utf-8"))
     return {name: {i: label for line in lines for i, label in _span(line).items()} for name, lines in entries.items()}
 
@@ -38,15 +38,15 @@ def _span(line: str) -> dict[int, str | None]:
 
 
 def unmapped(classes: Sequence[str]) -> list[str]:
-    """The classes that are known to have no category, such as deer."""
+    """The classes whose list of categories is empty, such as deer."""
     return [name for name in classes if mapping().get(name) == {}]
 
 
 def unavailable(classes: Sequence[str], head: PretrainedHead | None) -> str | None:
-    """Why these classes cannot be read off this head, as one line; None where they can.
+    """Why zero_shot is not possible with these classes and this head, as one line; None if it is.
 
     Args:
-        head: None where the backbone's head was not trained on ImageNet-1k, such as one of random weights.
+        head: None if the backbone's head was not pretrained on ImageNet-1k.
     """
     if head is None or len(head.weight) != CATEGORIES:
         return (
@@ -56,8 +56,8 @@ def unavailable(classes: Sequence[str], head: PretrainedHead | None) -> str | No
     for name in classes:
         if name not in mapping():
             return (
-                f"zero_shot: class {name!r} has no entry in src/{_MAPPING.name}; add the ImageNet categories that show "
-                "it, or drop zero_shot from frozen.readouts"
+                f"zero_shot: class {name!r} has no entry in src/readouts/{_MAPPING.name}; add the ImageNet categories "
+                "that show it, or drop zero_shot from frozen.readouts"
             )
     if len(classes) - len(unmapped(classes)) < 2:
         return (
@@ -68,20 +68,20 @@ def unavailable(classes: Sequence[str], head: PretrainedHead | None) -> str | No
 
 
 def logits(features: np.ndarray, head: PretrainedHead, classes: Sequence[str]) -> np.ndarray:
-    """The logarithm of each class's probability: the softmax over all 1,000 categories, summed over the class's own.
+    """The log-probability of each class: the softmax over all 1,000 categories, summed over those of the class.
 
     Args:
-        features: (n, D), what the head was trained to read.
+        features: (n, D) before the head.
         classes: K names, each in the mapping.
 
     Returns:
-        (n, K) float32; -inf in the columns of classes without a category. Softmax of a row gives the probabilities
-        that remain when every other category is ruled out.
+        (n, K) float32; -inf in the columns of classes without a category. The softmax of a row is the distribution
+        given that the image belongs to one of the classes.
     """
     scores = (features @ head.weight.T + head.bias).astype(np.float64)  # (n, 1000)
     total = logsumexp(scores, axis=1)
-    found = np.full((len(features), len(classes)), -np.inf, np.float32)
+    log_p = np.full((len(features), len(classes)), -np.inf, np.float32)
     for column, name in enumerate(classes):
         if categories := list(mapping()[name]):
-            found[:, column] = logsumexp(scores[:, categories], axis=1) - total
-    return found
+            log_p[:, column] = logsumexp(scores[:, categories], axis=1) - total
+    return log_p

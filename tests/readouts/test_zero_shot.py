@@ -131,7 +131,7 @@ def test_it_is_available_with_or_without_deer():
 @pytest.mark.parametrize(
     ("classes", "toy", "why"),
     [
-        (["cat", "apple", "pear"], head({}), "class 'apple' has no entry in src/imagenet_labels.yaml; add"),
+        (["cat", "apple", "pear"], head({}), "class 'apple' has no entry in src/readouts/imagenet_labels.yaml; add"),
         (["cat", "deer"], head({}), "no category for deer, which leaves fewer than two classes"),
         (["cat", "dog"], None, "the head was not pretrained on ImageNet-1k; set weights to imagenet"),
         (["cat", "dog"], PretrainedHead(np.zeros((10, 1)), np.zeros(10)), "the head was not pretrained on ImageNet-1k"),
