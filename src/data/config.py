@@ -18,6 +18,11 @@ ClassNames = Annotated[list[str], BeforeValidator(_names), Field(min_length=1)]
 
 
 class Download(Section):
-    """`max_side`: the largest side in pixels of the squares to which folder images of different sizes are cut."""
+    """How the images of a folder are stored."""
 
-    max_side: int = Field(256, ge=8, le=4096)
+    max_side: int = Field(
+        256,
+        ge=8,
+        le=4096,
+        description="images that are not all squares of one size are cut to squares of their median side, at most this",
+    )

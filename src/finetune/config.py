@@ -11,26 +11,65 @@ Method = Annotated[str, one_of(FINETUNED)]
 
 
 class Finetune(Section):
-    """How a backbone is trained; both backbones alike. The first method stands for fine-tuning in the 2 x 2 table."""
+    """How both backbones are fine-tuned."""
 
-    methods: Annotated[list[Method], AfterValidator(once)] = Field(["full"], min_length=1)
-    epochs: int = Field(5, ge=1, le=10_000)
-    batch_size: int = Field(64, ge=2, le=65_536)
-    optimizer: Literal["adam", "sgd"] = "adam"
-    lr: float = Field(1e-3, gt=0, le=100)
-    weight_decay: float = Field(1e-4, ge=0, le=10)
-    schedule: Literal["constant", "cosine", "one_cycle"] = "constant"
-    warmup: float | None = Field(None, ge=0, lt=1)
-    ema: float | None = Field(None, gt=0, lt=1)
-    patience: int | None = Field(None, ge=1)
-    extendable: bool = False
-    augment: bool = True
-    policy: Literal["none", "randaugment", "trivialaugment"] = "none"
-    erasing: float = Field(0.0, ge=0, le=1)
-    mix: Literal["none", "mixup", "cutmix"] = "none"
-    mix_alpha: float = Field(1.0, gt=0, le=100)
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
-    balance: Literal["none", "weights", "sampling", "logit_adjustment"] = "none"
+    methods: Annotated[list[Method], AfterValidator(once)] = Field(
+        ["full"],
+        min_length=1,
+        description="full, head (alone), lp_ft (head first, then everything); the first is in the 2 x 2 table",
+    )
+    epochs: int = Field(5, ge=1, le=10_000, description="passes over the training images")
+    batch_size: int = Field(
+        64, ge=2, le=65_536, description="images in a step; the last batch of an epoch is left out if it is not full"
+    )
+    optimizer: Literal["adam", "sgd"] = Field("adam", description="adam, or sgd (Nesterov momentum 0.9)")
+    lr: float = Field(1e-3, gt=0, le=100, description="learning rate")
+    weight_decay: float = Field(
+        1e-4, ge=0, le=10, description="L2 penalty: weight_decay x weight is added to the gradient"
+    )
+    schedule: Literal["constant", "cosine", "one_cycle"] = Field(
+        "constant", description="learning rate scheduler: constant, cosine or one_cycle"
+    )
+    warmup: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="share of the steps in which the learning rate rises; null: 0.3 of one_cycle, else 0",
+    )
+    ema: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="decay of a moving average of the weights, which is then validated and kept; null: none",
+    )
+    patience: int | None = Field(
+        None,
+        ge=1,
+        description="stop after this many epochs without a better validation accuracy (ties: loss); null: never",
+    )
+    extendable: bool = Field(
+        False, description="keep the end in data/resume: a run with more epochs then computes only the additional ones"
+    )
+    augment: bool = Field(True, description="random crops and mirror images")
+    policy: Literal["none", "randaugment", "trivialaugment"] = Field(
+        "none", description="none, randaugment or trivialaugment: random changes of colour and geometry"
+    )
+    erasing: float = Field(0.0, ge=0, le=1, description="probability that a random rectangle of an image is erased")
+    mix: Literal["none", "mixup", "cutmix"] = Field(
+        "none", description="none, mixup or cutmix: pairs of images are mixed, and their labels in the same proportion"
+    )
+    mix_alpha: float = Field(
+        1.0,
+        gt=0,
+        le=100,
+        description="parameter of the beta distribution of that proportion; usual is 0.2 for mixup, 1 for cutmix",
+    )
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=1, description="share of a label that is spread evenly over all classes"
+    )
+    balance: Literal["none", "weights", "sampling", "logit_adjustment"] = Field(
+        "none", description="for classes of different size: none, weights (in the loss), sampling or logit_adjustment"
+    )
 
     @property
     def warmup_share(self) -> float:

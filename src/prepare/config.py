@@ -8,12 +8,20 @@ from src.core.section import Section
 
 
 class Prepare(Section):
-    """The share of train for validation, the most images of a class, and the imbalance of the training images.
+    """Which training images are used, and which of them are held out for validation."""
 
-    `imbalance_ratio`: the number of training images of the largest class, divided by that of the smallest.
-    """
-
-    val_fraction: float = Field(0.1, gt=0, le=0.5)
-    per_class: int | None = Field(None, ge=2)
-    imbalance: Literal["none", "long_tailed", "step"] = "none"
-    imbalance_ratio: float = Field(10.0, ge=1, le=100_000)
+    val_fraction: float = Field(
+        0.1,
+        gt=0,
+        le=0.5,
+        description="share of each class's training images, held out to choose the epoch and the read-outs' settings",
+    )
+    per_class: int | None = Field(
+        None, ge=2, description="at most this many training images of each class, before the split; null: all"
+    )
+    imbalance: Literal["none", "long_tailed", "step"] = Field(
+        "none", description="none, long_tailed (class sizes fall exponentially) or step (half of the classes are small)"
+    )
+    imbalance_ratio: float = Field(
+        10.0, ge=1, le=100_000, description="training images of the largest class for each one of the smallest"
+    )

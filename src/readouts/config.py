@@ -11,10 +11,15 @@ Readout = Annotated[str, one_of(READOUTS)]
 
 
 class Frozen(Section):
-    """The read-outs of a frozen backbone. The first one represents the frozen cells of the 2 x 2 table.
+    """How the features of a frozen backbone are turned into classes."""
 
-    `shots`: the number of training images of each class, and the most validation images; null for all.
-    """
-
-    readouts: Annotated[list[Readout], AfterValidator(once)] = Field(list(READOUTS), min_length=1)
-    shots: int | None = Field(None, ge=1)
+    readouts: Annotated[list[Readout], AfterValidator(once)] = Field(
+        list(READOUTS),
+        min_length=1,
+        description="the first is in the 2 x 2 table; random_head is the report's",
+    )
+    shots: int | None = Field(
+        None,
+        ge=1,
+        description="training images of each class that the read-outs see, and at most as many to validate; null: all",
+    )

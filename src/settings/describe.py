@@ -1,7 +1,4 @@
-"""Every setting with its type, range, default and meaning, as text.
-
-Types, ranges and defaults are those of the models in src.params; meanings are the comments of params.yaml.
-"""
+"""Every setting with its type, range, default and meaning, as text and as docs/settings.md."""
 
 import math
 import os
@@ -10,26 +7,45 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
 from src.settings.settings import Settings
 
-BOUNDS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<", "minItems": "of at least"}
+BOUNDS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
 NAMES = {"integer": "int", "number": "float", "boolean": "true | false", "string": "text", "null": "null"}
+INTRODUCTION = """# Settings
+
+`python -m src.settings --markdown` prints this page. [params.yaml](../params.yaml) holds the values, and
+`dvc exp run -S finetune.lr=0.0003` changes one for an experiment.
+"""
 
 
-def rows(text: str) -> Iterator[tuple[str, str, str, str]]:
-    """Name, type with its range, default, and meaning of every setting, in the order of the models.
+class Row(NamedTuple):
+    """A setting by its dotted name, with its type and range, its default as YAML, and its meaning."""
 
-    Args:
-        text: params.yaml.
-    """
-    schema, known = Settings.model_json_schema(), meanings(text)
-    for name, field in _flat(schema["properties"], schema["$defs"]):
-        yield name, described(field), shown(field.get("default")), known.get(name, "")
+    name: str
+    kind: str
+    default: str
+    meaning: str
+
+
+def rows() -> Iterator[Row]:
+    """Every setting, in the order of params.yaml."""
+    for _, _, settings in sections():
+        yield from settings
+
+
+def sections() -> Iterator[tuple[str, str, list[Row]]]:
+    """Name, meaning and settings of every section; the first, without a name, has the settings outside the others."""
+    schema = Settings.model_json_schema()
+    inner = {name: field["$ref"] for name, field in schema["properties"].items() if "$ref" in field}
+    yield "", "", [_row(name, field) for name, field in schema["properties"].items() if name not in inner]
+    for section, reference in inner.items():
+        found = schema["$defs"][reference.rsplit("/", 1)[-1]]
+        settings = [_row(f"{section}.{name}", field) for name, field in found["properties"].items()]
+        yield section, found["description"], settings
 
 
 def shown(value: Any) -> str:
@@ -37,15 +53,8 @@ def shown(value: Any) -> str:
     return yaml.safe_dump(value, default_flow_style=True, width=math.inf).removesuffix("\n...\n").strip()
 
 
-def _flat(
-    fields: dict[str, Any], definitions: dict[str, Any], prefix: str = ""
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    for name, field in fields.items():
-        if reference := field.get("$ref"):
-            section = definitions[reference.rsplit("/", 1)[-1]]
-            yield from _flat(section["properties"], definitions, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", field
+def _row(name: str, field: dict[str, Any]) -> Row:
+    return Row(name, described(field), shown(field.get("default")), field["description"])
 
 
 def described(field: dict[str, Any]) -> str:
@@ -54,34 +63,38 @@ def described(field: dict[str, Any]) -> str:
         return ", or ".join(described(choice) for choice in choices)
     if choices := field.get("enum"):
         return " | ".join(choices)
-    kind = f"list of {described(field['items'])}" if field["type"] == "array" else NAMES[field["type"]]
+    if field["type"] == "array":
+        return f"list of {described(field['items'])}{', not empty' if field.get('minItems') else ''}"
     bounds = [f"{sign} {field[name]:.15g}" for name, sign in BOUNDS.items() if name in field]
-    return " ".join([kind, ", ".join(bounds)]).strip()
-
-
-def meanings(text: str) -> dict[str, str]:
-    """The comment behind every setting of params.yaml, by the setting's dotted name."""
-    found, section = {}, ""
-    for indent, name, value, comment in re.findall(r"^( *)(\w+):(.*?)(?:# (.*))?$", text, re.M):
-        if not indent:
-            section = "" if value.strip() else f"{name}."
-        found[(section if indent else "") + name] = comment or ""
-    return found
+    return " ".join([NAMES[field["type"]], ", ".join(bounds)]).strip()
 
 
 def text(width: int) -> str:
-    """All of them, in lines of so many characters."""
+    """All settings, in lines of at most `width` characters."""
     lines = []
-    for name, kind, default, meaning in rows(Path("params.yaml").read_text(encoding="utf-8")):
+    for name, kind, default, meaning in rows():
         lines.append(f"{name} = {default}")
-        for part in filter(None, (kind, meaning)):
+        for part in (kind, meaning):
             lines += textwrap.wrap(part, width, initial_indent="    ", subsequent_indent="    ")
     return "\n".join(lines)
 
 
-def show() -> None:
-    """Print them in the width of the terminal."""
+def markdown() -> str:
+    """All settings, in one table for each section."""
+    parts = [INTRODUCTION]
+    for name, about, settings in sections():
+        if name:
+            parts.append(f"\n## {name}\n\n{about}\n")
+        parts.append("\n| setting | type and range | default | meaning |\n|---|---|---|---|\n")
+        for row in settings:
+            kind, meaning = row.kind.replace("|", r"\|"), re.sub(r"([|<*_\[])", r"\\\1", row.meaning)
+            parts.append(f"| `{row.name}` | `{kind}` | `{row.default}` | {meaning} |\n")
+    return "".join(parts)
+
+
+def show(page: str | None = None) -> None:
+    """Print a page; without one, all settings in the width of the terminal."""
     try:
-        print(text(shutil.get_terminal_size().columns), flush=True)
+        print(page or text(shutil.get_terminal_size().columns), flush=True)
     except BrokenPipeError:  # of `| head`, which read enough; Python would try once more as it ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError
 from ruamel.yaml import YAML
+from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import YAMLError
 
 from src.compare.config import Compare
@@ -21,6 +22,22 @@ from src.tune.config import Tune
 
 OFFICIAL = ("cifar10", "cifar100")  # of which CIFAR-10-C and CIFAR-100-C are
 COUNT_OR_NAMES = "a whole number >= 2 (the first K classes) or a list of two or more class names"
+ALLOWED = {  # what pydantic's errors, by their type, say is allowed
+    "bool_type": "true or false",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "string_type": "text",
+    "list_type": "a list",
+    "model_type": "a section of settings",
+    "literal_error": "{expected}",
+    "too_short": "a list that is not empty",
+    "string_too_short": "text that is not empty",
+    "greater_than": "a number > {gt}",
+    "greater_than_equal": "a number >= {ge}",
+    "less_than": "a number < {lt}",
+    "less_than_equal": "a number <= {le}",
+}
 
 
 def _built(arch: str) -> str:
@@ -35,36 +52,66 @@ Arch = Annotated[str, AfterValidator(_built)]
 class Backbone(Section):
     """An architecture and the weights that it starts from."""
 
-    arch: Arch
-    weights: str = Field("imagenet", min_length=1)
+    arch: Arch = Field(description="any of torchvision's classifiers, efficientnet_lite0 to 4, or timm/<name>")
+    weights: str = Field(
+        "imagenet",
+        min_length=1,
+        description="imagenet, random, a file (.safetensors, .pth), or an address ending in -<sha256>.pth",
+    )
 
 
 class Legacy(Backbone):
-    """The legacy backbone, which stages, files and metrics call `resnet`."""
+    """The legacy backbone; stages, files and metrics call it resnet."""
 
-    arch: Arch = "resnet18"
+    arch: Arch = Field("resnet18", description=Backbone.model_fields["arch"].description)
 
 
 class Modern(Backbone):
-    """The modern backbone, which stages, files and metrics call `convnext`."""
+    """The modern backbone; stages, files and metrics call it convnext."""
 
-    arch: Arch = "convnext_tiny"
+    arch: Arch = Field("convnext_tiny", description=Backbone.model_fields["arch"].description)
 
 
 class Settings(Section):
     """All of params.yaml. A missing key takes the default here, which is the report's value."""
 
-    dataset: Literal["cifar10", "cifar100", "cifar100_coarse", "digits", "folder"] = "cifar10"
-    folder: str | None = None
-    classes: Annotated[int, Field(ge=2)] | ClassNames = 10
-    subset_seed: Annotated[int, Field(ge=0, lt=2**31)] | None = None
-    image_size: int = Field(32, ge=32, le=2048)  # each backbone halves it five times
-    seed: int = Field(0, ge=0, lt=2**31)
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    deterministic: bool = False
-    controls: bool = True
-    resume: bool = Field(True, exclude=True)  # of no result, so of no name and no page
+    dataset: Literal["cifar10", "cifar100", "cifar100_coarse", "digits", "folder"] = Field(
+        "cifar10",
+        description="cifar10, cifar100, cifar100_coarse (its 20 superclasses), digits (scikit-learn's) or folder",
+    )
+    folder: str | None = Field(
+        None,
+        description="for dataset: folder, of train/<class>/** and test/ or val/<class>/**; relative to params.yaml",
+    )
+    classes: Annotated[int, Field(ge=2)] | ClassNames = Field(
+        10,
+        description="the first K classes, or names: [cat, dog]; of cifar100 superclasses too: [people, vehicles_1]",
+    )
+    subset_seed: Annotated[int, Field(ge=0, lt=2**31)] | None = Field(
+        None, description="draws the K classes at random, by this seed; null: the first K"
+    )
+    image_size: int = Field(32, ge=32, le=2048, description="side in pixels of the images that both networks see")
+    seed: int = Field(
+        0, ge=0, lt=2**31, description="seed of the split, the new head, the order of images and the augmentation"
+    )
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
+        "auto", description="cuda, mps, cpu, or auto: the first of these that is there"
+    )
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto",
+        description="fp32, bf16, fp16 (not on the CPU), or auto: bf16 where the device computes with it, else fp32",
+    )
+    deterministic: bool = Field(
+        False,
+        description="on CUDA: algorithms that give the same bytes every time, and are slower; the CPU always has them",
+    )
+    # It changes no result, so it is in no experiment's name and on no page.
+    resume: bool = Field(
+        True, exclude=True, description="an interrupted training or embedding is resumed; changes no result"
+    )
+    controls: bool = Field(
+        True, description="complete the 2 x 2 table: also the legacy backbone frozen, and the modern one fine-tuned"
+    )
     download: Download = Download()
     prepare: Prepare = Prepare()
     resnet: Legacy = Legacy()
@@ -77,11 +124,11 @@ class Settings(Section):
 
 
 def _explain(error: ValidationError) -> str:
-    """The first complaint as one line: the setting, its value, what is allowed."""
+    """The first error as one line: the setting, its value, what is allowed."""
     details = error.errors()
-    # A union complains once for each of its types; the last one, the list of names, is the informative one.
+    # `classes` has two types, and an error for each; the last one is of the list of names, and says more.
     first = details[-1] if details[0]["loc"][0] == "classes" else details[0]
-    path = [str(part) if str(part).isprintable() else repr(part) for part in first["loc"]]
+    path = [_named(str(part)) for part in first["loc"]]
     if first["loc"][0] == "classes":
         return f"classes = {_shown(first['input'])}: allowed is {COUNT_OR_NAMES}"
     if first["type"] == "extra_forbidden":
@@ -90,8 +137,20 @@ def _explain(error: ValidationError) -> str:
             model = model.model_fields[part].annotation
         hint = did_you_mean(path[-1], model.model_fields)
         return f"{'.'.join(path)}: no such setting; {hint}allowed: {', '.join(model.model_fields)}"
-    message = first["msg"].removeprefix("Value error, ").replace("Input should be", "allowed is")
+    if allowed := ALLOWED.get(first["type"]):
+        message = f"allowed is {allowed.format(**first.get('ctx', {}))}"
+    else:
+        message = first["msg"].removeprefix("Value error, ")
     return f"{'.'.join(path)} = {_shown(first['input'])}: {message}"
+
+
+def _given_twice(error: DuplicateKeyError) -> str:
+    name = error.problem.removeprefix('found duplicate key "').partition('" with value')[0]
+    return f"{_named(name)} is given twice, again in line {error.problem_mark.line + 1}; delete one of the two"
+
+
+def _named(name: Any) -> str:
+    return name if isinstance(name, str) and name.isprintable() and len(name) <= 80 else _shown(name)
 
 
 def _shown(value: Any) -> str:
@@ -100,7 +159,7 @@ def _shown(value: Any) -> str:
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as one level, names joined by dots: `finetune.lr` and so on, as `-S` takes them."""
+    """Nested settings in one level, by their dotted names: `finetune.lr`, as `-S` takes them."""
     found: dict[str, Any] = {}
     for key, value in values.items():
         found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
@@ -116,13 +175,15 @@ def load(path: Path = Path("params.yaml")) -> Settings:
     try:
         values = YAML(typ="safe").load(path.read_text(encoding="utf-8"))  # as DVC does
     except FileNotFoundError:
-        raise UserError(f"{path} is missing; run from the repository's root") from None
+        raise UserError(f"{path} is missing; run the command in the root of the repository") from None
     except RecursionError:
-        raise UserError(f"{path} is not valid: it is nested too deeply; allowed are settings and sections") from None
+        raise UserError(f"{path} is nested too deeply; allowed are settings, and sections of settings") from None
+    except DuplicateKeyError as error:
+        raise UserError(f"{path}: {_given_twice(error)}") from None
     except (YAMLError, UnicodeDecodeError, ValueError) as error:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
-        raise UserError(f"{path} holds {_shown(values)}; allowed is a mapping of settings")
+        raise UserError(f"{path} holds {_shown(values)}; allowed are lines such as seed: 0")
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
@@ -133,23 +194,23 @@ def load(path: Path = Path("params.yaml")) -> Settings:
 
 
 def _faults(settings: Settings) -> Iterator[str]:
-    """What each setting allows and their combination does not, as lines."""
-    recipe = settings.finetune
+    """Combinations of settings that are not allowed, each as a line."""
+    finetune = settings.finetune
     if settings.dataset == "folder" and settings.folder is None:
-        yield "folder = null: dataset is folder, so give the root of train/<class>/* and test/<class>/*"
+        yield "folder = null: dataset is folder, which needs the root of train/<class>/* and test/<class>/*"
     if settings.dataset != "cifar100" and isinstance(settings.classes, list) and len(settings.classes) < 2:
         yield f"classes = {_shown(settings.classes)}: allowed is {COUNT_OR_NAMES}"
-    if "lp_ft" in recipe.methods and recipe.epochs < 2:
-        yield "finetune.epochs = 1: the method lp_ft needs 2 or more, one for the probe and one for fine-tuning"
-    if recipe.schedule == "one_cycle" and recipe.warmup == 0:
-        yield "finetune.warmup = 0: the rate of one_cycle rises first; allowed is more than 0, or null for 0.3"
+    if "lp_ft" in finetune.methods and finetune.epochs < 2:
+        yield "finetune.epochs = 1: the method lp_ft needs 2 or more, one for the head and one for everything"
+    if finetune.schedule == "one_cycle" and finetune.warmup == 0:
+        yield "finetune.warmup = 0: one_cycle begins with a warm-up; allowed is more than 0, or null for 0.3"
     if settings.robustness.enabled and settings.robustness.corrupted and settings.dataset not in OFFICIAL:
         yield (
-            f"robustness.corrupted = {settings.robustness.corrupted}: the official files are of CIFAR's test images; "
-            f"allowed with dataset {' and '.join(OFFICIAL)}; null corrupts here"
+            f"robustness.corrupted = {settings.robustness.corrupted}: the official files hold CIFAR's test images; "
+            f"allowed with dataset {' and '.join(OFFICIAL)}; with others set it to null"
         )
-    if recipe.extendable and (recipe.schedule != "constant" or recipe.warmup or "lp_ft" in recipe.methods):
+    if finetune.extendable and (finetune.schedule != "constant" or finetune.warmup or "lp_ft" in finetune.methods):
         yield (
-            "finetune.extendable = true: what happens in the first epochs must not depend on how many follow; allowed "
-            "with schedule constant, warmup null or 0, and the methods full and head"
+            "finetune.extendable = true: the first epochs must not depend on the number of epochs; allowed with "
+            "schedule constant, warmup null or 0, and the methods full and head"
         )

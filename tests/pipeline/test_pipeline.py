@@ -361,7 +361,7 @@ BAD = {
     "classes: 11": "classes = 11: the dataset has 10 classes; allowed are 2 to 10",
     "classes: 1": "classes = 1: allowed is a whole number >= 2",
     "classes: [3, dog]": "classes: 'dog' is not a class of the dataset; allowed are 0, 1, 2",
-    "finetune: {lr: -1}": "finetune.lr = -1: allowed is greater than 0",
+    "finetune: {lr: -1}": "finetune.lr = -1: allowed is a number > 0",
     "resnet: {arch: resnet19}": "resnet.arch = 'resnet19': did you mean resnet18? allowed: ",
     "convnext: {arch: squeezenet1_0}": "convnext.arch = 'squeezenet1_0': its logits are means",
     "{image_size: 40, resnet: {arch: vit_b_16}}": "image_size = 40: vit_b_16 sees patches of 16 pixels; allowed are",

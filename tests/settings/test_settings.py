@@ -81,74 +81,74 @@ COUNT_OR_NAMES = "a whole number >= 2 (the first K classes) or a list of two or 
         ("classes: [cat, [dog]]", "classes = ['dog']", COUNT_OR_NAMES),
         ("classes: []", "classes = []", COUNT_OR_NAMES),
         ("dataset: cifar100_coarse\nclasses: [people]", "classes = ['people']", COUNT_OR_NAMES),
-        ("seed: -1", "seed = -1", "greater than or equal to 0"),
-        ("seed: 4294967296", "seed = 4294967296", "less than 2147483648"),
-        ("seed: 1.0", "seed = 1.0", "integer"),
-        ("seed: null", "seed = None", "integer"),
-        ("folder: 5", "folder = 5", "string"),
+        ("seed: -1", "seed = -1", "allowed is a number >= 0"),
+        ("seed: 4294967296", "seed = 4294967296", "allowed is a number < 2147483648"),
+        ("seed: 1.0", "seed = 1.0", "allowed is a whole number"),
+        ("seed: null", "seed = None", "allowed is a whole number"),
+        ("folder: 5", "folder = 5", "allowed is text"),
         ("device: gpu", "device = 'gpu'", "'auto', 'cpu', 'cuda' or 'mps'"),
-        ("finetune: {lr: -0.1}", "finetune.lr = -0.1", "greater than 0"),
-        ("finetune: {lr: 0}", "finetune.lr = 0", "greater than 0"),
-        ("finetune: {lr: '0.001'}", "finetune.lr = '0.001'", "number"),
-        ("finetune: {lr: ten}", "finetune.lr = 'ten'", "number"),
-        ("finetune: {lr: null}", "finetune.lr = None", "number"),
-        ("finetune: {lr: [0.1, 0.2]}", "finetune.lr = [0.1, 0.2]", "number"),
-        ("finetune: {lr: .nan}", "finetune.lr = nan", "finite number"),
-        ("finetune: {lr: .inf}", "finetune.lr = inf", "finite number"),
-        ("finetune: {epochs: 0}", "finetune.epochs = 0", "greater than or equal to 1"),
-        ("finetune: {epochs: 1e3}", "finetune.epochs = 1000.0", "integer"),
-        ("finetune: {augment: yes}", "finetune.augment = 'yes'", "boolean"),
-        ("finetune: {augment: 1}", "finetune.augment = 1", "boolean"),
+        ("finetune: {lr: -0.1}", "finetune.lr = -0.1", "allowed is a number > 0"),
+        ("finetune: {lr: 0}", "finetune.lr = 0", "allowed is a number > 0"),
+        ("finetune: {lr: '0.001'}", "finetune.lr = '0.001'", "allowed is a number"),
+        ("finetune: {lr: ten}", "finetune.lr = 'ten'", "allowed is a number"),
+        ("finetune: {lr: null}", "finetune.lr = None", "allowed is a number"),
+        ("finetune: {lr: [0.1, 0.2]}", "finetune.lr = [0.1, 0.2]", "allowed is a number"),
+        ("finetune: {lr: .nan}", "finetune.lr = nan", "allowed is a finite number"),
+        ("finetune: {lr: .inf}", "finetune.lr = inf", "allowed is a finite number"),
+        ("finetune: {epochs: 0}", "finetune.epochs = 0", "allowed is a number >= 1"),
+        ("finetune: {epochs: 1e3}", "finetune.epochs = 1000.0", "allowed is a whole number"),
+        ("finetune: {augment: yes}", "finetune.augment = 'yes'", "allowed is true or false"),
+        ("finetune: {augment: 1}", "finetune.augment = 1", "allowed is true or false"),
         ("finetune: {policy: autoaugment}", "finetune.policy = 'autoaugment'", "'randaugment' or 'trivialaugment'"),
-        ("finetune: {erasing: 1.5}", "finetune.erasing = 1.5", "less than or equal to 1"),
+        ("finetune: {erasing: 1.5}", "finetune.erasing = 1.5", "allowed is a number <= 1"),
         ("finetune: {mix: both}", "finetune.mix = 'both'", "'none', 'mixup' or 'cutmix'"),
-        ("finetune: {mix_alpha: 0}", "finetune.mix_alpha = 0", "greater than 0"),
-        ("finetune: {label_smoothing: 1}", "finetune.label_smoothing = 1", "less than 1"),
+        ("finetune: {mix_alpha: 0}", "finetune.mix_alpha = 0", "allowed is a number > 0"),
+        ("finetune: {label_smoothing: 1}", "finetune.label_smoothing = 1", "allowed is a number < 1"),
         (
             "finetune: {balance: focal}",
             "finetune.balance = 'focal'",
             "'none', 'weights', 'sampling' or 'logit_adjustment'",
         ),
         ("prepare: {imbalance: pareto}", "prepare.imbalance = 'pareto'", "'none', 'long_tailed' or 'step'"),
-        ("prepare: {imbalance_ratio: 0.5}", "prepare.imbalance_ratio = 0.5", "greater than or equal to 1"),
+        ("prepare: {imbalance_ratio: 0.5}", "prepare.imbalance_ratio = 0.5", "allowed is a number >= 1"),
         ("finetune: {optimizer: adamw}", "finetune.optimizer = 'adamw'", "'adam' or 'sgd'"),
-        ("finetune: {methods: []}", "finetune.methods = []", "at least 1 item"),
+        ("finetune: {methods: []}", "finetune.methods = []", "allowed is a list that is not empty"),
         (
             "finetune: {methods: [lpft]}",
             "finetune.methods.0 = 'lpft'",
             "did you mean lp_ft? allowed: full, head, lp_ft",
         ),
-        ("resnet: {weights: ''}", "resnet.weights = ''", "at least 1 character"),
-        ("controls: yes", "controls = 'yes'", "boolean"),
-        ("subset_seed: -1", "subset_seed = -1", "greater than or equal to 0"),
-        ("robustness: {enabled: yes}", "robustness.enabled = 'yes'", "boolean"),
-        ("robustness: {images: 1}", "robustness.images = 1", "greater than or equal to 2"),
-        ("robustness: {severities: []}", "robustness.severities = []", "at least 1 item"),
-        ("robustness: {severities: [6]}", "robustness.severities.0 = 6", "less than or equal to 5"),
-        ("robustness: {severities: [1, 1]}", "robustness.severities = [1, 1]", "named once"),
+        ("resnet: {weights: ''}", "resnet.weights = ''", "allowed is text that is not empty"),
+        ("controls: yes", "controls = 'yes'", "allowed is true or false"),
+        ("subset_seed: -1", "subset_seed = -1", "allowed is a number >= 0"),
+        ("robustness: {enabled: yes}", "robustness.enabled = 'yes'", "allowed is true or false"),
+        ("robustness: {images: 1}", "robustness.images = 1", "allowed is a number >= 2"),
+        ("robustness: {severities: []}", "robustness.severities = []", "allowed is a list that is not empty"),
+        ("robustness: {severities: [6]}", "robustness.severities.0 = 6", "allowed is a number <= 5"),
+        ("robustness: {severities: [1, 1]}", "robustness.severities = [1, 1]", "name each once"),
         ("robustness: {attacks: [cw]}", "robustness.attacks.0 = 'cw'", "'fgsm', 'pgd', 'apgd_ce', 'square'"),
-        ("robustness: {epsilons: [0]}", "robustness.epsilons.0 = 0", "greater than 0"),
-        ("robustness: {steps: 0}", "robustness.steps = 0", "greater than or equal to 1"),
-        ("robustness: {corrupted: ''}", "robustness.corrupted = ''", "at least 1 character"),
+        ("robustness: {epsilons: [0]}", "robustness.epsilons.0 = 0", "allowed is a number > 0"),
+        ("robustness: {steps: 0}", "robustness.steps = 0", "allowed is a number >= 1"),
+        ("robustness: {corrupted: ''}", "robustness.corrupted = ''", "allowed is text that is not empty"),
         (
             "dataset: digits\nrobustness: {enabled: true, corrupted: x}",
             "robustness.corrupted = x",
             "cifar10 and cifar100",
         ),
-        ("tune: {enabled: 1}", "tune.enabled = 1", "boolean"),
-        ("tune: {trials: 1}", "tune.trials = 1", "greater than or equal to 2"),
-        ("tune: {images: 0}", "tune.images = 0", "greater than or equal to 1"),
-        ("tune: {factor: 1}", "tune.factor = 1", "greater than 1"),
-        ("frozen: {shots: 0}", "frozen.shots = 0", "greater than or equal to 1"),
-        ("finetune: 3", "finetune = 3", "dictionary"),
-        ("finetune: null", "finetune = None", "dictionary"),
-        ("prepare: {val_fraction: 0.6}", "prepare.val_fraction = 0.6", "less than or equal to 0.5"),
-        ("prepare: {per_class: 1}", "prepare.per_class = 1", "greater than or equal to 2"),
-        ("frozen: {readouts: []}", "frozen.readouts = []", "at least 1 item"),
-        ("frozen: {readouts: linear}", "frozen.readouts = 'linear'", "list"),
+        ("tune: {enabled: 1}", "tune.enabled = 1", "allowed is true or false"),
+        ("tune: {trials: 1}", "tune.trials = 1", "allowed is a number >= 2"),
+        ("tune: {images: 0}", "tune.images = 0", "allowed is a number >= 1"),
+        ("tune: {factor: 1}", "tune.factor = 1", "allowed is a number > 1"),
+        ("frozen: {shots: 0}", "frozen.shots = 0", "allowed is a number >= 1"),
+        ("finetune: 3", "finetune = 3", "allowed is a section of settings"),
+        ("finetune: null", "finetune = None", "allowed is a section of settings"),
+        ("prepare: {val_fraction: 0.6}", "prepare.val_fraction = 0.6", "allowed is a number <= 0.5"),
+        ("prepare: {per_class: 1}", "prepare.per_class = 1", "allowed is a number >= 2"),
+        ("frozen: {readouts: []}", "frozen.readouts = []", "allowed is a list that is not empty"),
+        ("frozen: {readouts: linear}", "frozen.readouts = 'linear'", "allowed is a list"),
         ("frozen: {readouts: [linaer]}", "frozen.readouts.0 = 'linaer'", "did you mean linear? allowed: linear, knn"),
-        ("compare: {confidence: 95}", "compare.confidence = 95", "less than 1"),
-        ("compare: {base_classes: 1}", "compare.base_classes = 1", "greater than or equal to 2"),
+        ("compare: {confidence: 95}", "compare.confidence = 95", "allowed is a number < 1"),
+        ("compare: {base_classes: 1}", "compare.base_classes = 1", "allowed is a number >= 2"),
         ("1: 2", "1 = 1", "strings"),
     ],
 )
@@ -182,7 +182,7 @@ def test_an_unknown_architecture_is_answered_with_the_nearest_and_all(read):
     [
         ("timm/resnet81", "did you mean resnet18? allowed are the"),
         ("squeezenet1_0", "its logits are means of a convolution's outputs"),
-        ("5", "allowed is a valid string"),
+        ("5", "allowed is text"),
     ],
 )
 def test_an_architecture_that_cannot_be_had_is_refused_with_the_reason(read, arch, start):
@@ -215,7 +215,7 @@ def test_a_readout_named_twice_is_refused(read):
 
 @pytest.mark.parametrize("text", ["", "[]", "5", "just words"])
 def test_a_file_that_is_no_mapping_is_refused(read, text):
-    assert refusal(read, text).endswith("; allowed is a mapping of settings")
+    assert refusal(read, text).endswith("; allowed are lines such as seed: 0")
 
 
 @pytest.mark.parametrize("text", ["classes: [", "\tseed: 1", "seed: !!python/object/apply:os.getcwd []", "a: b: c"])
@@ -225,6 +225,23 @@ def test_what_is_not_yaml_is_refused_in_one_line(read, text):
     assert "\n" not in message
 
 
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("seed: 1\nseed: 2", "seed is given twice, again in line 2; delete one of the two"),
+        ("finetune:\n  lr: 1\n  epochs: 2\n  lr: 2", "lr is given twice, again in line 4; delete one of the two"),
+        ('"a\\nb": 1\n"a\\nb": 2', r"'a\nb' is given twice, again in line 2; delete one of the two"),
+    ],
+)
+def test_a_setting_that_is_given_twice_is_named(read, text, named):
+    assert refusal(read, text) == named
+
+
+@pytest.mark.parametrize(("written", "number"), [("10_000", 10_000), ("0x3e8", 1000), ("+500", 500)])
+def test_whole_numbers_are_read_however_they_are_written(read, written, number):
+    assert read(f"compare: {{resamples: {written}}}").compare.resamples == number
+
+
 def test_bytes_that_are_no_text_are_refused(tmp_path):
     (tmp_path / "params.yaml").write_bytes(b"folder: \xff\xfe")
     with pytest.raises(UserError, match=r"params\.yaml is not valid YAML: .*can't decode"):
@@ -232,12 +249,14 @@ def test_bytes_that_are_no_text_are_refused(tmp_path):
 
 
 def test_a_missing_file_is_refused_with_where_to_run(tmp_path):
-    with pytest.raises(UserError, match=r"params\.yaml is missing; run from the repository's root"):
+    with pytest.raises(UserError, match=r"params\.yaml is missing; run the command in the root of the repository"):
         load(tmp_path / "params.yaml")
 
 
 def test_the_folder_dataset_needs_a_folder(read):
-    assert refusal(read, "dataset: folder").startswith("folder = null: dataset is folder, so give the root")
+    assert refusal(read, "dataset: folder").startswith(
+        "folder = null: dataset is folder, which needs the root of train/"
+    )
     assert read("dataset: folder\nfolder: ~/pictures").folder == "~/pictures"
 
 
