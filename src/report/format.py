@@ -4,6 +4,8 @@ import unicodedata
 from collections.abc import Callable
 from typing import Any
 
+import humanize
+
 SHORT, FULL = 24, 500  # characters of a class name that are shown, and that its tooltip holds
 THIN = "\N{NARROW NO-BREAK SPACE}"
 MINUS = "\N{MINUS SIGN}"
@@ -64,22 +66,13 @@ def quantity(value: float | None) -> str:
     """Three digits and a prefix of the SI: 37,200,000 -> `37.2 M`."""
     if value is None:
         return NOTHING
-    for prefix in ("", "k", "M", "G", "T", "P"):
-        if abs(value) < 999.5:
-            return _digits(value) + (THIN + prefix if prefix else "")
-        value /= 1000
-    return f"{_digits(value)}{THIN}E"
+    text = f"{value:.3g}" if abs(value) < 999.5 else humanize.metric(value, precision=3)
+    return text.replace(" ", THIN)
 
 
 def memory(size: float | None) -> str:
-    """Bytes in binary units: 1536 -> `1.50 KiB`."""
-    if size is None:
-        return NOTHING
-    for unit in ("B", "KiB", "MiB"):
-        if size < 1023.5:
-            return f"{_digits(size)}{THIN}{unit}"
-        size /= 1024
-    return f"{_digits(size)}{THIN}GiB"
+    """Bytes in binary units: 1536 -> `1.5 KiB`."""
+    return NOTHING if size is None else humanize.naturalsize(size, binary=True).replace(" ", THIN)
 
 
 def duration(seconds: float | None) -> str:
@@ -87,19 +80,12 @@ def duration(seconds: float | None) -> str:
     if seconds is None:
         return NOTHING
     if seconds < 99.5:
-        return f"{_digits(seconds)}{THIN}s"
+        return f"{seconds:.3g}{THIN}s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
         return f"{minutes}{THIN}min {rest:02d}{THIN}s"
     hours, minutes = divmod(round(seconds / 60), 60)
     return f"{hours}{THIN}h {minutes:02d}{THIN}min"
-
-
-def _digits(value: float) -> str:
-    """Three digits that count; a whole number below 1000 as it is."""
-    if value == int(value) and abs(value) < 1000:
-        return f"{int(value)}"
-    return f"{value:.{max(0, 3 - len(str(int(abs(value)))))}f}"
 
 
 def css(share: float) -> str:

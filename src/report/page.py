@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from hydra.core.override_parser.types import Quote, QuotedString
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from src.core import design
 from src.report import format, mistakes
 from src.report import tables as report_tables
+from src.settings.describe import shown
 from src.settings.settings import Settings, flat
 
 TEMPLATES = Path(__file__).with_name("templates")  # the page and its styles
@@ -95,18 +97,18 @@ def render(found: dict[str, Any]) -> str:
     return environment.get_template("report.html").render(found)
 
 
-VALUES = ("null", "true", "false", "inf", "nan")  # words that Hydra takes for something else than text
+VALUES = ("null", "true", "false", "inf", "nan")  # Hydra reads these words as other types than text
 
 
 def setting_rows(settings: dict[str, Any]) -> list[dict[str, Any]]:
-    """Every setting by its dotted name: its value and its default as text, and whether they differ.
+    """Every setting by its dotted name: its value and its default as YAML, and whether they differ.
 
     Args:
         settings: `Settings.model_dump()`.
     """
     defaults = flat(Settings().model_dump())
     return [
-        {"name": name, "value": _shown(value), "default": _shown(defaults[name]), "differs": value != defaults[name]}
+        {"name": name, "value": shown(value), "default": shown(defaults[name]), "differs": value != defaults[name]}
         for name, value in flat(settings).items()
     ]
 
@@ -120,22 +122,11 @@ def command(settings: dict[str, Any]) -> str:
     return shlex.join(["dvc", "exp", "run", *(word for change in changed for word in ("-S", change))])
 
 
-def _shown(value: Any) -> str:
-    """A value as params.yaml has it, strings without quotes."""
-    if isinstance(value, list):
-        return f"[{', '.join(_shown(item) for item in value)}]"
-    return value if isinstance(value, str) else _override(value)
-
-
 def _override(value: Any) -> str:
     """A value in the grammar of Hydra's overrides, which DVC's -S takes (hydra.cc, override grammar)."""
     if isinstance(value, list):
         return f"[{','.join(_override(item) for item in value)}]"
-    if isinstance(value, str):
-        return _quoted(value)
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    return repr(value)
+    return _quoted(value) if isinstance(value, str) else shown(value)
 
 
 def _quoted(text: str) -> str:
@@ -143,5 +134,4 @@ def _quoted(text: str) -> str:
     if re.fullmatch(r"[A-Za-z_][\w./-]*", text, re.ASCII) and text.lower() not in VALUES:
         return text
     text = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)  # ${ would name another setting
-    # Backslashes count only before a quote, where the string ends too.
-    return '"' + re.sub(r'(\\*)("|\Z)', lambda found: found[1] * 2 + ('\\"' if found[2] else ""), text) + '"'
+    return QuotedString(text, Quote.double).with_quotes()

@@ -50,7 +50,11 @@ def sections() -> Iterator[tuple[str, str, list[Row]]]:
 
 def shown(value: Any) -> str:
     """A value as YAML has it in a line: `null`, `true`, `[full, head]`."""
-    return yaml.safe_dump(value, default_flow_style=True, width=math.inf).removesuffix("\n...\n").strip()
+    return (
+        yaml.safe_dump(value, default_flow_style=True, width=math.inf, allow_unicode=True)
+        .removesuffix("\n...\n")
+        .strip()
+    )
 
 
 def _row(name: str, field: dict[str, Any]) -> Row:

@@ -233,7 +233,7 @@ def test_effects_stand_beside_the_square_and_those_that_cover_zero_say_so(reader
 
 
 def test_costs_stand_beside_the_square_in_human_units(reader):
-    for text in ("4.10\u202fT", "91.2\u202fM", "3\u202fmin 31\u202fs", "1.55\u202fk", "27.8\u202fM", "1.50\u202fGiB"):
+    for text in ("4.10\u202fT", "91.2\u202fM", "3\u202fmin 31\u202fs", "1.55\u202fk", "27.8\u202fM", "1.5\u202fGiB"):
         assert text in reader.text["table"]
 
 
@@ -256,7 +256,7 @@ TUNED |= {"first_val_accuracy": 0.684, "train_seconds": 305.0}
 def test_what_was_tuned_stands_beside_the_probes_own_search():
     text = Reader(Experiment(tuned={"tune": {"resnet": TUNED}}).page()).text["table"]
     found = text.partition("How settings were found")[2]
-    assert "resnet18, fine-tuned 20 lr 0.00034, weight_decay 2.1e-05 71.2\u202f% 68.4\u202f% 83\u202fT 5" in found
+    assert "resnet18, fine-tuned 20 lr 0.00034, weight_decay 2.1e-05 71.2\u202f% 68.4\u202f% 83.0\u202fT 5" in found
     for name in ("resnet18", "convnext_tiny"):
         assert re.search(
             rf"{name}, frozen, linear 45 c 0.01 [\d.]+\u202f% \u2013 4.10\u202fT 3\u202fmin 31\u202fs", found
@@ -445,9 +445,9 @@ def test_cut_keeps_short_names_and_ends_long_ones_with_an_ellipsis(text, shown):
         (format.quantity(999_600), "1.00 M"),
         (format.quantity(4.56e18), "4.56 E"),
         (format.quantity(1550.4), "1.55 k"),
-        (format.memory(1_610_612_736), "1.50 GiB"),
-        (format.memory(3000 * 2**30), "3000 GiB"),
-        (format.duration(0.4242), "0.42 s"),
+        (format.memory(1_610_612_736), "1.5 GiB"),
+        (format.memory(3000 * 2**30), "2.9 TiB"),
+        (format.duration(0.4242), "0.424 s"),
         (format.duration(211), "3 min 31 s"),
         (format.duration(3899), "1 h 05 min"),
         (format.p_value(1.0), "1"),
