@@ -77,7 +77,7 @@ class Settings(Section):
 
     dataset: Literal["cifar10", "cifar100", "cifar100_coarse", "digits", "folder"] = Field(
         "cifar10",
-        description="cifar10, cifar100, cifar100_coarse (its 20 superclasses), digits (scikit-learn's) or folder",
+        description="cifar10, cifar100, cifar100_coarse (20 superclasses), digits or folder",
     )
     folder: str | None = Field(
         None,

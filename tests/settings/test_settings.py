@@ -64,13 +64,13 @@ COUNT_OR_NAMES = "a whole number >= 2 (the first K classes) or a list of two or 
 @pytest.mark.parametrize(
     ("text", "setting", "allowed"),
     [
-        ("dataset: mnist", "dataset = 'mnist'", "'cifar10', 'cifar100', 'cifar100_coarse', 'digits' or 'folder'"),
+        ("dataset: mnist", "dataset = 'mnist'", "allowed is 'cifar10', 'cifar100', "),
         (
             "dataset: [cifar10]",
             "dataset = ['cifar10']",
-            "'cifar10', 'cifar100', 'cifar100_coarse', 'digits' or 'folder'",
+            "allowed is 'cifar10', 'cifar100', ",
         ),
-        ("dataset: null", "dataset = None", "'cifar10', 'cifar100', 'cifar100_coarse', 'digits' or 'folder'"),
+        ("dataset: null", "dataset = None", "allowed is 'cifar10', 'cifar100', "),
         ("classes: 1", "classes = 1", COUNT_OR_NAMES),
         ("classes: -5", "classes = -5", COUNT_OR_NAMES),
         ("classes: 2.5", "classes = 2.5", COUNT_OR_NAMES),
