@@ -24,6 +24,7 @@ from src.storage import files
 from tests.helpers import toy_pipeline
 from tests.helpers.dvc_cache import damaged
 
+pytestmark = pytest.mark.slow
 pytest.importorskip("ray", reason="needs requirements-cluster.txt")
 pytest.importorskip("submitit", reason="needs requirements-cluster.txt")
 
@@ -31,8 +32,6 @@ pytest.importorskip("submitit", reason="needs requirements-cluster.txt")
 OUTSIDE = """
 import os
 from src.storage import paths
-
-pytestmark = pytest.mark.slow
 settings["outside"] = paths.from_root("outside.txt").read_text() if settings["folder"] else None
 settings["threads"] = os.environ["OMP_NUM_THREADS"]
 """
