@@ -1,21 +1,21 @@
-"""A sweep over class counts and seeds: each experiment runs the whole pipeline, by DVC's queue or another engine.
+"""A sweep over class counts and seeds: each experiment runs the whole pipeline, in DVC's queue or another engine.
 
     python -m src.sweep --classes 2 3 5 8 10 --seeds 0 1 2 --jobs 1 -S finetune.epochs=3
     python -m src.sweep --engine ray --jobs 4 --cpus 2
 
-It can be interrupted and run again at any time, and does what is missing: an experiment's name tells its settings and
-its commit. Other tasks in DVC's queue stay as they are; those that are queued run too, since the workers take the queue
-as it comes. With another engine than DVC's queue, docs/cluster.md tells what it needs.
+It can be interrupted and started again at any time, and then runs the missing experiments, which it recognises by their
+names: a name contains a hash of the settings and the commit. Other tasks in DVC's queue stay; those that are queued run
+too, because the workers take all tasks in order. The needs of the other engines are in docs/cluster.md.
 """
 
 import argparse
-import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from src.core.cpus import cores
 from src.core.errors import UserError, one_line
 from src.settings.settings import Settings, load
 from src.sweep import engines, plan, queue, tasks
@@ -24,56 +24,55 @@ from src.sweep.queue import SweepProgress
 
 CODE = ("src", "stages", "dvc.yaml", "data/dvc.yaml")
 ENGINES = ("queue", "ray", "slurm", "local")
-NOT_OF_THE_QUEUE = ("cpus", "gpus", "address", "hours", "git_remote")
-THE_QUEUE_GOES_ON = (
+ENGINE_OPTIONS = ("cpus", "gpus", "address", "hours", "git_remote")  # that DVC's queue does not have
+WORKERS_GO_ON = (
     "The workers go on. To stop them after the present experiments: dvc queue stop; at once: dvc queue stop --kill. The"
     " same command again goes on where this one stopped."
 )
-THE_TASKS_ENDED = (
-    "The experiments at work were ended; those that finished are kept, and their stages. The same command again does"
-    " what is missing."
+TASKS_STOPPED = (
+    "The running experiments were stopped; finished ones are kept, and so are finished stages. The same command again"
+    " runs what is missing."
 )
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
+    """The options of the command line, see `check`."""
     parser = argparse.ArgumentParser(prog="python -m src.sweep", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--classes", nargs="+", default=["2", "3", "5", "8", "10"], help="each K, or [cat,dog]")
-    parser.add_argument("--seeds", nargs="+", default=["0", "1", "2"])
-    parser.add_argument("--subset-seeds", nargs="+", default=[], help="draw the K classes at random, by each of these")
-    parser.add_argument("--jobs", type=int, default=1, help="experiments at a time, from the second on")
+    parser.add_argument("--seeds", nargs="+", default=["0", "1", "2"], help="of everything random, 0 1 2 if not given")
+    parser.add_argument("--subset-seeds", nargs="+", default=[], help="of random draws of the K classes")
+    parser.add_argument("--jobs", type=int, default=1, help="experiments at a time, after the first")
     parser.add_argument("-S", dest="settings", action="append", default=[], metavar="KEY=VALUE", help="of params.yaml")
     parser.add_argument("--dry-run", action="store_true", help="only list the experiments")
-    parser.add_argument(
-        "--engine", default="queue", metavar="|".join(ENGINES), help="DVC's queue, or docs/cluster.md's"
-    )
-    parser.add_argument("--cpus", type=int, help="of each experiment; all of this machine's by --jobs if not given")
+    parser.add_argument("--engine", default="queue", metavar="|".join(ENGINES), help="see docs/cluster.md")
+    parser.add_argument("--cpus", type=int, help="of each experiment; those of this machine / --jobs if not given")
     parser.add_argument("--gpus", type=int, help="of each experiment; none if not given")
-    parser.add_argument("--address", help="of a Ray cluster, host:port; a Ray on this machine if not given")
-    parser.add_argument("--hours", type=int, help="after which Slurm ends an experiment; 24 if not given")
-    parser.add_argument("--git-remote", help="by which machines exchange commits that do not share this disk")
+    parser.add_argument("--address", help="of a Ray cluster, host:port; a new Ray on this machine if not given")
+    parser.add_argument("--hours", type=int, help="time limit of an experiment on Slurm; 24 if not given")
+    parser.add_argument("--git-remote", help="for machines that do not share this disk")
     return check(parser.parse_args(words))
 
 
-def check(found: argparse.Namespace) -> argparse.Namespace:
-    """Refuse an unknown engine, options that it does not have, and numbers that make no sense.
+def check(options: argparse.Namespace) -> argparse.Namespace:
+    """Refuse an unknown engine, options that it does not have, and numbers that are too small.
 
     Raises:
-        UserError: naming the first.
+        UserError: it names the first one.
     """
-    if found.engine not in ENGINES:
-        raise UserError(f"--engine {found.engine}: allowed are {', '.join(ENGINES)}")
+    if options.engine not in ENGINES:
+        raise UserError(f"--engine {options.engine}: allowed are {', '.join(ENGINES)}")
     for name, least in (("jobs", 1), ("cpus", 1), ("gpus", 0), ("hours", 1)):
-        value = getattr(found, name)
+        value = getattr(options, name)
         if value is not None and value < least:
             raise UserError(f"--{name} {value}: allowed is {least} or more")
-    given = [name for name in NOT_OF_THE_QUEUE if getattr(found, name) is not None]
-    if found.engine == "queue" and given:
+    given = [name for name in ENGINE_OPTIONS if getattr(options, name) is not None]
+    if options.engine == "queue" and given:
         raise UserError(f"--{given[0].replace('_', '-')}: DVC's queue has no such option; --engine ray or slurm has")
-    return found
+    return options
 
 
 def settings_with(overrides: Sequence[str]) -> Settings:
-    """params.yaml as DVC will change it for an experiment, checked before anything is queued."""
+    """The settings of an experiment: params.yaml with the overrides applied by DVC, and checked."""
     from dvc.exceptions import DvcException
     from dvc.utils.hydra import apply_overrides
 
@@ -96,29 +95,24 @@ def planned(arguments: argparse.Namespace, commit: str) -> list[Planned]:
 
 
 def by_queue(progress: SweepProgress, commit: str, jobs: int) -> None:
-    """Run what is missing by DVC's queue."""
+    """Run the missing experiments in DVC's queue."""
     threads = max(1, cores() // jobs) if jobs > 1 else None
     try:
         queue.enqueue(list(progress.waiting.values()))
         queue.follow(progress, commit, jobs, threads)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(THE_QUEUE_GOES_ON) from None
+        raise KeyboardInterrupt(WORKERS_GO_ON) from None
 
 
 def by_engine(progress: SweepProgress, commit: str, options: argparse.Namespace) -> None:
-    """Run what is missing by tasks of Ray or Slurm."""
+    """Run the missing experiments as tasks of Ray or Slurm."""
     source = tasks.source(commit, options.git_remote)
     cpus = options.cpus or max(1, cores() // options.jobs)
     try:
         engine = engines.start(options.engine, cpus, options.gpus or 0, options.address, options.hours or 24)
         tasks.Tasks(progress, engine, source, cpus).follow(options.jobs)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(THE_TASKS_ENDED) from None
-
-
-def cores() -> int:
-    """The CPUs that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        raise KeyboardInterrupt(TASKS_STOPPED) from None
 
 
 def main(words: Sequence[str]) -> None:
@@ -126,8 +120,8 @@ def main(words: Sequence[str]) -> None:
     commit = queue.head()
     queue.require_committed(CODE)
     experiments = planned(arguments, commit)
-    if arguments.git_remote is not None:  # what ended after an earlier sweep was interrupted
-        tasks.bring(tasks.source(commit, arguments.git_remote), [one.name for one in experiments])
+    if arguments.git_remote is not None:  # experiments that ended after an earlier sweep was interrupted
+        tasks.bring(tasks.source(commit, arguments.git_remote), [experiment.name for experiment in experiments])
     progress = SweepProgress(experiments, queue.finished(commit))
     print(f"{len(experiments)} experiments of commit {commit[:7]}, {progress.ended} of them finished", flush=True)
     if arguments.dry_run:
@@ -144,7 +138,7 @@ def main(words: Sequence[str]) -> None:
     if progress.failed:
         raise UserError(
             f"{len(progress.failed)} of {len(experiments)} experiments failed: {', '.join(progress.failed)};"
-            " mend the cause and run the same command again, which does what is missing"
+            " correct the cause and run the same command again, which runs the missing ones"
         )
 
 

@@ -1,7 +1,7 @@
-"""Where the experiments of a sweep run besides DVC's queue: as tasks of Ray, or as jobs of Slurm.
+"""The engines that run experiments besides DVC's queue: Ray, and Slurm or local processes through submitit.
 
-Both engines have the same four methods. A task is started on a machine with the CPUs and GPUs that were asked for;
-whether it failed is its own answer, and that it vanished is the engine's.
+An engine runs a task on a machine with the requested CPUs and GPUs. A task returns whether it succeeded; the engine
+raises `LostError` if the task ended without returning.
 """
 
 import logging
@@ -17,42 +17,42 @@ from typing import Any, Protocol
 import src
 from src.core.errors import UserError
 
-Outcome = tuple[bool, str]  # whether the experiment was brought back, and what it printed
+Outcome = tuple[bool, str]  # whether the experiment succeeded and is in the repository, and what it printed
 LOGS = Path(".dvc") / "tmp" / "submitit"
-ASK = 10.0  # seconds between questions for the list of jobs, which many people ask of one machine
-PATIENCE = 15.0  # seconds that cancelled tasks have to end what they started
+SQUEUE_EVERY = 10.0  # seconds, since many users send such requests to one machine
+STOP_TIMEOUT = 15.0  # seconds for cancelled tasks to end the processes that they started
 
 
 class LostError(Exception):
-    """A task ended without an answer: its process was killed, or its machine went away."""
+    """A task ended without a result: its process was killed, or its machine failed."""
 
 
 class Engine(Protocol):
     """What runs tasks."""
 
     def submit(self, name: str, work: Callable[..., Outcome], *arguments: Any) -> Any:
-        """Start a task, or have it wait for a machine, and return what stands for it."""
+        """Start `work(*arguments)` as a task as soon as there is a machine; the task."""
 
     def done(self, task: Any) -> bool:
-        """Whether it ended, in whatever way."""
+        """Whether a task ended, successfully or not."""
 
     def outcome(self, task: Any) -> Outcome:
-        """What an ended task answered; LostError if it could not."""
+        """The result of a task that ended; LostError if it has none."""
 
     def stop(self, tasks: Sequence[Any]) -> None:
-        """End these tasks, and whatever was started for the sweep."""
+        """Cancel tasks, and stop the engine."""
 
 
 def start(engine: str, cpus: int, gpus: int, address: str | None, hours: int) -> Engine:
-    """The engine of this name: ray; slurm; or local, Slurm's jobs as processes of this machine.
+    """Start an engine: ray; slurm; or local, which runs Slurm's jobs as processes of this machine.
 
     Args:
         cpus, gpus: of each experiment.
-        address: of a running Ray cluster, host:port; None for RAY_ADDRESS, or else a Ray on this machine.
-        hours: after which Slurm ends an experiment.
+        address: of a running Ray cluster, host:port; None for RAY_ADDRESS, or else a new Ray on this machine.
+        hours: the time limit of an experiment on Slurm.
 
     Raises:
-        UserError: its package is not installed, or what it needs is not there.
+        UserError: its package is not installed, or the cluster cannot be reached.
     """
     try:
         return Ray(cpus, gpus, address) if engine == "ray" else Submitit(engine, cpus, gpus, hours)
@@ -63,14 +63,14 @@ def start(engine: str, cpus: int, gpus: int, address: str | None, hours: int) ->
 
 
 def require_reachable(address: str) -> None:
-    """Refuse an address where nobody listens; Ray itself tries for minutes, and then exits.
+    """Require that a Ray cluster answers at an address; Ray itself would try for minutes, and then exit.
 
     Raises:
-        UserError: naming the address.
+        UserError: it names the address.
     """
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not port.isdigit():
-        return  # auto: Ray looks for itself, and is quick about it
+        return  # `auto`, for which Ray searches quickly
     try:
         socket.create_connection((host, int(port)), timeout=10).close()
     except OSError as error:
@@ -78,12 +78,12 @@ def require_reachable(address: str) -> None:
 
 
 class Ray:
-    """Every experiment is a task of Ray, here or on a cluster."""
+    """Runs experiments as tasks of Ray, on this machine or a cluster."""
 
     def __init__(self, cpus: int, gpus: int, address: str | None) -> None:
         address = address or os.environ.get("RAY_ADDRESS")
-        # Read by the Ray that is started here: no figures are sent to its makers, and what a killed worker had started
-        # is killed too. A cluster's own nodes have to be started with the latter.
+        # For a Ray that is started here: send no usage statistics, and kill the processes of a killed worker. The nodes
+        # of a cluster have to be started with the second one.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_process_group_cleanup_enabled", "1")
         import ray
@@ -93,7 +93,7 @@ class Ray:
         if address:
             require_reachable(address)
         try:
-            # "local", as None may also join what another sweep started, or left a note of when it was killed.
+            # "local", because None may join the Ray of another sweep, even one that was killed.
             ray.init(
                 address=address or "local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
             )
@@ -102,16 +102,15 @@ class Ray:
                 f"Ray could not be started or reached: {' '.join(str(error).split())}; if its nodes ask for a token:"
                 " export RAY_AUTH_MODE=token"
             ) from None
-        have = ray.cluster_resources()
-        if not address and (have.get("CPU", 0) < cpus or have.get("GPU", 0) < gpus):
+        resources = ray.cluster_resources()
+        all_cpus, all_gpus = resources.get("CPU", 0), resources.get("GPU", 0)
+        if not address and (all_cpus < cpus or all_gpus < gpus):
             ray.shutdown()
-            raise UserError(
-                f"CPUS={cpus} GPUS={gpus}: this machine has {have.get('CPU', 0):g} CPUs and {have.get('GPU', 0):g} GPUs"
-            )
+            raise UserError(f"CPUS={cpus} GPUS={gpus}: this machine has {all_cpus:g} CPUs and {all_gpus:g} GPUs")
         self.ray, self.resources = ray, {"num_cpus": cpus, "num_gpus": gpus}
 
     def submit(self, name: str, work: Callable[..., Outcome], *arguments: Any) -> Any:
-        # Tasks are tried again by the sweep, which says so, and not by Ray.
+        # No retries by Ray: the sweep itself tries tasks again, and prints that.
         return self.ray.remote(work).options(name=name, max_retries=0, **self.resources).remote(*arguments)
 
     def done(self, task: Any) -> bool:
@@ -129,12 +128,12 @@ class Ray:
         for task in tasks:
             self.ray.cancel(task)
         if tasks:
-            self.ray.wait(list(tasks), num_returns=len(tasks), timeout=PATIENCE)
+            self.ray.wait(list(tasks), num_returns=len(tasks), timeout=STOP_TIMEOUT)
         self.ray.shutdown()
 
 
 class Submitit:
-    """Every experiment is a job of Slurm, or of this machine."""
+    """Runs experiments as jobs of Slurm, or as processes of this machine."""
 
     def __init__(self, engine: str, cpus: int, gpus: int, hours: int) -> None:
         import cloudpickle
@@ -144,10 +143,10 @@ class Submitit:
         if engine == "slurm" and shutil.which("sbatch") is None:
             raise UserError("ENGINE=slurm: there is no sbatch here; start the sweep where jobs are submitted")
         self.errors, self.slurm = submitit.core.utils, engine == "slurm"
-        self.listed: set[str] = set()  # the jobs that Slurm had when it was last asked
-        self.due = 0.0
+        self.listed: set[str] = set()  # ids of the jobs in Slurm's queue, as of the last `squeue`
+        self.next_squeue = 0.0
         self.executor = submitit.AutoExecutor(LOGS.absolute() / "%j", cluster=engine)
-        # Without srun, which has a Slurm job step see one CPU, whatever the job asked for.
+        # Without srun, whose job steps would see one CPU, whatever the job requested.
         self.executor.update_parameters(timeout_min=60 * hours, cpus_per_task=cpus, slurm_use_srun=False)
         if gpus:
             self.executor.update_parameters(gpus_per_node=gpus)
@@ -162,17 +161,17 @@ class Submitit:
         return job
 
     def done(self, task: Any) -> bool:
-        """By the result or, as a job that was killed leaves none, by Slurm's list.
+        """Whether a job left a result or, since a killed job leaves none, is no longer in Slurm's queue.
 
-        submitit itself asks Slurm's accounting, which not every cluster has, and that every ten minutes.
+        submitit itself reads Slurm's accounting, which not every cluster has, and only every ten minutes.
         """
         if not self.slurm or task.paths.result_pickle.exists():
             return task.done()
-        if time.monotonic() >= self.due:
-            self.due = time.monotonic() + ASK
-            asked = subprocess.run(["squeue", "--noheader", "--me", "--format=%A"], capture_output=True, text=True)  # noqa: S607
-            if asked.returncode == 0:
-                self.listed = set(asked.stdout.split())
+        if time.monotonic() >= self.next_squeue:
+            self.next_squeue = time.monotonic() + SQUEUE_EVERY
+            squeue = subprocess.run(["squeue", "--noheader", "--me", "--format=%A"], capture_output=True, text=True)  # noqa: S607
+            if squeue.returncode == 0:
+                self.listed = set(squeue.stdout.split())
         return task.job_id not in self.listed
 
     def outcome(self, task: Any) -> Outcome:
@@ -186,6 +185,6 @@ class Submitit:
     def stop(self, tasks: Sequence[Any]) -> None:
         for task in tasks:
             task.cancel(check=False)
-        limit = time.monotonic() + PATIENCE
-        while time.monotonic() < limit and not all(self.done(task) for task in tasks):
+        deadline = time.monotonic() + STOP_TIMEOUT
+        while time.monotonic() < deadline and not all(self.done(task) for task in tasks):
             time.sleep(0.2)

@@ -1,7 +1,4 @@
-"""The experiments of a sweep, what they are called, and how long the rest takes.
-
-Pure functions: nothing here talks to DVC.
-"""
+"""The experiments of a sweep and their names, and the time left, as pure functions."""
 
 import hashlib
 import json
@@ -17,7 +14,7 @@ from src.data.classes import expanded, superclasses
 
 @dataclass(frozen=True)
 class Planned:
-    """One experiment: its name, the settings that make it, as `dvc exp run -S` takes them, and its class count K."""
+    """An experiment: its name, its settings as `dvc exp run -S` takes them, and its number of classes K."""
 
     name: str
     overrides: tuple[str, ...]
@@ -27,33 +24,36 @@ class Planned:
 def overrides(
     classes: Sequence[str], seeds: Sequence[str], subset_seeds: Sequence[str], others: Sequence[str]
 ) -> list[tuple[str, ...]]:
-    """What is set for each experiment: every class count under every seed, one seed after another.
+    """The settings of each experiment: every class count with every seed.
 
-    A whole curve over class counts so exists before the second seed begins.
+    Seeds vary slowest, so that the first curve over class counts is complete early.
 
     Args:
-        classes: each a number, or a list as `[cat,dog]`.
-        subset_seeds: none leaves `subset_seed` as params.yaml has it.
-        others: `key=value` of every experiment alike.
+        classes: each a number, or a list like `[cat,dog]`.
+        subset_seeds: if empty, `subset_seed` stays as in params.yaml.
+        others: `key=value` for all experiments.
 
     Raises:
-        UserError: one of `others` sets what has an option of its own.
+        UserError: one of `others` is a setting that has an option of its own.
     """
     for text in others:
         key = text.split("=")[0]
         if key in SWEPT:
             raise UserError(f"-S {text}: give it as --{key.replace('seed', 'seeds').replace('_', '-')}")
-    drawn: list[tuple[str, ...]] = [(f"subset_seed={value}",) for value in subset_seeds] or [()]
+    subsets: list[tuple[str, ...]] = [(f"subset_seed={value}",) for value in subset_seeds] or [()]
     return [
-        (f"classes={count}", f"seed={seed}", *subset, *others) for seed, subset, count in product(seeds, drawn, classes)
+        (f"classes={count}", f"seed={seed}", *subset, *others)
+        for seed, subset, count in product(seeds, subsets, classes)
     ]
 
 
-def planned(set_here: tuple[str, ...], settings: Mapping[str, Any], commit: str) -> Planned:
-    """The experiment of these settings at this commit, named after both: `k05-seed1-3f2a90cc`.
+def planned(overrides: tuple[str, ...], settings: Mapping[str, Any], commit: str) -> Planned:
+    """The experiment of these settings at this commit, named like `k05-seed1-3f2a90cc`.
 
-    The digits are a digest of every setting and of the commit: whatever differs in either is another experiment, and
-    one that has its name has its results. `settings` are the effective ones, params.yaml's included.
+    The name ends in a hash of all settings and the commit, so that experiments of the same name have the same results.
+
+    Args:
+        settings: params.yaml with the overrides applied.
     """
     text = json.dumps([commit, dict(settings)], sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
@@ -61,32 +61,32 @@ def planned(set_here: tuple[str, ...], settings: Mapping[str, Any], commit: str)
     groups = superclasses(settings["dataset"])
     count = classes if isinstance(classes, int) else len(expanded(classes, groups))
     subset = "" if settings["subset_seed"] is None else f"-subset{settings['subset_seed']}"
-    return Planned(f"k{count:02d}{subset}-seed{settings['seed']}-{digest}", set_here, count)
+    return Planned(f"k{count:02d}{subset}-seed{settings['seed']}-{digest}", overrides, count)
 
 
 def unique(experiments: Iterable[Planned]) -> list[Planned]:
-    """Each experiment once, where a class count or a seed was named twice."""
+    """Each experiment once, even if a class count or a seed was given twice."""
     return list({experiment.name: experiment for experiment in experiments}.values())
 
 
 def seconds_left(finished: Sequence[tuple[float, int]], remaining: int) -> float | None:
-    """The time that the remaining class counts take at the pace of those that finished.
+    """The time left in seconds; None before the second experiment finished.
 
-    An experiment takes time in proportion to its training images, hence to K. The first also pays for the images and
-    the embeddings: the pace is that since it ended, and before a second one ended nothing can be said.
+    The time of an experiment is proportional to its training images, hence to K. The first one also prepares the images
+    and embeddings for all, so the pace is measured from its end.
 
     Args:
-        finished: when experiments ended, in seconds, and their K; in order.
-        remaining: the sum of K of those to come.
+        finished: the end in seconds and K of each finished experiment, in order.
+        remaining: the sum of K of the others.
     """
     if len(finished) < 2:
         return None
-    taken = finished[-1][0] - finished[0][0]
-    return taken / sum(classes for _, classes in finished[1:]) * remaining
+    elapsed = finished[-1][0] - finished[0][0]
+    return elapsed / sum(classes for _, classes in finished[1:]) * remaining
 
 
 def duration(seconds: float | None) -> str:
-    """`about 12 min`, to a digit that an estimate deserves."""
+    """A rounded duration, such as `about 12 min`."""
     if seconds is None:
         return "unknown yet"
     if seconds < 90:

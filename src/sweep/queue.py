@@ -1,70 +1,101 @@
-"""DVC's queue of experiments, by its own commands.
+"""Run the experiments of a sweep by DVC's own queue, and report the progress of a sweep.
 
-What was tried on DVC 3.67.1 and is built on here: a queue worker starts the `dvc` that is first in PATH, and its stages
-the `python`; it stops by itself ten seconds after the queue is empty; `dvc queue kill` interrupts the worker together
-with the task, and what is queued then waits for `dvc queue start`; a task whose worker was killed stays `Running` until
-it is killed too, once for its process and once for its record.
+What DVC 3.67.1 does, as observed, and what this module relies on: a queue worker starts the first `dvc` in PATH, whose
+stages start the first `python`; it stops ten seconds after the queue is empty; `dvc queue kill` interrupts the worker
+together with the task, and the tasks in the queue then wait for `dvc queue start`; a task whose worker was killed stays
+`Running` until it is killed twice, once for its process and once for its record.
 """
 
 import os
-import re
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 from src.core.errors import UserError
 from src.sweep import plan
 from src.sweep.plan import Planned
 
-_TASK = re.compile(r"^[0-9a-f]{7}\s+(?P<name>\S+)\s.*\s(?P<state>Running|Queued|Failed|Success)\s*$")
-_WORKERS = re.compile(r"^Worker status: (\d+) active, (\d+) idle")
+POLL = 1.0  # seconds between looks at Git's references, which cost nothing
+# Seconds between two looks at the queue, at first and at most. Each waits 2 s for the answers of the workers.
+STATUS_EVERY = (3.0, 60.0)
+# Looks in a row at which a task or all workers are missing: a busy worker may answer too late, and a task whose state
+# changes may be in neither list.
+MAX_MISSES = 3
+RETRIES = (1, 2, 4, 8)  # seconds to wait before each new attempt
+LOG_LINES = 6  # of a failed experiment's log
 _BUSY = ("Unable to acquire lock", "is busy", "rwlock")  # another DVC process is at work in this repository
-# The later a state stands here the more it says, where a name has several tasks: an old one failed, a new one runs.
+# If a name has several tasks, the last of these states counts: an old task failed, and a new one runs.
 _STATES = ("Failed", "Success", "Queued", "Running")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Status:
-    """The state of every task by its name, and how many workers answered."""
+    """The state of each task by its name, and the number of workers that answered."""
 
     tasks: dict[str, str]
     workers: int
 
 
+class _BusyError(UserError):
+    """Another process is at work in this repository, so that a later attempt may succeed."""
+
+
+def _retried(attempt: Callable[[], T]) -> T:
+    """The result of `attempt`, made again and again while another process is at work in this repository.
+
+    Raises:
+        UserError: it failed for another reason, or too often.
+    """
+    for seconds in RETRIES:
+        with suppress(_BusyError):
+            return attempt()
+        time.sleep(seconds)
+    return attempt()
+
+
 def environment(threads: int | None = None) -> dict[str, str]:
-    """The variables under which commands and workers run: this environment's `dvc` and `python` come first in PATH.
+    """The variables of commands and workers: the `dvc` and `python` of this environment come first in PATH.
 
     Args:
-        threads: of OpenMP in every worker, where the user has not said how many.
+        threads: of OpenMP in each worker, if the user did not set their number.
     """
-    found = {name: value for name, value in os.environ.items() if name != "DVC_ROOT"}
-    found["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{found.get('PATH', '')}"
+    variables = {name: value for name, value in os.environ.items() if name != "DVC_ROOT"}
+    variables["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{variables.get('PATH', '')}"
     if threads is not None:
-        found.setdefault("OMP_NUM_THREADS", str(threads))
-    return found
+        variables.setdefault("OMP_NUM_THREADS", str(threads))
+    return variables
 
 
 def run(*command: str, threads: int | None = None) -> str:
-    """What a command printed, after some more attempts where another DVC process holds a lock.
+    """The output of a command, which is run again while another DVC process holds a lock.
 
     Raises:
-        UserError: it failed, with the last line of what it said.
+        UserError: it failed, with the first error that it printed.
     """
-    for pause in (1, 2, 4, 8, None):
-        status, out, err = _finish(command, environment(threads))
-        said = (err + out).strip()
-        if status == 0:
-            return out
-        if pause is None or not any(word in said for word in _BUSY):
-            break
-        time.sleep(pause)
-    lines = [line for line in (err.strip() or said).splitlines() if line.strip()]
-    wrong = [line for line in lines if line.startswith(("ERROR", "fatal"))] or lines or ["no reason given"]
-    raise UserError(f"{' '.join(command)} ended with status {status}: {wrong[0]}")
+    return _retried(lambda: _run_once(command, environment(threads)))
+
+
+def _run_once(command: Sequence[str], variables: Mapping[str, str]) -> str:
+    """One attempt of `run`."""
+    # Output goes to files: the workers that `dvc queue start` leaves behind would keep a pipe open until they end.
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        status = subprocess.run(command, env=variables, stdin=subprocess.DEVNULL, stdout=out, stderr=err).returncode
+        out.seek(0)
+        err.seek(0)
+        output, errors = out.read(), err.read()
+    if status == 0:
+        return output
+    lines = [line for line in (errors.strip() or output).splitlines() if line.strip()]
+    reasons = [line for line in lines if line.startswith(("ERROR", "fatal"))] or lines or ["no reason given"]
+    kind = _BusyError if any(word in errors + output for word in _BUSY) else UserError
+    raise kind(f"{' '.join(command)} ended with status {status}: {reasons[0]}")
 
 
 def head() -> str:
@@ -77,10 +108,10 @@ def head() -> str:
 
 
 def require_committed(paths: tuple[str, ...]) -> None:
-    """Refuse code that the commit in the experiments' names does not hold.
+    """Require that the code is committed, because the names of experiments contain the commit.
 
     Raises:
-        UserError: naming the first changed or untracked file.
+        UserError: it names the first changed or untracked file.
     """
     changed = run("git", "status", "--porcelain", "--", *paths).splitlines()
     if changed:
@@ -97,92 +128,91 @@ def finished(commit: str) -> set[str]:
     return set(run("git", "for-each-ref", "--format=%(refname:lstrip=4)", prefix).split())
 
 
-def status() -> Status:
-    """The queue as it is now."""
-    return read_status(run("dvc", "queue", "status"))
+def in_queue(call: Callable[[Any], T]) -> T:
+    """The result of a call on DVC's queue object, which `dvc queue` makes too; made again if the queue is busy.
 
+    In this process it takes 0.04 s of work, and the command `dvc queue status` 0.9 s.
 
-def read_status(text: str) -> Status:
-    """What `dvc queue status` printed, as a table of task, name, time and state, then a line about the workers."""
-    tasks: dict[str, str] = {}
-    workers = 0
-    for line in text.splitlines():
-        if found := _TASK.match(line):
-            name, state = found["name"], found["state"]
-            if _STATES.index(state) >= _STATES.index(tasks.get(name, _STATES[0])):
-                tasks[name] = state
-        elif found := _WORKERS.match(line):
-            workers = int(found[1]) + int(found[2])
-    return Status(tasks, workers)
-
-
-def put(name: str, overrides: tuple[str, ...]) -> None:
-    """Queue one experiment."""
-    run("dvc", "exp", "run", "--queue", "-n", name, *(word for setting in overrides for word in ("-S", setting)))
-
-
-def remove(name: str) -> None:
-    """Take a task that ended, and only it, off the queue's list; its experiment stays, if it has one."""
-    run("dvc", "queue", "remove", name)
-
-
-def _finish(command: Sequence[str], env: Mapping[str, str]) -> tuple[int, str, str]:
-    """Status, output and errors of a command, as soon as it ends.
-
-    Through files: a pipe stays open in the workers that `dvc queue start` leaves behind, and would be read until they
-    end.
+    Raises:
+        UserError: it failed too often.
     """
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        status = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=err).returncode
-        out.seek(0)
-        err.seek(0)
-        return status, out.read(), err.read()
+    from dvc.repo import Repo  # takes a second to import
+
+    def attempt() -> T:
+        try:
+            with Repo() as repo:
+                return call(repo.experiments.celery_queue)
+        except Exception as error:  # DVC, Git and Celery have errors of their own for files that a worker is changing
+            raise _BusyError(f"DVC's queue cannot be used: {' '.join(str(error).split()) or error!r}") from error
+
+    return _retried(attempt)
+
+
+def status() -> Status:
+    """The present state of the queue."""
+    return in_queue(lambda queue: Status(task_states(queue.status()), len(queue.worker_status())))
+
+
+def task_states(tasks: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """The state of each name in the queue's list of tasks."""
+    states: dict[str, str] = {}
+    for task in tasks:
+        name, state = task["name"], task["status"]
+        if state in _STATES and _STATES.index(state) >= _STATES.index(states.get(name, _STATES[0])):
+            states[name] = state
+    return states
+
+
+def put(experiment: Planned) -> None:
+    """Queue an experiment: by the command, since it takes an experiment's settings as this module has them."""
+    settings = [word for setting in experiment.overrides for word in ("-S", setting)]
+    run("dvc", "exp", "run", "--queue", "-n", experiment.name, *settings)
 
 
 def start(workers: int, threads: int | None) -> None:
-    """See to it that so many workers run; those that do are left alone."""
+    """Start workers until so many run: by the command, whose environment they inherit."""
     run("dvc", "queue", "start", "-j", str(workers), threads=threads)
 
 
-def bury(name: str) -> None:
-    """End a running task that no worker looks after any more: its process, should it still run, and its record."""
+def end_lost(name: str) -> None:
+    """End a running task that has no worker: its process, if it still runs, and its record."""
     for _ in range(10):
         if status().tasks.get(name) != "Running":
             return
-        run("dvc", "queue", "kill", name)
+        run("dvc", "queue", "kill", name)  # the call would print to this process's output
         time.sleep(1)
 
 
-def why(name: str, lines: int = 6) -> list[str]:
+def failure(name: str) -> list[str]:
     """The last lines that a failed task printed."""
     try:
-        said = run("dvc", "queue", "logs", name)
+        log = run("dvc", "queue", "logs", name)  # the call would print to this process's output
     except UserError as error:
         return [str(error)]
-    return [line for line in said.splitlines() if line.strip()][-lines:]
-
-
-POLL = 1.0  # seconds between looks at Git's references, which cost nothing
-ASK = (3.0, 60.0)  # seconds between `dvc queue status`, which costs a second of work: soon at first, then seldom
-MISSED = 3  # answers in a row: a busy worker may miss one, and a task that changes its state may miss in the list
+    return [line for line in log.splitlines() if line.strip()][-LOG_LINES:]
 
 
 def enqueue(experiments: Sequence[Planned]) -> None:
-    """Queue what is neither queued nor running yet; what failed is taken off the list and queued again."""
-    known = status().tasks
+    """Queue the experiments that are neither queued nor running; failed ones are removed from the list and queued."""
+    states = status().tasks
     for experiment in experiments:
-        state = known.get(experiment.name)
+        state = states.get(experiment.name)
         if state in ("Queued", "Running"):
             print(f"{experiment.name} is {state.lower()} already", flush=True)
             continue
         if state is not None:
             remove(experiment.name)
-        put(experiment.name, experiment.overrides)
+        put(experiment)
         print(f"{experiment.name} queued: {' '.join(experiment.overrides)}", flush=True)
 
 
+def remove(name: str) -> None:
+    """Remove a task that ended from the queue's list; its experiment stays, if it has one."""
+    in_queue(lambda queue: queue.remove(revs=[name]))
+
+
 class SweepProgress:
-    """What became of the experiments, one line for each change."""
+    """Which experiments of a sweep are waiting, finished or failed; one line is printed for each change."""
 
     def __init__(self, experiments: Sequence[Planned], finished: set[str]) -> None:
         self.waiting = {experiment.name: experiment for experiment in experiments if experiment.name not in finished}
@@ -192,45 +222,54 @@ class SweepProgress:
         self.times: list[tuple[float, int]] = []
 
     def finish(self, name: str) -> None:
+        """Count a finished experiment, and estimate the time left."""
         self.times.append((time.monotonic(), self.waiting.pop(name).classes))
         self.any_finished = True
         left = plan.seconds_left(self.times, sum(experiment.classes for experiment in self.waiting.values()))
-        self._say(f"{name} finished" + (f"; time left: {plan.duration(left)}" if self.waiting else ""))
+        self._count(f"{name} finished" + (f"; time left: {plan.duration(left)}" if self.waiting else ""))
 
     def fail(self, name: str, reason: Sequence[str]) -> None:
+        """Count an experiment that is given up, with the lines of its reason."""
         del self.waiting[name]
         self.failed.append(name)
-        self._say("\n    ".join([f"{name} failed:", *reason]))
+        self._count("\n    ".join([f"{name} failed:", *reason]))
 
-    def _say(self, text: str) -> None:
+    def _count(self, text: str) -> None:
         self.ended += 1
         print(f"[{self.ended}/{self.total}] {text}", flush=True)
 
 
 def follow(progress: SweepProgress, commit: str, jobs: int, threads: int | None) -> None:
-    """Run workers until nothing waits: one at first, all from when an experiment has paid for what the rest shares."""
-    begun = time.monotonic()
-    workers, due = 0, begun
+    """Run workers until no experiment waits.
+
+    The first experiment runs alone, because it computes what the others share; then there are `jobs` workers.
+    """
+    began = time.monotonic()
+    workers, next_look = 0, began
     misses: dict[str, int] = {}
     while progress.waiting:
         for name in [name for name in progress.waiting if name in finished(commit)]:
             progress.finish(name)
-        wanted = jobs if progress.any_finished else 1
-        if progress.waiting and wanted > workers:
-            start(wanted, threads)
-            workers = wanted
-        if time.monotonic() >= due:
+        needed = jobs if progress.any_finished else 1
+        if progress.waiting and needed > workers:
+            start(needed, threads)
+            workers = needed
+        if time.monotonic() >= next_look:
             workers, misses = look(progress, commit, workers, misses)
-            due = time.monotonic() + min(max(ASK[0], 0.05 * (time.monotonic() - begun)), ASK[1])
+            pause = max(STATUS_EVERY[0], 0.05 * (time.monotonic() - began))
+            next_look = time.monotonic() + min(pause, STATUS_EVERY[1])
         time.sleep(POLL)
 
 
 def look(progress: SweepProgress, commit: str, workers: int, misses: dict[str, int]) -> tuple[int, dict[str, int]]:
-    """Ask DVC what failed, what was taken off the queue, and whether the workers live.
+    """Look at the queue for tasks that failed, tasks that were removed, and workers that were killed.
+
+    Args:
+        workers: the number that was started.
+        misses: how often in a row each name, or `workers`, was missing before.
 
     Returns:
-        How many workers to count on, 0 where they have to be started anew; and how often in a row each name, or
-        `workers`, was missing.
+        The number of workers that run, 0 if they have to be started again; and the new misses.
     """
     queue = status()
     missing = {name for name in progress.waiting if queue.tasks.get(name) in (None, "Success")}
@@ -238,13 +277,13 @@ def look(progress: SweepProgress, commit: str, workers: int, misses: dict[str, i
     misses = {name: misses.get(name, 0) + 1 for name in missing}
     for name in [name for name in progress.waiting if name not in finished(commit)]:
         if queue.tasks.get(name) == "Failed":
-            progress.fail(name, why(name))
-        elif misses.get(name, 0) >= MISSED:
+            progress.fail(name, failure(name))
+        elif misses.get(name, 0) >= MAX_MISSES:
             progress.fail(name, ["it left the queue without a result"])
-    if misses.get("workers", 0) < MISSED:
+    if misses.get("workers", 0) < MAX_MISSES:
         return workers, misses
     for name in [name for name in progress.waiting if queue.tasks.get(name) == "Running"]:
         print(f"{name} lost its worker and is queued again", flush=True)
-        bury(name)
+        end_lost(name)
         enqueue([progress.waiting[name]])
     return 0, {}

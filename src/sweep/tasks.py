@@ -1,8 +1,8 @@
-"""Run the experiments of a sweep as tasks of an engine: each in a clone of its own, on the machine the engine chose.
+"""Run the experiments of a sweep as tasks of an engine, each in a clone of its own on the machine that it was given.
 
-The functions travel to that machine with the task, so it needs git and DVC but not this code. They do with DVC's and
-git's own commands what DVC's queue does on one machine: the experiment is a commit under refs/exps, and the outputs of
-its stages are in the cache.
+The functions are sent with the task, so that the machine needs git and DVC, but not this code. They use the commands of
+DVC and git to do what DVC's queue does on one machine: afterwards the experiment is a commit under refs/exps, and the
+outputs of its stages are in the cache.
 """
 
 import shutil
@@ -22,26 +22,26 @@ from src.core.errors import UserError
 from src.sweep import queue
 from src.sweep.engines import Engine, LostError
 from src.sweep.plan import Planned
-from src.sweep.queue import POLL, SweepProgress, environment
+from src.sweep.queue import LOG_LINES, POLL, SweepProgress, environment
 
 LOGS = Path(".dvc") / "tmp" / "sweep"
-# How often an experiment is tried again. One that failed will mostly fail again, but networks and disks have bad days;
-# one that lost its worker did nothing wrong.
-AGAIN_FAILED, AGAIN_LOST = 1, 3
-LINES = 6  # of a failed experiment's log
+CLONES = Path(".dvc") / "tmp" / "exps"  # DVC's queue has its copies there too: on the disk of the cache, ignored by git
+# How often an experiment is tried again: after a failure, which will mostly happen again, but may be one of the network
+# or a disk; and after its worker was lost, which is not its fault.
+RETRIES_FAILED, RETRIES_LOST = 1, 3
 
 
 @dataclass(frozen=True)
 class Source:
-    """What all tasks of a sweep begin with, and where they leave what they made.
+    """Where the tasks of a sweep get the code and data, and where they bring their results.
 
     Args:
-        url: of the git repository that is cloned, and that experiments are pushed to.
-        params: the text of params.yaml as the user has it, which may differ from the commit's.
-        author: the user's name and address, which a commit needs, or empty.
-        root: the user's repository, where every machine sees it under this path; None if not: then what stages make
-            comes from and goes to the DVC remote.
-        cache: the DVC cache, where there is a root.
+        url: of the git repository that is cloned, and to which experiments are pushed.
+        params: the text of the user's params.yaml, which may differ from that of the commit.
+        author: the user's name and address for commits; empty if git does not know them.
+        root: the path of the user's repository if all machines share its disk. If None, outputs are exchanged through
+            the DVC remote.
+        cache: the path of the DVC cache; None without a root.
     """
 
     url: str
@@ -53,13 +53,13 @@ class Source:
 
 
 def source(commit: str, git_remote: str | None) -> Source:
-    """What the tasks begin with: this repository and its cache, or a git remote and the default DVC remote.
+    """The source of a sweep: this repository and its cache, or a git remote and the default DVC remote.
 
     Args:
-        git_remote: a remote's name or address; None where every machine that runs tasks sees this folder.
+        git_remote: the name or URL of a remote; None if all machines share this disk.
 
     Raises:
-        UserError: the git remote lacks the commit, or there is no DVC remote.
+        UserError: the git remote does not have the commit, or there is no default DVC remote.
     """
     author = (_configured("user.name"), _configured("user.email"))
     params = Path("params.yaml").read_text(encoding="utf-8")
@@ -78,15 +78,15 @@ def source(commit: str, git_remote: str | None) -> Source:
 
 
 def _configured(key: str) -> str:
-    """What git knows of the user, or nothing."""
+    """A value of git's configuration; empty if it is not set."""
     return queue.run("git", "config", "--default", "", "--get", key).strip()
 
 
 def _require_remotes(url: str, commit: str, named: str) -> None:
-    """Refuse to send tasks to where they would find no commit to begin with, or no place for their files."""
+    """Require that the git remote, as the user `named` it, has the commit, and that there is a default DVC remote."""
     tips = {line.split()[0] for line in queue.run("git", "ls-remote", "--heads", "--tags", url).splitlines()}
-    known = set(queue.run("git", "for-each-ref", "--contains", commit, "--format=%(objectname)").split())
-    if commit not in tips and not tips & known:
+    descendants = set(queue.run("git", "for-each-ref", "--contains", commit, "--format=%(objectname)").split())
+    if commit not in tips and not tips & descendants:
         raise UserError(
             f"{named} does not have the commit {commit[:7]}: git push {named} HEAD"
             " (or, if others pushed since: git fetch)"
@@ -102,28 +102,28 @@ def _require_remotes(url: str, commit: str, named: str) -> None:
 
 
 def bring(source: Source, names: Iterable[str]) -> None:
-    """Fetch those of these experiments that the git remote has; without one they are in this repository already."""
+    """Fetch the named experiments that the git remote has; on a shared disk they are in this repository already."""
     if source.root is not None:
         return
-    there = queue.run("git", "ls-remote", source.url, reference(source.commit, "*")).split()
-    wanted = {reference(source.commit, name) for name in names} & set(there)
-    if wanted:
-        queue.run("git", "fetch", "-q", source.url, *(f"+{reference}:{reference}" for reference in sorted(wanted)))
+    remote = queue.run("git", "ls-remote", source.url, reference(source.commit, "*")).split()
+    references = {reference(source.commit, name) for name in names} & set(remote)
+    if references:
+        queue.run("git", "fetch", "-q", source.url, *(f"+{name}:{name}" for name in sorted(references)))
 
 
 class Tasks:
-    """The tasks at work, and how often each experiment was tried again."""
+    """The tasks of a sweep: waiting, running, and how often each experiment was tried again."""
 
     def __init__(self, progress: SweepProgress, engine: Engine, source: Source, threads: int) -> None:
         self.progress, self.engine, self.source, self.threads = progress, engine, source, threads
         self.waiting = deque(progress.waiting.values())
         self.running: dict[str, tuple[Planned, Any]] = {}
-        self.again: Counter[tuple[str, str]] = Counter()
+        self.retries: Counter[tuple[str, str]] = Counter()
 
     def follow(self, jobs: int) -> None:
-        """Run tasks until none is left: one at first, `jobs` from when one has paid for what the rest shares.
+        """Run tasks until none is left; on an interruption, stop the running ones.
 
-        On an interruption the running ones are ended.
+        The first experiment runs alone, because it computes what the others share; then `jobs` run at a time.
         """
         try:
             while self.waiting or self.running:
@@ -138,69 +138,66 @@ class Tasks:
             self.engine.stop([task for _, task in self.running.values()])
 
     def _submit(self, experiment: Planned) -> None:
-        words = (self.source, experiment.name, experiment.overrides, self.threads)
-        self.running[experiment.name] = experiment, self.engine.submit(experiment.name, run_experiment, *words)
+        arguments = (self.source, experiment.name, experiment.overrides, self.threads)
+        self.running[experiment.name] = experiment, self.engine.submit(experiment.name, run_experiment, *arguments)
         print(f"{experiment.name} submitted: {' '.join(experiment.overrides)}", flush=True)
 
     def _end(self, experiment: Planned, task: Any) -> None:
-        """Take the result of a task that ended, or try it again, or give it up."""
+        """Count an experiment whose task ended as finished, try it again, or give it up."""
         name = experiment.name
         try:
-            done, said = self.engine.outcome(task)
-            kind, limit = "failed", AGAIN_FAILED
+            succeeded, log = self.engine.outcome(task)
+            fault, limit = "failed", RETRIES_FAILED
         except LostError as error:
-            done, said = False, str(error)
-            kind, limit = "lost its worker", AGAIN_LOST
-        _keep_log(name, said)
-        lines = [line for line in said.splitlines() if line.strip()][-LINES:] or ["it said nothing"]
-        if done or kind == "lost its worker":  # which may have happened after its commit arrived
-            done, why = self._arrived(name)
-            lines = why if kind == "failed" else lines
-        if done:
+            succeeded, log = False, str(error)
+            fault, limit = "lost its worker", RETRIES_LOST
+        _clean_up(name, log)
+        reason = [line for line in log.splitlines() if line.strip()][-LOG_LINES:] or ["it printed nothing"]
+        if succeeded or fault == "lost its worker":  # a worker may be lost after the commit arrived
+            succeeded, missing = self._arrived(name)
+            reason = missing if fault == "failed" else reason
+        if succeeded:
             self.progress.finish(name)
-        elif self.again[name, kind] < limit:
-            self.again[name, kind] += 1
-            wrong = [line.strip() for line in lines if line.lstrip().startswith(("error", "ERROR", "fatal"))]
-            print(f"{name} {kind} and is tried again: {(wrong or lines[-1:])[0]}", flush=True)
+        elif self.retries[name, fault] < limit:
+            self.retries[name, fault] += 1
+            errors = [line.strip() for line in reason if line.lstrip().startswith(("error", "ERROR", "fatal"))]
+            print(f"{name} {fault} and is tried again: {(errors or reason[-1:])[0]}", flush=True)
             self.waiting.append(experiment)
         else:
-            self.progress.fail(name, lines)
+            self.progress.fail(name, reason)
 
     def _arrived(self, name: str) -> tuple[bool, list[str]]:
-        """Whether an experiment that ended well is in this repository, and otherwise why not."""
+        """Whether an experiment is in this repository, and why not."""
         try:
             bring(self.source, [name])
         except UserError as error:
             return False, [str(error)]
-        return name in queue.finished(self.source.commit), ["it ended well, but its commit did not arrive"]
+        return name in queue.finished(self.source.commit), ["it succeeded, but its commit did not arrive"]
 
 
-def _keep_log(name: str, said: str) -> None:
-    """Keep what an attempt printed, and remove the clone that a killed one left."""
+def _clean_up(name: str, output: str) -> None:
+    """Save the log of an attempt, and remove the clone that a killed one left."""
     LOGS.mkdir(parents=True, exist_ok=True)
     with (LOGS / f"{name}.log").open("a", encoding="utf-8") as log:
-        log.write(f"{said}\n")
-    for left in CLONES.glob(f"{name}-*"):
-        shutil.rmtree(left, ignore_errors=True)
-
-
-CLONES = Path(".dvc") / "tmp" / "exps"  # where DVC's queue has its copies too: on the cache's disk, and never in git
+        log.write(f"{output}\n")
+    for clone in CLONES.glob(f"{name}-*"):
+        shutil.rmtree(clone, ignore_errors=True)
 
 
 class _FailedError(Exception):
-    """A command ended with an error; what it said is in the log."""
+    """A command failed; its output is in the log."""
 
 
 def reference(commit: str, name: str) -> str:
-    """Where DVC keeps an experiment of this name that was derived from this commit."""
+    """The Git reference in which DVC keeps the experiment of this name and base commit."""
     return f"refs/exps/{commit[:2]}/{commit[2:]}/{name}"
 
 
 def run_experiment(source: Source, name: str, overrides: Sequence[str], threads: int) -> tuple[bool, str]:
-    """Run an experiment and bring it back.
+    """Run an experiment in a clone, and push its commit and outputs.
 
     Returns:
-        Whether it was brought back, and everything that was printed on the way.
+        Whether it succeeded, and the output of all its commands.
     """
     if source.root is not None and not Path(source.root).is_dir():
         return False, f"{source.root} is not there on {socket.gethostname()}; without a shared disk give a git remote"
@@ -209,25 +206,25 @@ def run_experiment(source: Source, name: str, overrides: Sequence[str], threads:
     folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=base))
     log = folder / "log"
     log.touch()
-    variables = environment(threads) | {"DVC_SITE_CACHE_DIR": str(folder / "site")}  # so that it leaves with the clone
+    variables = environment(threads) | {"DVC_SITE_CACHE_DIR": str(folder / "site")}  # deleted with the clone
     if source.root is not None:
         variables["SWEEP_ROOT"] = source.root
     try:
         _clone(source, folder / "clone", variables, log)
         _reproduce(source, name, overrides, folder / "clone", variables, log)
-        done = True
+        succeeded = True
     except (_FailedError, OSError) as error:
         with log.open("a") as file:
             file.write(f"{error}\n")
-        done = False
+        succeeded = False
     finally:
-        said = log.read_text(errors="replace")
+        output = log.read_text(errors="replace")
         shutil.rmtree(folder, ignore_errors=True)
-    return done, said
+    return succeeded, output
 
 
 def _clone(source: Source, clone: Path, variables: dict[str, str], log: Path) -> None:
-    """The user's repository at the commit, with the user's params.yaml, author, and settings of DVC."""
+    """Clone the user's repository at the commit, and copy params.yaml, the author and DVC's local configuration."""
     _call(["git", "clone", "-q", "--no-checkout", source.url, str(clone)], clone.parent, variables, log)
     _call(["git", "checkout", "-q", "--detach", source.commit], clone, variables, log)
     for key, value in zip(("user.name", "user.email"), source.author, strict=True):
@@ -236,7 +233,7 @@ def _clone(source: Source, clone: Path, variables: dict[str, str], log: Path) ->
     (clone / "params.yaml").write_text(source.params)
     if source.root is not None and source.cache is not None:
         local = Path(source.root) / ".dvc" / "config.local"
-        if local.exists():  # the kind of links, the cache's group
+        if local.exists():  # it may set the type of links, or the group of the cache
             shutil.copy(local, clone / ".dvc" / "config.local")
         _call(["dvc", "config", "-q", "--local", "cache.dir", source.cache], clone, variables, log)
 
@@ -244,25 +241,25 @@ def _clone(source: Source, clone: Path, variables: dict[str, str], log: Path) ->
 def _reproduce(
     source: Source, name: str, overrides: Sequence[str], clone: Path, variables: dict[str, str], log: Path
 ) -> None:
-    """The stages that no experiment ran before, then the files to the DVC remote, and at last the commit.
+    """Run the stages that no experiment ran before, then push the outputs, and last the commit.
 
-    Whoever sees the commit so finds the files. A commit of this name that is there already came from an attempt that
-    was given up too early, and has the same settings.
+    Data is pushed before the commit, so that every visible experiment is complete. The push overwrites a commit of this
+    name: it has the same settings, and came from an attempt that was given up too early.
     """
     pull = [] if source.root else ["--pull"]
     settings = [word for setting in overrides for word in ("-S", setting)]
     _call(["dvc", "exp", "run", *pull, "-n", name, *settings], clone, variables, log)
     if not source.root:
         _call(["dvc", "push", "--run-cache"], clone, variables, log)
-    made = reference(source.commit, name)
-    _call(["git", "push", "-q", "--force", "origin", f"{made}:{made}"], clone, variables, log)
+    commit = reference(source.commit, name)
+    _call(["git", "push", "-q", "--force", "origin", f"{commit}:{commit}"], clone, variables, log)
 
 
 def _call(command: Sequence[str], folder: Path, variables: dict[str, str], log: Path) -> None:
-    """Run a command to its end, or end it with all that it started when the task is cancelled.
+    """Run a command; if the task is cancelled meanwhile, kill the command with all processes that it started.
 
     Raises:
-        _FailedError: it ended with an error.
+        _FailedError: it failed.
     """
     with log.open("a") as file:
         process = subprocess.Popen(
@@ -270,10 +267,10 @@ def _call(command: Sequence[str], folder: Path, variables: dict[str, str], log: 
         )
     try:
         while process.poll() is None:
-            time.sleep(0.1)  # not wait(): Ray's cancellation is noticed between two steps of Python, not within one
+            time.sleep(0.1)  # not wait(), in which Ray's cancellation would not be noticed
     except BaseException:
-        for started in psutil.Process(process.pid).children(recursive=True):
-            started.kill()
+        for child in psutil.Process(process.pid).children(recursive=True):
+            child.kill()
         process.kill()
         raise
     if process.returncode != 0:

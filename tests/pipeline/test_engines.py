@@ -191,7 +191,7 @@ def test_interrupted_it_ends_its_tasks_and_says_how_to_go_on(shared, ray):
     process.send_signal(signal.SIGINT)
     status, output = end()
     assert status == 130
-    assert output.splitlines()[-1].startswith("The experiments at work were ended; ")
+    assert output.splitlines()[-1].startswith("The running experiments were stopped; ")
     assert "Traceback" not in output
     wait_for(lambda: not running(shared, "compare.py"), 10)
     wait_for(lambda: not list((shared.folder / ".dvc/tmp/exps").iterdir()), 10)
