@@ -143,7 +143,8 @@ def in_queue(call: Callable[[Any], T]) -> T:
             with Repo() as repo:
                 return call(repo.experiments.celery_queue)
         except Exception as error:  # DVC, Git and Celery have errors of their own for files that a worker is changing
-            raise _BusyError(f"DVC's queue cannot be used: {' '.join(str(error).split()) or error!r}") from error
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise _BusyError(f"DVC's queue cannot be used: {reason}") from error
 
     return _retried(attempt)
 
