@@ -1,4 +1,4 @@
-"""Speed: `python -m src.bench throughput` and `python -m src.bench race`, each with `--help`."""
+"""Measure speed: `python -m src.bench throughput` and `python -m src.bench race`, each with `--help`."""
 
 from src.bench import throughput, time_to_accuracy
 from src.core.commands import run

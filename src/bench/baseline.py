@@ -1,7 +1,7 @@
-"""The plain recipe that one would write with torchvision alone.
+"""The baseline of the speed measurements: training as one would write it with torchvision alone.
 
-Images become PIL images and are transformed one by one, by two workers; float32, the library's own network in the
-default layout, no fused optimizer.
+Two workers transform images one by one as PIL images. The network is torchvision's in the default memory layout and
+float32, and the optimizer is not fused.
 """
 
 from collections.abc import Iterable
@@ -20,8 +20,8 @@ from src.nets.preprocess import View
 WORKERS = 2
 
 
-class Pictures(VisionDataset):
-    """Chosen images of an array (N, H, W, 3) as torchvision's CIFAR10 hands them out: PIL images, transformed."""
+class ArrayDataset(VisionDataset):
+    """Chosen images of an array (N, H, W, 3) uint8, transformed as PIL images like those of torchvision's CIFAR10."""
 
     def __init__(
         self, images: np.ndarray, index: np.ndarray, labels: np.ndarray, transform: transforms.Compose
@@ -37,7 +37,11 @@ class Pictures(VisionDataset):
 
 
 def transform(side: int, view: View, *, augment: bool) -> transforms.Compose:
-    """The report's: crop and flip at the images' own side, resize where the network sees another, normalise."""
+    """The transforms of the report: crop and flip at the images' own size, resize if necessary, normalise.
+
+    Args:
+        side: of the images in pixels.
+    """
     steps: list[nn.Module] = []
     if augment:
         steps += [transforms.RandomCrop(side, padding=side // 8), transforms.RandomHorizontalFlip()]
@@ -49,19 +53,20 @@ def transform(side: int, view: View, *, augment: bool) -> transforms.Compose:
 def loader(
     images: np.ndarray, index: np.ndarray, labels: np.ndarray, view: View, *, batch_size: int, train: bool
 ) -> DataLoader:
-    """Batches of inputs (B, 3, S, S) and labels (B,): shuffled and augmented to train on, else as they are."""
-    pictures = Pictures(images, index, labels, transform(images.shape[1], view, augment=train))
-    return DataLoader(pictures, batch_size, shuffle=train, drop_last=train, num_workers=WORKERS)
+    """Batches of inputs (B, 3, S, S) and labels (B,); for training they are shuffled and augmented."""
+    dataset = ArrayDataset(images, index, labels, transform(images.shape[1], view, augment=train))
+    return DataLoader(dataset, batch_size, shuffle=train, drop_last=train, num_workers=WORKERS)
 
 
 def optimizer(model: nn.Module, lr: float, weight_decay: float) -> torch.optim.Optimizer:
+    """PyTorch's Adam with its defaults."""
     return torch.optim.Adam(model.parameters(), lr, weight_decay=weight_decay)
 
 
 def train(
     model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], opt: torch.optim.Optimizer, device: torch.device
 ) -> float:
-    """One step for each batch; the mean loss over batches, which is asked for at each step."""
+    """One step for each batch; the mean loss over batches, which is fetched from the device at each step."""
     model.train()
     losses = []
     for inputs, labels in batches:
@@ -75,6 +80,6 @@ def train(
 
 @torch.no_grad()
 def outputs(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], device: torch.device) -> Tensor:
-    """What the network says to every image, on the host: (N, K)."""
+    """The logits (N, K) of all images, on the host."""
     model.eval()
     return torch.cat([model(inputs.to(device)).cpu() for inputs, _ in batches])

@@ -1,7 +1,7 @@
-"""How fast this project trains and embeds, beside the device's limit and the plain recipe.
+"""Images per second of this project in training and embedding, compared with an upper bound and the baseline.
 
-Each way is a function that works on so many batches and returns the seconds they took. The ways take turns, so that a
-machine that is busy with other things slows all of them alike.
+Each way is a function that runs a number of batches and returns the seconds. The ways take turns, so that other load on
+the machine slows all of them alike.
 """
 
 import argparse
@@ -31,17 +31,21 @@ from src.settings.settings import load
 from src.storage import files, paths
 
 Way = Callable[[int], float]  # batches -> seconds
-SIDE, CLASSES = 32, 10  # of the generated images: CIFAR's
+SIDE, CLASSES = 32, 10  # of the generated images, like CIFAR-10's
 
 
 @dataclass(frozen=True)
 class Workload:
-    """An architecture at an image size, on generated images, and how it is trained."""
+    """What is timed: an architecture at an image size, on generated images.
+
+    Args:
+        config: of which optimizer, lr, weight_decay and augmentation are used.
+    """
 
     arch: str
     image_size: int
     batch_size: int
-    config: Finetune  # of which optimizer, lr, weight_decay and augmentation count
+    config: Finetune
     accelerator: Accelerator
 
     @property
@@ -53,36 +57,37 @@ class Workload:
         return self.accelerator.device
 
     def data(self, batches: int) -> tuple[np.ndarray, np.ndarray]:
-        """Images (N, 32, 32, 3) uint8 and labels (N,) that fill so many batches."""
+        """Images (N, 32, 32, 3) uint8 and labels (N,) for so many batches."""
         rng, count = np.random.default_rng(0), batches * self.batch_size
         return rng.integers(256, size=(count, SIDE, SIDE, 3), dtype=np.uint8), rng.integers(CLASSES, size=count)
 
     def fixed_batch(self) -> tuple[Tensor, Tensor]:
-        """One batch of inputs and labels that lies on the device."""
+        """One batch of inputs and labels on the device."""
         raw, labels = self.data(1)
         batch = torch.from_numpy(raw).to(self.device)
         return preprocess.to_input(batch, self.view), torch.from_numpy(labels).to(self.device)
 
-    def plain_batches(self, batches: int, *, train: bool) -> Iterator[Any]:
-        """So many batches of the plain loader, whose workers have started: that would count once in an epoch."""
+    def baseline_batches(self, batches: int, *, train: bool) -> Iterator[Any]:
+        """So many batches of the baseline's loader. Its workers have started, which happens once in an epoch."""
         raw, labels = self.data(batches + 1)
         index = np.arange(len(raw))
-        fed = iter(baseline.loader(raw, index, labels, self.view, batch_size=self.batch_size, train=train))
-        next(fed)
-        return itertools.islice(fed, batches)
+        loader = iter(baseline.loader(raw, index, labels, self.view, batch_size=self.batch_size, train=train))
+        next(loader)
+        return itertools.islice(loader, batches)
 
     def prepared(self) -> tuple[nn.Module, Any, Trained]:
-        """A network and its optimizer as this project trains them, without a schedule: no training ends here."""
+        """A network and its optimizer as this project trains them, with a constant learning rate."""
         model = fast_cpu.to_device(models.build(self.arch, CLASSES, 0, self.image_size), self.device)
         config = self.config.model_copy(update={"schedule": "constant", "warmup": None})
         return loop.prepare(model.train(), config, 1, self.accelerator)
 
     def backbone(self) -> nn.Module:
+        """The network without head, with random weights."""
         return models.without_head(models.build(self.arch, CLASSES, 0, self.image_size))
 
 
 def timed(device: torch.device, work: Callable[[], Any]) -> float:
-    """Seconds until the device has done it."""
+    """Seconds until the device has finished the work."""
 
     def now() -> float:
         if device.type != "cpu":
@@ -95,24 +100,24 @@ def timed(device: torch.device, work: Callable[[], Any]) -> float:
 
 
 def training_here(workload: Workload) -> Way:
-    """This project's own loop over one epoch of so many batches."""
+    """Training by this project: its loop over one epoch."""
     network, optimizer, trained = workload.prepared()
 
     def way(batches: int) -> float:
         raw, labels = workload.data(batches)
         index = np.arange(len(raw))
         data = Data(prefetch.resident(raw, workload.device), index, labels, index[:0], labels[:0])
-        fed = shuffled(data, 1, workload.config, view=workload.view, seed=0, accelerator=workload.accelerator)
+        epoch = shuffled(data, 1, workload.config, view=workload.view, seed=0, accelerator=workload.accelerator)
         state = TrainState(sums=torch.zeros(3, device=workload.device))
         return timed(
-            workload.device, lambda: loop.train_epoch(network, fed, F.cross_entropy, optimizer, trained, state)
+            workload.device, lambda: loop.train_epoch(network, epoch, F.cross_entropy, optimizer, trained, state)
         )
 
     return way
 
 
-def training_roof(workload: Workload) -> Way:
-    """The same network and optimizer stepping on one batch that lies on the device, and nothing else."""
+def training_bound(workload: Workload) -> Way:
+    """The upper bound of training: steps of the same network and optimizer on one batch that is on the device."""
     model, opt, _ = workload.prepared()
     inputs, labels = workload.fixed_batch()
 
@@ -127,28 +132,33 @@ def training_roof(workload: Workload) -> Way:
 
 
 def training_plain(workload: Workload) -> Way:
+    """Training by the baseline."""
     model = models.build(workload.arch, CLASSES, 0, workload.image_size).to(workload.device)
     opt = baseline.optimizer(model, workload.config.lr, workload.config.weight_decay)
 
     def way(batches: int) -> float:
-        fed = workload.plain_batches(batches, train=True)
-        return timed(workload.device, lambda: baseline.train(model, fed, opt, workload.device))
+        epoch = workload.baseline_batches(batches, train=True)
+        return timed(workload.device, lambda: baseline.train(model, epoch, opt, workload.device))
 
     return way
 
 
 def embedding_here(workload: Workload) -> Way:
+    """Embedding by this project."""
     model = fast_cpu.to_device(fast_cpu.fold(workload.backbone()), workload.device)
 
     def way(batches: int) -> float:
         raw, _ = workload.data(batches)
-        found = inference.outputs(model, raw, np.arange(len(raw)), view=workload.view, accelerator=workload.accelerator)
-        return timed(workload.device, lambda: deque(found, maxlen=0))
+        blocks = inference.outputs(
+            model, raw, np.arange(len(raw)), view=workload.view, accelerator=workload.accelerator
+        )
+        return timed(workload.device, lambda: deque(blocks, maxlen=0))
 
     return way
 
 
-def embedding_roof(workload: Workload) -> Way:
+def embedding_bound(workload: Workload) -> Way:
+    """The upper bound of embedding: the same network on one batch that is on the device."""
     model = fast_cpu.to_device(fast_cpu.fold(workload.backbone()), workload.device).eval()
     inputs, _ = workload.fixed_batch()
 
@@ -162,21 +172,24 @@ def embedding_roof(workload: Workload) -> Way:
 
 
 def embedding_plain(workload: Workload) -> Way:
+    """Embedding by the baseline."""
     model = workload.backbone().to(workload.device)
 
     def way(batches: int) -> float:
-        fed = workload.plain_batches(batches, train=False)
-        return timed(workload.device, lambda: baseline.outputs(model, fed, workload.device))
+        images = workload.baseline_batches(batches, train=False)
+        return timed(workload.device, lambda: baseline.outputs(model, images, workload.device))
 
     return way
 
 
-TRAINING = {"this": training_here, "roof": training_roof, "plain": training_plain}
-EMBEDDING = {"this": embedding_here, "roof": embedding_roof, "plain": embedding_plain}
+# `limit` is the upper bound, `plain` the baseline.
+TRAINING = {"this": training_here, "limit": training_bound, "plain": training_plain}
+EMBEDDING = {"this": embedding_here, "limit": embedding_bound, "plain": embedding_plain}
+COLUMNS = ("this", "limit", "plain", "this / limit", "this / plain")
 
 
 def take_turns(ways: Mapping[str, Way], *, batches: int, rounds: int) -> dict[str, list[float]]:
-    """Seconds of each way in each round, after one that counts for nothing."""
+    """The seconds of each way in each round, after a short warm-up."""
     for way in ways.values():
         way(max(1, batches // 4))
     seconds: dict[str, list[float]] = {name: [] for name in ways}
@@ -187,14 +200,14 @@ def take_turns(ways: Mapping[str, Way], *, batches: int, rounds: int) -> dict[st
 
 
 def summary(seconds: Mapping[str, list[float]], images: int) -> dict[str, dict[str, float]]:
-    """Images per second of each way, and this project's ratio to the others: medians over rounds, lowest and highest.
+    """Median, lowest and highest over rounds of the images per second, and of this project's ratio to the others.
 
-    A ratio is taken round by round, where both ways met the same machine.
+    Ratios are taken within a round, in which all ways had the same load on the machine.
     """
-    rates = {name: [images / taken for taken in each] for name, each in seconds.items()}
+    rates = {name: [images / second for second in rounds] for name, rounds in seconds.items()}
     ratios = {
         f"this / {other}": [ours / theirs for ours, theirs in zip(rates["this"], rates[other], strict=True)]
-        for other in ("roof", "plain")
+        for other in ("limit", "plain")
     }
     return {
         name: {"median": statistics.median(values), "low": min(values), "high": max(values)}
@@ -202,33 +215,41 @@ def summary(seconds: Mapping[str, list[float]], images: int) -> dict[str, dict[s
     }
 
 
-WAYS = ("this", "roof", "plain", "this / roof", "this / plain")
-
-
 def parse(words: Sequence[str]) -> argparse.Namespace:
+    """The options of the command line.
+
+    Raises:
+        UserError: a number is too small.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m src.bench throughput",
-        description="Images per second by this project, at the device's limit and by the plain recipe.",
+        description="Images per second of this project, compared with the device's limit and with plain torchvision.",
     )
-    parser.add_argument("--rounds", type=int, default=7, help="of each way, in turns")
-    parser.add_argument("--images", type=int, default=1280, help="of each way in each round")
-    found = parser.parse_args(words)
+    parser.add_argument("--rounds", type=int, default=7, help="measurements of each way")
+    parser.add_argument("--images", type=int, default=1280, help="in each measurement")
+    options = parser.parse_args(words)
     for name in ("rounds", "images"):
-        if getattr(found, name) < 1:
-            raise UserError(f"--{name} {getattr(found, name)}: allowed is 1 or more")
-    return found
+        if getattr(options, name) < 1:
+            raise UserError(f"--{name} {getattr(options, name)}: allowed is 1 or more")
+    return options
 
 
-def line(name: str, found: dict[str, Any]) -> str:
-    cells = [f"{found[way]['median']:,.0f}" if "/" not in way else f"{found[way]['median']:.2f}" for way in WAYS]
+def line(name: str, cells: Sequence[str]) -> str:
+    """A line of the printed table."""
     return "  ".join([f"{name:44}", *(f"{cell:>12}" for cell in cells)])
 
 
+def medians(result: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """The cells of a line, see `summary`."""
+    return [format(result[column]["median"], ".2f" if "/" in column else ",.0f") for column in COLUMNS]
+
+
 def main(words: Sequence[str]) -> None:
+    """Measure training and embedding of both backbones, print a table and write metrics/bench.json."""
     arguments, settings = parse(words), load()
     accelerator = runtime.start(settings.device, settings.precision)
     report: dict[str, Any] = {}
-    print("  ".join([f"{'images/s, medians':44}", *(f"{way:>12}" for way in WAYS)]))
+    print(line("images/s, medians", COLUMNS))
     for role in ("resnet", "convnext"):
         arch = getattr(settings, role).arch
         for what, ways, batch_size in (
@@ -237,11 +258,11 @@ def main(words: Sequence[str]) -> None:
         ):
             workload = Workload(arch, settings.image_size, batch_size, settings.finetune, accelerator)
             batches = max(1, arguments.images // batch_size)
-            made = {name: way(workload) for name, way in ways.items()}
-            seconds = take_turns(made, batches=batches, rounds=arguments.rounds)
+            ready = {name: make(workload) for name, make in ways.items()}
+            seconds = take_turns(ready, batches=batches, rounds=arguments.rounds)
             name = f"{what} {arch}, {settings.image_size} px, batch {batch_size}"
             report[name] = summary(seconds, batches * batch_size)
-            print(line(name, report[name]), flush=True)
+            print(line(name, medians(report[name])), flush=True)
     environment = runtime.environment(accelerator)
     files.write_json(paths.metrics("bench"), {"bench": report, "rounds": arguments.rounds, "environment": environment})
     print(f"{arguments.rounds} rounds; {environment[0]}\n{paths.metrics('bench')}")

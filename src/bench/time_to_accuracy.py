@@ -1,7 +1,7 @@
-"""Time to accuracy: how soon this project validates as well as the plain recipe does in the end.
+"""Time to accuracy: the seconds after which this project reaches the final validation accuracy of the baseline.
 
-All start from the same weights and the same new head, on the same images. Time is the clock's, with the validation that
-follows every epoch.
+All ways start from the same weights and the same new head, on the same images. Time is wall-clock time, and includes
+the validation after each epoch.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from src.bench import baseline
-from src.core import seeds as core_seeds
+from src.core.seeds import generator
 from src.data.classes import choose
 from src.device import runtime
 from src.finetune import loop
@@ -34,15 +34,15 @@ from src.settings.settings import Settings, load
 from src.stats import intervals
 from src.storage import files, paths
 
-PLAIN = Finetune()  # the report's, which params.yaml has as its default
-# Chosen on validation images under seeds 100 to 102, which are not among those reported.
+PLAIN = Finetune()  # the settings of the report, which are the defaults
+# Chosen on validation images with seeds 100 to 102, for which no results are reported.
 FAST = Finetune(batch_size=128, lr=0.004, schedule="one_cycle", warmup=0.15, augment=False)
 RESAMPLES, CONFIDENCE = 10_000, 0.95
 
 
 @dataclass(frozen=True)
 class Finish:
-    """Where a run ended: after so many epochs and seconds, at this validation accuracy; `right` (N,) test images."""
+    """The end of a run: its time, epochs and validation accuracy, and which test images (N,) are right."""
 
     seconds: float
     epochs: int
@@ -52,7 +52,7 @@ class Finish:
 
 @dataclass(frozen=True)
 class Course:
-    """What every run of a race has in common: (N, H, W, 3) uint8 images, the subset of them, and how they are seen."""
+    """What all runs of a race have in common: images (N, H, W, 3) uint8, their subset, the view and the seed."""
 
     train_images: np.ndarray
     test_images: np.ndarray
@@ -62,14 +62,14 @@ class Course:
     accelerator: Accelerator
 
     def test(self, model: nn.Module) -> np.ndarray:
-        """Which test images (N,) a network gets right: of no run's time."""
+        """Which test images (N,) a network gets right; not part of the time of a run."""
         index = self.subset["test_index"]
         logits = inference.predict(model, self.test_images, index, view=self.view, accelerator=self.accelerator)
         return intervals.correct(logits, self.subset["test_labels"])
 
 
 def plain_run(model: nn.Module, course: Course) -> Finish:
-    """The plain recipe, to the end: what is to be reached is the validation accuracy after its last epoch."""
+    """The baseline with all its epochs; its final validation accuracy is the goal of the fast settings."""
     device, subset = course.accelerator.device, course.subset
     start = time.perf_counter()
     torch.manual_seed(course.seed)
@@ -94,12 +94,12 @@ def plain_run(model: nn.Module, course: Course) -> Finish:
 
 
 def our_run(model: nn.Module, course: Course, config: Finetune, goal: float = math.inf) -> Finish:
-    """This project's loop, until an epoch reaches the goal or the epochs are over."""
+    """This project's loop, until an epoch reaches the goal or all epochs are done."""
     start = time.perf_counter()
     data = Data.of(course.train_images, course.subset, course.accelerator.device)
     model = fast_cpu.to_device(model, course.accelerator.device)
-    how = {"view": course.view, "seed": course.seed, "accelerator": course.accelerator}
-    for epoch in loop.train(model, data, config, **how):
+    epochs = loop.train(model, data, config, view=course.view, seed=course.seed, accelerator=course.accelerator)
+    for epoch in epochs:
         seconds, last = time.perf_counter() - start, epoch
         if epoch.val_accuracy >= goal:
             break
@@ -107,10 +107,10 @@ def our_run(model: nn.Module, course: Course, config: Finetune, goal: float = ma
 
 
 def run(make: Callable[[], nn.Module], course: Course) -> dict[str, Finish]:
-    """Each way once, one after the other, from the same network.
+    """Run each way once, one after the other.
 
     Args:
-        make: the network that all start from, on the CPU.
+        make: builds the network from which all ways start, on the CPU.
     """
     plain_finish = plain_run(make(), course)
     return {
@@ -121,26 +121,26 @@ def run(make: Callable[[], nn.Module], course: Course) -> dict[str, Finish]:
 
 
 def line(name: str, finishes: Mapping[str, Finish]) -> str:
-    """One seed's ends: seconds, and accuracy on validation and on test images."""
-    shown = [
+    """The results of one seed: for each way the seconds, and the accuracy on validation and on test images."""
+    parts = [
         f"{way} {end.seconds:.1f} s ({end.val_accuracy:.4f}, {end.right.mean():.4f})" for way, end in finishes.items()
     ]
-    return f"{name}: {', '.join(shown)}"
+    return f"{name}: {', '.join(parts)}"
 
 
 def summary(seeds: Sequence[Mapping[str, Finish]]) -> dict[str, Any]:
-    """Over seeds: seconds, test accuracies, and each way against the plain recipe.
+    """Over seeds: the seconds and test accuracy of each way, and its comparison with the baseline.
 
-    A ratio of seconds is taken seed by seed. The difference of test accuracies has an interval over seeds and images,
-    see `compare.over_seeds`.
+    Ratios of seconds are taken within a seed. The difference of test accuracies has an interval over seeds and images,
+    see `intervals.over_seeds`.
     """
-    found: dict[str, Any] = {}
+    ways: dict[str, Any] = {}
     for way in seeds[0]:
         ends = [finishes[way] for finishes in seeds]
         faster = [finishes["plain"].seconds / finishes[way].seconds for finishes in seeds]
         right, plain_right = (np.stack([finishes[name].right for finishes in seeds]) for name in (way, "plain"))
         gap = intervals.over_seeds(right, plain_right, confidence=CONFIDENCE, resamples=RESAMPLES, seed=0)
-        found[way] = {
+        ways[way] = {
             "seconds": statistics.median(end.seconds for end in ends),
             "epochs": statistics.median(end.epochs for end in ends),
             "reached": sum(
@@ -152,22 +152,23 @@ def summary(seeds: Sequence[Mapping[str, Finish]]) -> dict[str, Any]:
             "spread": intervals.over_seeds(right, confidence=CONFIDENCE, resamples=100, seed=0).spread,
             "test_accuracy_less_plain": asdict(gap.interval),
         }
-    return found
+    return ways
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
+    """The options of the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m src.bench race",
-        description="Seconds until this project is as accurate as the plain recipe is in the end.",
+        description="Seconds until this project reaches the final validation accuracy of plain torchvision.",
     )
-    parser.add_argument("--classes", type=int, nargs="+", default=[2, 5, 10], help="each K, for the first K classes")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-    parser.add_argument("--images", type=int, help="of all classes together, so that every K takes as long; else all")
+    parser.add_argument("--classes", type=int, nargs="+", default=[2, 5, 10], help="each K, the first K classes")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="of the split and the training")
+    parser.add_argument("--images", type=int, help="training images of all classes together; all if not given")
     return parser.parse_args(words)
 
 
-def courses(settings: Settings, classes: int, wanted: Sequence[int], images_in_all: int | None) -> Iterator[Course]:
-    """One course for each seed."""
+def courses(settings: Settings, classes: int, seeds: Sequence[int], max_images: int | None) -> Iterator[Course]:
+    """One course for each seed, with the first K classes and at most so many images of all of them together."""
     names = files.read_json(paths.RAW / "classes.json")
     chosen = choose(classes, names)
     images, labels = (
@@ -175,17 +176,18 @@ def courses(settings: Settings, classes: int, wanted: Sequence[int], images_in_a
         for kind in ("images", "labels")
     )
     _, origin = files.read_tensors(paths.weights("resnet"))
-    per_class = images_in_all // classes if images_in_all else settings.prepare.per_class
+    per_class = max_images // classes if max_images else settings.prepare.per_class
     config = Prepare().model_copy(update={"val_fraction": settings.prepare.val_fraction, "per_class": per_class})
-    for seed in wanted:
-        rng = core_seeds.generator(seed, "split")
+    for seed in seeds:
+        rng = generator(seed, "split")
         subset = choose_images(labels["train"], labels["test"], chosen, [names[label] for label in chosen], config, rng)
-        seen = view(origin["arch"], settings.image_size)
         accelerator = runtime.start(settings.device, settings.precision)
-        yield Course(images["train"], images["test"], subset, seen, seed, accelerator)
+        network_view = view(origin["arch"], settings.image_size)
+        yield Course(images["train"], images["test"], subset, network_view, seed, accelerator)
 
 
 def main(words: Sequence[str]) -> None:
+    """Run the race for each class count and seed, print the results and write metrics/race.json."""
     arguments, settings = parse(words), load()
     weights = files.read_tensors(paths.weights("resnet"))
     report = {}
