@@ -98,8 +98,7 @@ def our_run(model: nn.Module, course: Course, config: Finetune, goal: float = ma
     start = time.perf_counter()
     data = Data.of(course.train_images, course.subset, course.accelerator.device)
     model = fast_cpu.to_device(model, course.accelerator.device)
-    epochs = loop.train(model, data, config, view=course.view, seed=course.seed, accelerator=course.accelerator)
-    for epoch in epochs:
+    for epoch in loop.train(model, data, config, view=course.view, seed=course.seed, accelerator=course.accelerator):
         seconds, last = time.perf_counter() - start, epoch
         if epoch.val_accuracy >= goal:
             break
