@@ -1,14 +1,14 @@
-# Every target makes .venv first where it is missing or its requirements changed.
+# Every target first makes .venv, if it is missing or the requirements changed.
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
 ACTIVE := PATH="$(BIN):$$PATH"
 
-# Of a sweep; SWEEP="-S finetune.epochs=3 --subset-seeds 0 1 2" is passed on, and a list of classes is '[cat,dog]'.
+# Options of a sweep. SWEEP="-S finetune.epochs=3 --subset-seeds 0 1 2" is passed on; class names are '[cat,dog]'.
 CLASSES ?= 2 3 5 8 10
 SEEDS ?= 0 1 2
 JOBS ?= 1
-# queue, DVC's own; or ray or slurm, which take CPUS and GPUS of each experiment, ADDRESS (of Ray), HOURS (of Slurm) and
-# REMOTE (a git remote): docs/cluster.md.
+# ENGINE is queue (DVC's own), ray, slurm or local. Ray and Slurm take CPUS and GPUS (of each experiment), ADDRESS (of a
+# Ray cluster), HOURS (of a Slurm job) and REMOTE (a git remote): docs/cluster.md.
 ENGINE ?= queue
 OPTIONS = --engine $(ENGINE) $(if $(CPUS),--cpus $(CPUS)) $(if $(GPUS),--gpus $(GPUS)) $(if $(HOURS),--hours $(HOURS)) \
 	$(if $(ADDRESS),--address $(ADDRESS)) $(if $(REMOTE),--git-remote $(REMOTE))
@@ -24,11 +24,11 @@ repro: .venv/ready
 sweep: .venv/ready $(if $(filter-out queue,$(ENGINE)),.venv/ready-cluster)
 	$(ACTIVE) python -m src.sweep --classes $(CLASSES) --seeds $(SEEDS) --jobs $(JOBS) $(OPTIONS) $(SWEEP)
 
-# Of all experiments of the present commit, or of EXPERIMENTS="name name ..." alone.
+# Accuracy against the number of classes, from all experiments of this commit or from EXPERIMENTS="name name ...".
 scaling: .venv/ready
 	$(ACTIVE) python -m src.experiments scaling $(EXPERIMENTS)
 
-# What a setting changed, of experiments that differ in it: OF=finetune.mix; of all settings that differ by default.
+# What a setting changed, from experiments that differ in it: OF=finetune.mix; by default all settings that differ.
 effects: .venv/ready
 	$(ACTIVE) python -m src.experiments effects $(OF) $(if $(EXPERIMENTS),--experiments $(EXPERIMENTS)) $(EFFECTS)
 
@@ -47,15 +47,15 @@ FAST ?= -S finetune.batch_size=128 -S finetune.lr=0.004 -S finetune.schedule=one
 fast: .venv/ready
 	$(ACTIVE) dvc exp run $(FAST)
 
-# Whether the committed results come out again, in a clean clone.
+# Run the last commit's pipeline again in a clean clone, and compare the results.
 verify: .venv/ready
 	$(ACTIVE) python -m src.verify
 
-# What interrupted stages saved to go on from.
+# Remove the saved state of interrupted stages.
 forget:
 	rm -rf data/resume
 
-# Every experiment with its accuracies; dvc exp show without the options has some sixty columns.
+# The accuracies of every experiment; dvc exp show without these options has some sixty columns.
 table: .venv/ready
 	$(ACTIVE) dvc exp show --drop '.*' --keep 'Experiment|dataset|classes|seed|(resnet|convnext).(arch|weights)$$|finetune.lr$$|.*[.]accuracy|.*lead.*value'
 
@@ -76,7 +76,7 @@ lint: .venv/ready-dev
 	$(ACTIVE) ruff format --check .
 	$(ACTIVE) mypy
 
-# Whether the packages that are installed have known weaknesses; needs a network.
+# Check the installed packages for known weaknesses; needs a network.
 audit: .venv/ready-dev
 	$(ACTIVE) pip-audit --requirement requirements.txt --requirement requirements-cluster.txt
 
