@@ -60,6 +60,7 @@ def commit(message: str) -> None:
 
 
 def main() -> None:
+    """Copy the code to .demo, run the pipeline there, commit the results and print where they are."""
     for name in SOURCES:
         target = DEMO / name
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -25,13 +25,11 @@ def embed(
     accelerator: Accelerator,
     state_file: StateFile,
 ) -> dict[str, Any]:
-    """Embed all images, and return the cost: images, seconds and `models.inference_cost`.
-
-    Of several processes, each computes a share; the first writes the files, and the others return an empty dict.
+    """Embed all images, and return the cost; of several processes, only the first writes files and returns it.
 
     Args:
         folder: gets the features <split>.npy (N, D) float32, head.npz (see `pretrained_head`), and their hashes.
-        weights: a state_dict and its origin, as `files.read_tensors` returns them.
+        weights: a state_dict and its origin, of `files.read_tensors`.
         raw: the images (N, H, W, 3) uint8 of each split.
         state_file: where the features grow, and from which an interrupted run goes on.
     """

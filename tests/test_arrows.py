@@ -1,4 +1,4 @@
-"""The rules of the imports between the packages of src: none runs up, and there is no circle."""
+"""The rules of imports between the packages of src: none runs up, and there is no circle."""
 
 import ast
 from graphlib import TopologicalSorter
@@ -33,13 +33,13 @@ ROOMS = {  # what each package imports besides itself, and nothing else
 
 def imports() -> dict[str, set[str]]:
     """By module the modules of src and stages that it imports, wherever in its code."""
-    found = {}
+    result = {}
     for path in [*Path("src").rglob("*.py"), *Path("stages").glob("*.py")]:
         nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
         names = {f"{node.module}.{alias.name}" for node in nodes for alias in node.names}
         module = ".".join(path.with_suffix("").parts).removesuffix(".__init__")
-        found[module] = {known for name in names if (known := _module(name)) and known != module}
-    return found
+        result[module] = {known for name in names if (known := _module(name)) and known != module}
+    return result
 
 
 def _module(name: str) -> str | None:

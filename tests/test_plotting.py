@@ -1,4 +1,4 @@
-"""Plots: every number that goes in is drawn where it belongs, and nothing is saved."""
+"""Figures: every number is drawn in its position, and nothing is saved."""
 
 from io import BytesIO
 
@@ -63,7 +63,7 @@ HISTORY = [
 ]
 
 
-def test_curves_show_loss_and_accuracy_of_both_splits_and_the_epoch_that_was_kept():
+def test_curves_show_loss_and_accuracy_of_both_splits_and_the_best_epoch():
     loss, accuracy = arm.curves(HISTORY, best=2, title="title").axes
     drawn = {axes: [list(line.get_ydata()) for line in axes.lines[:2]] for axes in (loss, accuracy)}
     assert drawn == {loss: [[2.0, 1.0], [1.5, 1.2]], accuracy: [[0.3, 0.6], [0.5, 0.7]]}

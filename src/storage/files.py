@@ -166,6 +166,7 @@ def read_array(path: Path) -> "np.ndarray":
 
 
 def write_arrays(path: Path, **arrays: "np.ndarray") -> None:
+    """A .npz file of named arrays."""
     import numpy as np
 
     with replacing(path) as temporary:
@@ -173,6 +174,7 @@ def write_arrays(path: Path, **arrays: "np.ndarray") -> None:
 
 
 def read_arrays(path: Path) -> "dict[str, np.ndarray]":
+    """The named arrays of a .npz file."""
     import numpy as np
 
     with reading(path), np.load(path, allow_pickle=False) as archive:

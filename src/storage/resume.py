@@ -62,7 +62,7 @@ class StateFile:
         try:
             files.write_tensors(self.path, dict(tensors), dict(about))
         except UserError as error:
-            print(f"nothing saved to go on from: {error}")
+            print(f"the state is not saved: {error}")
         self.saved = time.monotonic()
 
     def load(self) -> "tuple[dict[str, Tensor], dict[str, Any]]":
@@ -122,7 +122,7 @@ def saved_state(name: str | None) -> Iterator[StateFile]:
             yield StateFile(folder, asked=asked)
             shutil.rmtree(folder)
     except Timeout:
-        print(f"{folder}: the same is being computed by another process, so this one saves nothing to go on from")
+        print(f"{folder}: another process computes the same, so this one saves no state")
         yield StateFile()
 
 

@@ -116,6 +116,12 @@ def by_engine(progress: SweepProgress, commit: str, options: argparse.Namespace)
 
 
 def main(words: Sequence[str]) -> None:
+    """Run the missing experiments of a sweep.
+
+    Raises:
+        UserError: an option is wrong, the code is not committed, or experiments failed; it names them.
+        KeyboardInterrupt: it says what goes on, and how to go on.
+    """
     arguments = parse(words)
     commit = queue.head()
     queue.require_committed(CODE)

@@ -28,16 +28,16 @@ VIEW = preprocess.view("resnet18", 8)
 
 def test_plain_inputs_are_this_projects_where_nothing_is_augmented():
     index = np.array([3, 1, 4])
-    ((found, labels),) = baseline.loader(IMAGES, index, LABELS[index], VIEW, batch_size=3, train=False)
-    torch.testing.assert_close(found, preprocess.to_input(torch.from_numpy(IMAGES[index]), VIEW), atol=1e-5, rtol=1e-5)
+    ((result, labels),) = baseline.loader(IMAGES, index, LABELS[index], VIEW, batch_size=3, train=False)
+    torch.testing.assert_close(result, preprocess.to_input(torch.from_numpy(IMAGES[index]), VIEW), atol=1e-5, rtol=1e-5)
     assert labels.tolist() == [1, 1, 0]
 
 
 def test_plain_inputs_are_resized_where_the_network_sees_another_size():
-    ((found, _),) = baseline.loader(
+    ((result, _),) = baseline.loader(
         IMAGES, np.arange(2), LABELS[:2], preprocess.view("resnet18", 12), batch_size=2, train=False
     )
-    assert found.shape == (2, 3, 12, 12)
+    assert result.shape == (2, 3, 12, 12)
 
 
 def test_plain_training_images_are_shuffled_and_augmented_in_full_batches():
@@ -50,7 +50,7 @@ def test_plain_training_images_are_shuffled_and_augmented_in_full_batches():
 def test_plain_training_learns_as_this_projects_loop_does():
     """The same network on the same batches: gradient for gradient, up to the fused optimizer's rounding."""
     batches = [(torch.randn(8, 3, 2, 2), torch.arange(8) % 3) for _ in range(5)]
-    found = []
+    result = []
     for ours in (True, False):
         torch.manual_seed(0)
         model = nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
@@ -59,8 +59,8 @@ def test_plain_training_learns_as_this_projects_loop_does():
             loop.train_epoch(network, batches, nn.functional.cross_entropy, optimizer, trained, TrainState())
         else:
             baseline.train(model, batches, baseline.optimizer(model, 1e-2, 1e-4), torch.device("cpu"))
-        found.append(model[1].weight.detach())
-    torch.testing.assert_close(found[0], found[1])
+        result.append(model[1].weight.detach())
+    torch.testing.assert_close(result[0], result[1])
 
 
 @pytest.mark.parametrize("make", [*throughput.TRAINING.values(), *throughput.EMBEDDING.values()])
@@ -99,16 +99,16 @@ def test_the_ways_take_turns():
     def way(name: str) -> throughput.Way:
         return lambda batches: order.append(f"{name}{batches}") or float(len(order))
 
-    found = throughput.take_turns({"a": way("a"), "b": way("b")}, batches=8, rounds=2)
+    result = throughput.take_turns({"a": way("a"), "b": way("b")}, batches=8, rounds=2)
     assert order == ["a2", "b2", "a8", "b8", "a8", "b8"]
-    assert found == {"a": [3, 5], "b": [4, 6]}
+    assert result == {"a": [3, 5], "b": [4, 6]}
 
 
 def test_rates_and_ratios_are_medians_over_rounds():
-    found = throughput.summary({"this": [1, 2, 4], "limit": [1, 1, 2], "plain": [2, 6, 12]}, images=12)
-    assert found["this"] == {"median": 6, "low": 3, "high": 12}
-    assert found["this / limit"] == {"median": 0.5, "low": 0.5, "high": 1}
-    assert found["this / plain"] == {"median": 3, "low": 2, "high": 3}
+    result = throughput.summary({"this": [1, 2, 4], "limit": [1, 1, 2], "plain": [2, 6, 12]}, images=12)
+    assert result["this"] == {"median": 6, "low": 3, "high": 12}
+    assert result["this / limit"] == {"median": 0.5, "low": 0.5, "high": 1}
+    assert result["this / plain"] == {"median": 3, "low": 2, "high": 3}
 
 
 def course(seed: int) -> Course:
@@ -125,11 +125,11 @@ def tiny() -> nn.Module:
 def test_all_ways_start_alike_and_are_asked_about_every_test_image(monkeypatch):
     monkeypatch.setattr(time_to_accuracy, "PLAIN", Finetune(batch_size=16))
     started = []
-    found = time_to_accuracy.run(lambda: started.append(tiny()) or started[-1], course(0))
-    assert list(found) == ["plain", "report", "fast"]
+    result = time_to_accuracy.run(lambda: started.append(tiny()) or started[-1], course(0))
+    assert list(result) == ["plain", "report", "fast"]
     assert len(started) == 3
-    assert [finish.epochs for finish in found.values()][:2] == [5, 5]
-    assert all(finish.seconds > 0 and finish.right.shape == (40,) for finish in found.values())
+    assert [finish.epochs for finish in result.values()][:2] == [5, 5]
+    assert all(finish.seconds > 0 and finish.right.shape == (40,) for finish in result.values())
 
 
 def test_our_run_stops_where_the_goal_is_reached():
@@ -154,10 +154,10 @@ def test_a_summary_worked_by_hand():
         {"plain": Finish(8.0, 5, 0.7, right), "fast": Finish(2.0, 2, 0.8, right)},
         {"plain": Finish(6.0, 5, 0.7, right), "fast": Finish(1.0, 2, 0.6, ~right | right)},
     ]
-    found = time_to_accuracy.summary(seeds)
-    assert found["plain"]["faster"] == {"median": 1, "low": 1, "high": 1}
-    assert found["fast"]["faster"] == {"median": 5, "low": 4, "high": 6}
-    assert (found["fast"]["reached"], found["fast"]["seeds"]) == (1, 2)
-    assert found["fast"]["test_accuracy"] == 0.75
-    assert found["fast"]["test_accuracy_less_plain"]["value"] == 0.25
-    assert found["plain"]["test_accuracy_less_plain"] == {"value": 0, "low": 0, "high": 0}
+    result = time_to_accuracy.summary(seeds)
+    assert result["plain"]["faster"] == {"median": 1, "low": 1, "high": 1}
+    assert result["fast"]["faster"] == {"median": 5, "low": 4, "high": 6}
+    assert (result["fast"]["reached"], result["fast"]["seeds"]) == (1, 2)
+    assert result["fast"]["test_accuracy"] == 0.75
+    assert result["fast"]["test_accuracy_less_plain"]["value"] == 0.25
+    assert result["plain"]["test_accuracy_less_plain"] == {"value": 0, "low": 0, "high": 0}

@@ -1,4 +1,4 @@
-"""Arms: their names taken apart, and what people call them."""
+"""Arms: their cells, display names and titles."""
 
 import pytest
 
@@ -16,18 +16,18 @@ ALL = [f"{role}.{name}" for role in design.ROLES for name in (*design.FINETUNED,
         ("resnet.random_head", "resnet.frozen"),
     ],
 )
-def test_an_arm_stands_in_the_cell_of_its_backbone_and_of_what_was_done_to_it(name, cell):
+def test_an_arm_belongs_to_the_cell_of_its_backbone_and_adaptation(name, cell):
     assert design.cell(name) == cell
 
 
-def test_the_cells_of_all_arms_are_those_of_the_table_and_the_question_is_its_diagonal():
+def test_all_arms_are_in_the_cells_of_the_table():
     assert {design.cell(name) for name in ALL} == set(design.CELLS)
     first, second = (cell.split(".") for cell in design.QUESTION)
     assert first[0] != second[0]
     assert first[1] != second[1]
 
 
-def test_every_arm_has_a_title_of_its_own_even_where_both_backbones_are_the_same():
+def test_titles_differ_even_if_both_backbones_are_the_same():
     for archs in ({"resnet": "resnet18", "convnext": "convnext_tiny"}, {"resnet": "swin_t", "convnext": "swin_t"}):
         called = design.display_names(archs)
         titles = {design.title(name, called[design.split(name)[0]]) for name in ALL}

@@ -1,4 +1,4 @@
-"""Seeds: one number, many streams that have nothing to do with each other and stay the same for ever."""
+"""Seeds: independent streams from one number, which stay the same for ever."""
 
 import numpy as np
 import pytest
@@ -15,8 +15,8 @@ def test_a_stream_is_the_same_for_ever():
 
 def test_keys_name_different_streams():
     keys = [("split",), ("head",), ("order", 1), ("order", 2), ("order", 3), ("augment", 1), ("augment1",)]
-    found = [seeds.derive(seed, *key) for seed in range(50) for key in keys]
-    assert len(set(found)) == len(found)
+    result = [seeds.derive(seed, *key) for seed in range(50) for key in keys]
+    assert len(set(result)) == len(result)
 
 
 def test_a_key_that_would_name_the_stream_of_a_shorter_one_is_refused():

@@ -1,4 +1,4 @@
-"""Classes: their names in the order of the labels, and which of them are chosen."""
+"""Classes: their names in the order of the labels, and how they are chosen."""
 
 import numpy as np
 import pytest
@@ -29,8 +29,8 @@ COARSE = (
 
 
 def test_the_superclasses_of_cifar100_are_the_published_ones():
-    found = {name: number for number, names in enumerate(SUPERCLASSES.values()) for name in names}
-    assert [found[name] for name in classes.CIFAR100_CLASSES] == [int(word) for word in COARSE.split()]
+    result = {name: number for number, names in enumerate(SUPERCLASSES.values()) for name in names}
+    assert [result[name] for name in classes.CIFAR100_CLASSES] == [int(word) for word in COARSE.split()]
     assert list(SUPERCLASSES) == sorted(SUPERCLASSES)
     assert {len(names) for names in SUPERCLASSES.values()} == {5}
 

@@ -1,4 +1,4 @@
-"""Many image files: by several processes the same pixels as by one, through broken files, kills and growing numbers."""
+"""Decoding images: several processes give the pixels of one, despite broken files, kills and added files."""
 
 import json
 import os
@@ -51,11 +51,11 @@ def expected(root: Path) -> dict[str, np.ndarray]:
 
 def written(root: Path, folder: Path, place: Path | None = None) -> dict[str, np.ndarray]:
     """What `download` writes of a tree."""
-    found = {}
+    result = {}
     for name, split in sources.folder(root, folders.scan(root)[0], max_side=32).items():
         split.write(folder / f"{name}.npy", StateFile(place, name))
-        found[name] = np.load(folder / f"{name}.npy")
-    return found
+        result[name] = np.load(folder / f"{name}.npy")
+    return result
 
 
 def same(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> bool:
@@ -225,7 +225,7 @@ def test_a_tree_like_imagenet_is_read_with_val_for_testing(clone):
     assert "3 classes" in clone.stage("prepare")
 
 
-def test_killed_at_random_moments_decoding_ends_in_the_same_bytes_and_no_process_stays(clone):
+def test_decoding_killed_at_random_moments_gives_the_same_bytes(clone):
     shutil.rmtree(clone.folder / "data" / "raw")
     rng, resumed, kills = random.Random(0), 0, 0
     while True:

@@ -1,4 +1,4 @@
-"""Image folders: what is there, and whether it changed."""
+"""Image folders: their files are listed, and changes are detected."""
 
 import os
 import shutil
@@ -39,8 +39,8 @@ def test_files_are_listed_class_by_class_in_sorted_order(root):
     for name in ("b.png", "a.png", "10.png"):
         Image.new("RGB", (10, 8)).save(root / "train" / "dog" / name)
     listing, _ = folders.scan(root)
-    found = [path.relative_to(root).as_posix() for path in folders.paths(root, listing, "train")]
-    assert found == [f"train/{name}" for name in ("cat/1.png", "dog/1.png", "dog/10.png", "dog/a.png", "dog/b.png")]
+    result = [path.relative_to(root).as_posix() for path in folders.paths(root, listing, "train")]
+    assert result == [f"train/{name}" for name in ("cat/1.png", "dog/1.png", "dog/10.png", "dog/a.png", "dog/b.png")]
 
 
 def test_a_folder_without_both_splits_is_refused(tmp_path):

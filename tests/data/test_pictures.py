@@ -1,4 +1,4 @@
-"""Pictures: pixels that are upright RGB whatever the file was, and files that are refused by name."""
+"""Image files: pixels are upright RGB whatever the format, and broken files are refused by name."""
 
 import contextlib
 import struct

@@ -1,4 +1,4 @@
-"""Datasets: the same arrays whatever the source, and the published archives in their own format."""
+"""Datasets: the same arrays whatever the source, and the published archives in their format."""
 
 import hashlib
 import pickle
@@ -26,11 +26,11 @@ def pixels(split: sources.Split) -> np.ndarray:
 
 
 def test_digits_are_those_of_scikit_learn_every_fifth_for_testing():
-    bunch, found = load_digits(), sources.digits()
+    bunch, result = load_digits(), sources.digits()
     test = np.arange(1797) % 5 == 4
-    np.testing.assert_array_equal(found["test"].labels, bunch.target[test])
-    np.testing.assert_array_equal(found["train"].labels, bunch.target[~test])
-    images = pixels(found["train"])
+    np.testing.assert_array_equal(result["test"].labels, bunch.target[test])
+    np.testing.assert_array_equal(result["train"].labels, bunch.target[~test])
+    images = pixels(result["train"])
     assert images.shape == (1438, 8, 8, 3)
     assert images.dtype == np.uint8
     np.testing.assert_array_equal(images[..., 0], images[..., 2])
@@ -100,15 +100,15 @@ def miniature(
 def test_an_archive_is_read_as_images_of_height_width_and_colour(tmp_path, published):
     classes, train, test, key = FORMATS[published]
     archive, kind, batches = miniature(tmp_path, published)
-    found = sources.read_cifar(archive, kind, classes)
+    result = sources.read_cifar(archive, kind, classes)
     for split, names in (("train", train), ("test", test)):
         rows = np.concatenate([batches[name]["data"] for name in names])
-        images = pixels(found[split])
-        assert found[split].shape == (32, 32)
+        images = pixels(result[split])
+        assert result[split].shape == (32, 32)
         assert images.shape == (4 * len(names), 32, 32, 3)
         np.testing.assert_array_equal(images[:, 5, 7, 2], rows[:, 2 * 1024 + 5 * 32 + 7])
-        assert found[split].labels.dtype == np.int64
-        assert found[split].labels.tolist() == [label for name in names for label in batches[name][key]]
+        assert result[split].labels.dtype == np.int64
+        assert result[split].labels.tolist() == [label for name in names for label in batches[name][key]]
 
 
 def test_coarse_labels_are_those_of_the_archive_for_the_same_images(tmp_path):

@@ -1,4 +1,4 @@
-"""Parity: a device that is wrong is refused whatever the weights are, one that rounds is not; nothing is changed."""
+"""The check of MPS: wrong kernels are refused whatever the weights, rounding is accepted, and nothing is changed."""
 
 import copy
 from pathlib import Path
@@ -19,8 +19,8 @@ class FirstImage(nn.Module):
     """Right for a batch's first image, and repeats it."""
 
     def forward(self, x: Tensor) -> Tensor:
-        found = super().forward(x)
-        return found[:1].expand_as(found)
+        result = super().forward(x)
+        return result[:1].expand_as(result)
 
 
 class Backward(torch.autograd.Function):
@@ -45,16 +45,16 @@ class WrongBackward(nn.Module):
 
 class NoNumber(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
-        found = super().forward(x)
-        return torch.where(found == found.max(), torch.nan, found)
+        result = super().forward(x)
+        return torch.where(result == result.max(), torch.nan, result)
 
 
 class OnlyOnMps(nn.Module):
     """As `FirstImage`, there alone."""
 
     def forward(self, x: Tensor) -> Tensor:
-        found = super().forward(x)
-        return found[:1].expand_as(found) if x.device.type == "mps" else found
+        result = super().forward(x)
+        return result[:1].expand_as(result) if x.device.type == "mps" else result
 
 
 def network(arch: str) -> nn.Module:
@@ -128,9 +128,9 @@ def test_a_network_that_is_wrong_on_one_batch_only_is_accepted(monkeypatch):
 def test_a_depthwise_convolution_that_is_wrong_for_more_than_one_image_is_named(arch):
     model = network(arch)
     name = depthwise(model)[0]
-    found = mps_check.difference(broken(model, depthwise(model), FirstImage), model, SIZE)
-    assert found.part == f"{name} ({type(model.get_submodule(name)).__name__}): its output"
-    assert found.error > 0.5
+    result = mps_check.difference(broken(model, depthwise(model), FirstImage), model, SIZE)
+    assert result.part == f"{name} ({type(model.get_submodule(name)).__name__}): its output"
+    assert result.error > 0.5
 
 
 def test_it_is_named_where_no_image_comes_to_it_alive():
@@ -146,9 +146,9 @@ def test_it_is_named_where_no_image_comes_to_it_alive():
 def test_a_backward_pass_that_is_wrong_is_named_by_its_gradient(factor, monkeypatch):
     monkeypatch.setattr(WrongBackward, "factor", factor)
     model = network("resnet18")
-    found = mps_check.difference(broken(model, ["layer3.0.conv2"], WrongBackward), model, SIZE)
-    assert found.part.startswith("layer3.0.conv2 (Conv2d): its gradient of ")
-    assert found.error == pytest.approx(abs(factor - 1), rel=1e-3)
+    result = mps_check.difference(broken(model, ["layer3.0.conv2"], WrongBackward), model, SIZE)
+    assert result.part.startswith("layer3.0.conv2 (Conv2d): its gradient of ")
+    assert result.error == pytest.approx(abs(factor - 1), rel=1e-3)
 
 
 def test_a_backward_pass_is_not_asked_of_what_never_learns():
@@ -171,13 +171,13 @@ def test_what_is_wrong_between_layers_is_seen_in_what_holds_them(arch, name, par
 
 def test_a_number_that_is_none_is_refused():
     model = network("resnet18")
-    found = mps_check.difference(broken(model, ["layer2.0.conv1"], NoNumber), model, SIZE)
-    assert str(found) == "layer2.0.conv1 (Conv2d): its output is not a number where the CPU's is"
+    result = mps_check.difference(broken(model, ["layer2.0.conv1"], NoNumber), model, SIZE)
+    assert str(result) == "layer2.0.conv1 (Conv2d): its output is not a number where the CPU's is"
 
 
 def test_a_number_where_the_cpu_has_none_but_zero_is_told_in_few_digits():
-    found = mps_check.first_deviation("it", {"output": torch.ones(2)}, {"output": torch.zeros(2)})
-    assert str(found) == "it: its output differs from the CPU by more than 1000%, allowed is 1%"
+    result = mps_check.first_deviation("it", {"output": torch.ones(2)}, {"output": torch.zeros(2)})
+    assert str(result) == "it: its output differs from the CPU by more than 1000%, allowed is 1%"
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_errors_are_relative_to_the_reference(ours, theirs, error):
 
 
 @pytest.fixture
-def found(monkeypatch) -> list[mps_check.Deviation | None]:
+def result(monkeypatch) -> list[mps_check.Deviation | None]:
     """What was found each time that the device was asked."""
     asked = []
     compare = mps_check.difference
@@ -205,15 +205,15 @@ def found(monkeypatch) -> list[mps_check.Deviation | None]:
     return asked
 
 
-def test_the_cpu_and_cuda_are_not_asked(found):
+def test_the_cpu_and_cuda_are_not_asked(result):
     mps_check.require(broken(network("resnet18"), ["conv1"], FirstImage), SIZE)
-    assert found == []
+    assert result == []
 
 
-def test_a_device_that_is_right_is_asked_and_accepted(monkeypatch, found):
+def test_a_device_that_is_right_is_asked_and_accepted(monkeypatch, result):
     with pretended(monkeypatch):
         mps_check.require(fast_cpu.to_device(network("mobilenet_v3_small"), MPS), SIZE)
-    assert found == [None]
+    assert result == [None]
 
 
 def test_a_device_that_is_wrong_is_refused_in_one_line(monkeypatch):

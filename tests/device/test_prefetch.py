@@ -1,4 +1,4 @@
-"""Feeding: the images asked for, in order, read ahead by a thread, in memory that does not grow with their number."""
+"""Prefetching: the requested images in order, read ahead by a thread, in constant memory."""
 
 import subprocess
 import sys
@@ -44,9 +44,9 @@ def images(request, tmp_path) -> prefetch.Images:
 
 
 def test_the_images_asked_for_come_in_the_order_asked_for(images):
-    found = list(prefetch.gathered(images, PARTS, CPU))
-    assert [batch.dtype for batch in found] == [torch.uint8] * 3
-    for batch, part in zip(found, PARTS, strict=True):
+    result = list(prefetch.gathered(images, PARTS, CPU))
+    assert [batch.dtype for batch in result] == [torch.uint8] * 3
+    for batch, part in zip(result, PARTS, strict=True):
         np.testing.assert_array_equal(batch.numpy(), IMAGES[part])
 
 

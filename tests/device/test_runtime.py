@@ -1,4 +1,4 @@
-"""Runtime: the device that is here or a refusal, and what a number depends on."""
+"""Runtime: the choice of device and precision, and the description of the machine."""
 
 import json
 import platform
@@ -84,13 +84,13 @@ def test_placing_a_network_changes_its_layout_and_not_its_numbers():
     assert all(layer.weight.is_contiguous(memory_format=torch.channels_last) for layer in layers)
 
 
-def test_the_environment_names_the_device_the_processor_the_threads_and_every_version():
-    (found,) = runtime.environment(runtime.start("cpu", "fp32"))
-    assert (found["device"], found["precision"], found["processes"]) == ("cpu", "fp32", 1)
-    assert found["processor"]
-    assert found["threads"] == torch.get_num_threads()
-    assert found["torch"] == version("torch")
-    assert {"python", "torchvision", "accelerate", "numpy", "scikit-learn", "scipy"} <= set(found)
+def test_the_environment_names_device_processor_threads_and_versions():
+    (result,) = runtime.environment(runtime.start("cpu", "fp32"))
+    assert (result["device"], result["precision"], result["processes"]) == ("cpu", "fp32", 1)
+    assert result["processor"]
+    assert result["threads"] == torch.get_num_threads()
+    assert result["torch"] == version("torch")
+    assert {"python", "torchvision", "accelerate", "numpy", "scikit-learn", "scipy"} <= set(result)
 
 
 def test_peak_memory_is_in_bytes_and_knows_of_what_was_given_back():
@@ -108,17 +108,17 @@ runtime.choose_deterministic()
 assert torch.are_deterministic_algorithms_enabled() and not torch.backends.cudnn.benchmark
 device = "cuda" if torch.cuda.is_available() else "cpu"
 for arch in ("resnet18", "convnext_tiny", "efficientnet_lite0"):
-    found = []
+    gradients = []
     for _ in range(2):
         model = fast_cpu.to_device(models.build(arch, 3, seed=0), torch.device(device)).train()
         torch.manual_seed(0)
         model(torch.rand(4, 3, 32, 32).to(device)).square().sum().backward()
-        found.append([parameter.grad for parameter in model.parameters()])
-    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+        gradients.append([parameter.grad for parameter in model.parameters()])
+    assert all(torch.equal(one, other) for one, other in zip(*gradients, strict=True))
 """
 
 
-def test_what_the_backbones_compute_can_be_had_from_deterministic_algorithms_alone():
+def test_the_backbones_need_deterministic_algorithms_only():
     """PyTorch refuses an operation that has none. It is asked in a process of its own, since the choice is global."""
     subprocess.run([sys.executable, "-c", DETERMINISTIC], check=True)
     assert not torch.are_deterministic_algorithms_enabled()

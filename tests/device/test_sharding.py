@@ -1,4 +1,4 @@
-"""Sharding: what several processes give together is what one gives. Each is a real one, started by `torchrun`."""
+"""Several processes, started by `torchrun`, give the results of one."""
 
 import json
 import os
@@ -104,28 +104,28 @@ def outputs(folder: Path, *parts: str) -> dict[str, bytes]:
 
 
 def test_two_processes_embed_the_same_bytes_as_one(prepared):
-    found = []
+    result = []
     for start in ((sys.executable,), TORCHRUN):
         said = run(*start, "-m", "stages.embed", "convnext", cwd=prepared.folder)
         assert said.count("features each") == 1
-        found.append(outputs(prepared.folder, "data/features/convnext"))
+        result.append(outputs(prepared.folder, "data/features/convnext"))
         (environment,) = prepared.json("metrics/embed_convnext.json")["embed_convnext"]["environment"]
-        assert environment["processes"] == len(found)
-    assert {Path(name).name for name in found[0]} == {"train.npy", "test.npy", "head.npz", "SHA256SUMS"}
-    assert found[0] == found[1]
+        assert environment["processes"] == len(result)
+    assert {Path(name).name for name in result[0]} == {"train.npy", "test.npy", "head.npz", "SHA256SUMS"}
+    assert result[0] == result[1]
 
 
 def test_two_processes_fine_tune_to_the_same_files_as_one(prepared):
     """With batch normalisation, whose statistics differ: the same images, losses near each other."""
-    found, losses = [], []
+    result, losses = [], []
     for start in ((sys.executable,), TORCHRUN):
         said = run(*start, "-m", "stages.finetune", "resnet", cwd=prepared.folder)
         assert said.count("epoch 2:") == 1
-        found.append(outputs(prepared.folder, "data/checkpoints/resnet", "plots/finetune_resnet").keys())
+        result.append(outputs(prepared.folder, "data/checkpoints/resnet", "plots/finetune_resnet").keys())
         _, about = read_tensors(prepared.folder / "data/checkpoints/resnet/full.safetensors")
         losses.append([epoch["train_loss"] for epoch in about["history"]])
-    assert found[0] == found[1]
-    assert len(found[0]) >= 5
+    assert result[0] == result[1]
+    assert len(result[0]) >= 5
     np.testing.assert_allclose(losses[0], losses[1], rtol=0.3)
 
 

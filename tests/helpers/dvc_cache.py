@@ -1,4 +1,4 @@
-"""DVC's cache, which trusts its files by their names."""
+"""Find damaged files in DVC's cache."""
 
 import hashlib
 from collections.abc import Iterator

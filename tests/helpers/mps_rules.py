@@ -174,8 +174,8 @@ def hidden(value: Any) -> Any:
 def listed() -> dict[str, dict[str, Any]]:
     """PyTorch's own list of its operations, by name, as it comes with the package."""
     path = Path(torchgen.__file__).parent / "packaged/ATen/native/native_functions.yaml"
-    found = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    return {entry["func"].split("(")[0]: entry for entry in found}
+    result = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return {entry["func"].split("(")[0]: entry for entry in result}
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Networks without numbers, built and run in no time: their layers, names and shapes, and nothing else."""
+"""Networks on the device `meta`, which are built and run in no time: layers, names and shapes without numbers."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

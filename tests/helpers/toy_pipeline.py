@@ -1,4 +1,4 @@
-"""A pipeline of two small stages in place of the real one, for what concerns DVC's queue and not what its stages do."""
+"""A pipeline of two small stages, for tests of DVC's queue."""
 
 DVC_YAML = """
 stages:

@@ -1,4 +1,4 @@
-"""Runs of a sweep that are small enough to be counted by hand."""
+"""Runs of a sweep that are small enough to count by hand."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""A training that takes a second: what concerns the loop, and not what it learns."""
+"""A training of a second, for tests of the loop."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""Names of architectures: those of the libraries, found without importing them, and refused in one line."""
+"""Names of architectures: those of the libraries, read without importing them."""
 
 import re
 import subprocess
@@ -60,7 +60,7 @@ def test_an_architecture_goes_by_its_librarys_name(arch):
         ("fasterrcnn_resnet50_fpn", "allowed: alexnet, "),  # a detector
     ],
 )
-def test_what_is_no_name_is_answered_in_one_line_with_the_nearest_and_what_is_allowed(arch, start):
+def test_an_unknown_architecture_is_refused_with_the_nearest_name(arch, start):
     answer = architectures.fault(arch)
     assert answer.startswith(start)
     assert "\n" not in answer
@@ -77,7 +77,7 @@ def test_without_timm_its_names_are_answered_with_how_to_install_it(monkeypatch)
     assert answer == "the package timm is not installed; run pip install -r requirements-timm.txt"
 
 
-def test_torchvisions_networks_of_limited_sizes_are_those_that_say_so_and_do_not_run_at_32_pixels():
+def test_networks_that_do_not_run_at_32_pixels_are_those_of_limited_sizes():
     """EfficientNetV2 and Swin transformers state 33, 224 or 256, yet run at 32: test_libraries has them do it."""
     smallest = {name: max(get_model_weights(name).DEFAULT.meta["min_size"]) for name in architectures.names()[:-5]}
     stated = {name for name, size in smallest.items() if size > 32}

@@ -1,4 +1,4 @@
-"""Trimmed convolutions: the same outputs and gradients as whole ones, for less work."""
+"""Trimmed convolutions: the outputs and gradients of whole ones, for less work."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Folded normalisation: the same features from fewer layers."""
+"""Folded batch norms: the same features from fewer layers."""
 
 import pytest
 import torch
@@ -34,13 +34,13 @@ FAMILIES = {
 
 
 @pytest.mark.parametrize("arch", FAMILIES)
-def test_features_are_the_same_and_no_batch_norm_is_left_that_follows_a_convolution(arch):
+def test_folding_keeps_features_and_leaves_no_batch_norm_after_a_convolution(arch):
     model = with_statistics(models.without_head(models.build(arch, 3, seed=0)))
     images = torch.randn(2, 3, 64, 64)
     with torch.inference_mode():
         features = model(images)
-        found = fast_cpu.fold(model)(images)
-    torch.testing.assert_close(found, features, rtol=1e-4, atol=1e-4 * float(features.abs().max()))
+        result = fast_cpu.fold(model)(images)
+    torch.testing.assert_close(result, features, rtol=1e-4, atol=1e-4 * float(features.abs().max()))
     assert norms(model) == FAMILIES[arch]
 
 
@@ -52,8 +52,8 @@ class Shared(nn.Module):
         self.conv, self.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
 
     def forward(self, images: Tensor) -> Tensor:
-        found = self.conv(images)
-        return found + self.norm(found)
+        result = self.conv(images)
+        return result + self.norm(result)
 
 
 class Standardised(nn.Conv2d):

@@ -1,4 +1,4 @@
-"""Inference: outputs in the order asked for, however the images are cut into batches."""
+"""Inference: outputs in the order of the index, however the images are cut into batches."""
 
 import numpy as np
 import pytest
@@ -41,15 +41,15 @@ def test_every_image_gives_its_own_output_in_the_order_asked_for(count):
     with torch.no_grad():
         layer.weight.copy_(torch.eye(48))
         layer.bias.zero_()
-    found = outputs(nn.Sequential(nn.Flatten(), layer), index)
-    assert found.dtype == np.float32
-    np.testing.assert_array_equal(found, IMAGES[index].transpose(0, 3, 1, 2).reshape(count, 48))
+    result = outputs(nn.Sequential(nn.Flatten(), layer), index)
+    assert result.dtype == np.float32
+    np.testing.assert_array_equal(result, IMAGES[index].transpose(0, 3, 1, 2).reshape(count, 48))
 
 
 def test_an_image_may_be_asked_for_twice():
-    found = outputs(nn.Sequential(nn.Flatten(), nn.Linear(48, 2)), np.array([5, 9, 5]))
-    np.testing.assert_array_equal(found[0], found[2])
-    assert (found[0] != found[1]).all()
+    result = outputs(nn.Sequential(nn.Flatten(), nn.Linear(48, 2)), np.array([5, 9, 5]))
+    np.testing.assert_array_equal(result[0], result[2])
+    assert (result[0] != result[1]).all()
 
 
 def test_a_network_is_used_as_it_is_and_not_changed():

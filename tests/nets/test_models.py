@@ -1,4 +1,4 @@
-"""Networks: every architecture on offer can be built, restored, given a new head, and counted."""
+"""Networks: every architecture can be built, restored, given a new head, and counted."""
 
 import pytest
 import torch
@@ -37,7 +37,7 @@ def test_the_state_of_every_architecture_can_be_restored(arch):
     assert not any(tensor.any() for tensor in restored.state_dict().values())
 
 
-def test_the_same_seed_builds_the_same_network_and_leaves_the_global_generator_alone():
+def test_a_seed_gives_one_network_and_leaves_the_global_generator_alone():
     torch.manual_seed(5)
     before = torch.get_rng_state()
     first, again, other = (models.build("resnet18", 10, seed=seed) for seed in (1, 1, 2))
@@ -109,7 +109,7 @@ def test_a_state_that_does_not_fit_is_refused_with_the_first_tensor_that_differs
         models.restore("resnet18", {name: tensor for name, tensor in state.items() if tensor is not None})
 
 
-def test_the_imagenet_weights_of_resnet18_which_are_older_than_a_counter_are_restored():
+def test_weights_without_the_counter_of_batch_norm_are_restored():
     """torchvision's resnet18-f37072fd and resnet34-b627a593 are from before PyTorch 0.4.1.
 
     Their 102 and 182 tensors hold no num_batches_tracked (github.com/pytorch/vision/issues/2068 only saved them

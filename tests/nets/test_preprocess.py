@@ -1,4 +1,4 @@
-"""Images: the augmentation against all that it may do, resizing and normalisation against torchvision's."""
+"""Preprocessing: augmentation against all its outcomes, resizing and normalisation against torchvision's."""
 
 from collections import Counter
 
@@ -38,25 +38,25 @@ def every_outcome(image: np.ndarray) -> dict[bytes, tuple[int, int, bool]]:
     return upright | {crop[:, ::-1].tobytes(): (*place, True) for place, crop in crops.items()}
 
 
-def test_every_image_is_cropped_and_mirrored_on_its_own_all_outcomes_equally_often():
+def test_each_image_is_augmented_by_itself_with_equal_probabilities():
     """Standard deviations: 0.011 of the share of mirrored images, 9 of the number at each of the 25 places."""
     images = batch(2000)
     augmented = crop_and_flip(images, rng()).numpy()
-    found = [every_outcome(old)[new.tobytes()] for old, new in zip(images.numpy(), augmented, strict=True)]
-    assert np.mean([mirrored for *_, mirrored in found]) == pytest.approx(0.5, abs=0.045)
-    places = Counter((top, left) for top, left, _ in found)
+    result = [every_outcome(old)[new.tobytes()] for old, new in zip(images.numpy(), augmented, strict=True)]
+    assert np.mean([mirrored for *_, mirrored in result]) == pytest.approx(0.5, abs=0.045)
+    places = Counter((top, left) for top, left, _ in result)
     assert len(places) == 25
     assert all(abs(count - 80) < 36 for count in places.values())
 
 
 def test_oblong_images_are_padded_by_an_eighth_of_each_side():
     images = batch(300, height=8, width=32)
-    found = [
+    result = [
         every_outcome(old)[new.tobytes()]
         for old, new in zip(images.numpy(), crop_and_flip(images, rng()).numpy(), strict=True)
     ]
-    assert {top for top, _, _ in found} == set(range(3))
-    assert {left for _, left, _ in found} == set(range(9))
+    assert {top for top, _, _ in result} == set(range(3))
+    assert {left for _, left, _ in result} == set(range(9))
 
 
 def test_images_too_small_to_be_padded_are_only_mirrored():

@@ -1,4 +1,4 @@
-"""Weights: found where the setting says, checked against hash and architecture, read without running code."""
+"""Weights: located, checked against hash and architecture, and read without running code."""
 
 import hashlib
 import pickle
@@ -141,12 +141,12 @@ def _repository(tmp_path, monkeypatch):
 
 @pytest.mark.usefixtures("_repository")
 def test_pinned_weights_are_those_of_the_file(published, state):
-    found = load_weights("resnet", "resnet18", f"published/{published.name}", sha256=weights.sha256(published), seed=0)
-    assert equal(found, state)
+    result = load_weights("resnet", "resnet18", f"published/{published.name}", sha256=weights.sha256(published), seed=0)
+    assert equal(result, state)
 
 
 @pytest.mark.usefixtures("_repository")
-def test_weights_of_another_architecture_are_refused_with_the_setting_and_the_first_tensor(published):
+def test_weights_of_another_architecture_are_refused_by_setting_and_tensor(published):
     with pytest.raises(UserError) as error:
         load_weights("resnet", "resnet34", str(published), sha256=None, seed=0)
     assert str(error.value) == (

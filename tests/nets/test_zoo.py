@@ -1,4 +1,4 @@
-"""Every architecture learns and embeds, and its features are those of the library that it comes from."""
+"""The zoo: every architecture can be trained and embeds, with the features of its library."""
 
 import math
 import subprocess
@@ -67,7 +67,7 @@ def features(arch: str, model: nn.Module, batch: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("arch", NETWORKS)
-def test_features_are_the_librarys_own_and_a_step_of_training_changes_the_network(arch, tmp_path):
+def test_features_are_those_of_the_library_and_training_changes_the_network(arch, tmp_path):
     theirs, view = pretended(arch), preprocess.view(arch, 32)
     state = {name: tensor.clone() for name, tensor in theirs.state_dict().items()}
     with torch.no_grad():
@@ -77,8 +77,8 @@ def test_features_are_the_librarys_own_and_a_step_of_training_changes_the_networ
     del theirs
     given = {"weights": (state, {"arch": arch, "weights": "file"}), "raw": {"train": RAW}, "image_size": 32}
     embed.embed(tmp_path, **given, accelerator=CPU, state_file=StateFile())
-    found = np.load(tmp_path / "train.npy")
-    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
+    result = np.load(tmp_path / "train.npy")
+    np.testing.assert_allclose(result, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
     assert files.read_arrays(tmp_path / "head.npz")["weight"].shape == (1000, expected.shape[1])
 
     model = fast_cpu.to_device(models.with_new_head(models.restore(arch, state, 32), 3, seed=0), CPU.device)

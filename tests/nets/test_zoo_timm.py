@@ -1,4 +1,4 @@
-"""timm's networks: what timm says of them, weights by its own loader, position embeddings by its own interpolation."""
+"""timm's networks: their properties, weights and position embeddings are those that timm gives."""
 
 import pytest
 import timm
@@ -25,7 +25,7 @@ def test_the_head_is_timms_classifier_and_features_are_as_wide_as_timm_says(name
     assert models.without_head(model).get_classifier() is model.get_submodule(models.head_name(model))
 
 
-def test_a_vision_transformer_at_32_pixels_has_the_position_embeddings_that_timm_interpolates():
+def test_position_embeddings_are_interpolated_as_by_timm():
     theirs = timm.create_model("vit_tiny_patch16_224", num_classes=5)
     state = dict(theirs.state_dict())
     expected = resample_abs_pos_embed(state["pos_embed"], [2, 2], num_prefix_tokens=1)
@@ -53,8 +53,8 @@ def test_weights_come_by_timms_own_loader(tmp_path, monkeypatch):
     cfg = timm.get_pretrained_cfg("resnet18")
     cfg.file = str(tmp_path / "published.pth")
     monkeypatch.setattr("timm.models._builder.get_pretrained_cfg", lambda *_, **__: cfg)
-    found = zoo_timm.published("timm/resnet18", tmp_path, seed=0)
-    assert all(torch.equal(found[name], tensor) for name, tensor in published.state_dict().items())
+    result = zoo_timm.published("timm/resnet18", tmp_path, seed=0)
+    assert all(torch.equal(result[name], tensor) for name, tensor in published.state_dict().items())
 
 
 def test_weights_that_cannot_be_fetched_are_named_in_one_line_with_a_way_out(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""torchvision's classifiers: restored from what is published of them, for images of any size."""
+"""torchvision's networks: restored from their published weights, for images of any size."""
 
 from collections import OrderedDict
 
@@ -35,7 +35,7 @@ def test_the_best_of_several_imagenet_weights_are_taken():
     assert url("resnet50").endswith("/resnet50-11ad3fa6.pth")  # IMAGENET1K_V2, 80.9 % against 76.1 %
 
 
-def test_a_vision_transformer_at_32_pixels_has_the_position_embeddings_that_torchvision_interpolates():
+def test_position_embeddings_are_interpolated_as_by_torchvision():
     state = {name: tensor.clone() for name, tensor in get_model("vit_b_32", weights=None).state_dict().items()}
     before = state["encoder.pos_embedding"].clone()
     expected = interpolate_embeddings(64, 32, OrderedDict(state))["encoder.pos_embedding"]
@@ -64,7 +64,7 @@ def test_position_embeddings_of_no_square_are_refused_by_name():
 
 @pytest.mark.parametrize("arch", ["googlenet", "inception_v3"])
 @pytest.mark.filterwarnings("ignore:The default weight initialization")
-def test_auxiliary_classifiers_of_published_weights_are_left_out_and_the_logits_are_the_librarys(arch):
+def test_auxiliary_classifiers_are_left_out_and_logits_stay_the_same(arch):
     """torchvision switches them off, and the change of normalisation on, where it loads published weights."""
     theirs = get_model(arch, weights=None, aux_logits=True, transform_input=True, init_weights=False).eval()
     batch = torch.randn(1, 3, 80, 80)
@@ -74,7 +74,7 @@ def test_auxiliary_classifiers_of_published_weights_are_left_out_and_the_logits_
     assert models.parameters(ours) < models.parameters(theirs)
 
 
-def test_names_of_published_vision_transformers_are_those_that_torchvision_renames():
+def test_published_names_of_vision_transformers_are_renamed_as_by_torchvision():
     """vit_b_16-c867db91 is from before github.com/pytorch/vision/pull/6053; without versions, PyTorch renames them."""
     state = get_model("vit_b_32", weights=None).state_dict()
     old = {name.replace("mlp.0.", "mlp.linear_1.").replace("mlp.3.", "mlp.linear_2."): state[name] for name in state}

@@ -1,4 +1,4 @@
-"""A sweep by Ray and by submitit, as a user runs it: real engines on this machine, and a small pipeline."""
+"""A sweep in Ray and submitit as a user runs it: real engines on this machine, and a small pipeline."""
 
 import contextlib
 import json
@@ -82,11 +82,11 @@ def sweep(clone, *words, fails=False):
 
 def results(clone):
     """metrics/compare.json of every experiment of the present commit, by its name without the digits."""
-    found = {}
+    actual = {}
     for name in clone.git("for-each-ref", "--format=%(refname)", "refs/exps").split():
         if not name.startswith("refs/exps/exec"):
-            found[name.split("/")[-1][:-9]] = json.loads(clone.git("show", f"{name}:metrics/compare.json"))
-    return found
+            actual[name.split("/")[-1][:-9]] = json.loads(clone.git("show", f"{name}:metrics/compare.json"))
+    return actual
 
 
 def logs(clone):
@@ -95,13 +95,13 @@ def logs(clone):
 
 def running(clone, word):
     """The processes at work in a clone, or in a task's clone of it, with this word in their command."""
-    found = []
+    result = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             inside = process.cwd().startswith(str(clone.folder))
             if inside and word in " ".join(process.cmdline()) and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-    return found
+                result.append(process)
+    return result
 
 
 def wait_for(condition, seconds=60):
@@ -126,7 +126,7 @@ def begin(clone, *words):
     return process, end
 
 
-def test_every_experiment_comes_back_and_one_that_fails_twice_is_named_with_its_reason(shared):
+def test_an_experiment_that_fails_twice_is_named_and_the_others_finish(shared):
     shared.configure(folder="set")
     (shared.folder / "params.yaml").write_text((shared.folder / "params.yaml").read_text() + "\n# not committed\n")
     output = sweep(shared, "ray", "--classes", "11", "2", "3", "--seeds", "0", "--jobs", "2", fails=True)
@@ -138,10 +138,10 @@ def test_every_experiment_comes_back_and_one_that_fails_twice_is_named_with_its_
     assert lines[-1].startswith("error: 1 of 3 experiments failed: k11-seed0-")
     assert "Traceback" not in output
 
-    found = results(shared)
-    assert set(found) == {"k02-seed0", "k03-seed0"}
+    actual = results(shared)
+    assert set(actual) == {"k02-seed0", "k03-seed0"}
     for count in (2, 3):
-        metrics = found[f"k{count:02d}-seed0"]
+        metrics = actual[f"k{count:02d}-seed0"]
         assert (metrics["classes"], metrics["outside"], metrics["threads"]) == (count, "the user's own", "1")
     assert logs(shared).count("Running stage 'embed'") == 1
     assert shared.git("status", "--short") == ""
@@ -240,7 +240,7 @@ def test_what_is_wrong_with_the_engine_is_said_in_one_line(shared, words, messag
     assert len([line for line in output if "experiments of commit" not in line]) == 1
 
 
-def test_an_engine_that_is_not_installed_is_named_with_the_command_that_installs_it(shared, tmp_path):
+def test_an_engine_that_is_not_installed_is_refused_with_the_remedy(shared, tmp_path):
     (tmp_path / "ray.py").write_text("raise ModuleNotFoundError(\"No module named 'ray'\", name='ray')")
     command = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from src.sweep import engines; "
     output = shared.run(sys.executable, "-c", command + "engines.start('ray', 1, 0, None, 1)", fails=True)
@@ -287,9 +287,7 @@ def published(tmp_path):
         server.shutdown()
 
 
-def test_four_workers_of_the_queue_and_a_sweep_by_ray_at_once_share_one_download_and_one_cache(
-    make_clone, ray, published, monkeypatch
-):
+def test_queue_workers_and_ray_at_once_share_one_download_and_cache(make_clone, ray, published, monkeypatch):
     monkeypatch.setenv("no_proxy", "*")
     clone, (url, digest) = make_clone(), published
     stages = yaml.safe_load((clone.folder / "dvc.yaml").read_text())["stages"]
@@ -315,9 +313,9 @@ def test_four_workers_of_the_queue_and_a_sweep_by_ray_at_once_share_one_download
 
     names = clone.git("for-each-ref", "--format=%(refname)", "refs/exps/*/*/*").split()  # commit by commit
     names = [name for name in names if not name.startswith(("refs/exps/exec/", "refs/exps/celery/"))]
-    found = [json.loads(clone.git("show", f"{name}:metrics/compare.json"))["sums"] for name in names]
-    assert len(found) == 4 + 2
-    assert all(sums == found[0] for sums in found)
+    result = [json.loads(clone.git("show", f"{name}:metrics/compare.json"))["sums"] for name in names]
+    assert len(result) == 4 + 2
+    assert all(sums == result[0] for sums in result)
     assert Slow.asked >= 2  # so that they did meet
     (kept,) = (path for path in (clone.folder / "data/downloads").iterdir())
     assert files.sha256(kept) == digest

@@ -160,7 +160,7 @@ def test_a_full_disk_costs_the_saved_point_and_not_the_training(tmp_path, monkey
     monkeypatch.setattr(resume, "SAVE_EVERY", 0.0)
     weights, _, _ = train(StateFile(tmp_path))
     assert same(weights, whole)
-    assert "nothing saved to go on from: state could not be written: No space" in capsys.readouterr().out
+    assert "the state is not saved: state could not be written: No space" in capsys.readouterr().out
 
 
 def blocks(skip: int = 0):
@@ -284,7 +284,7 @@ def test_two_that_compute_the_same_never_share_a_state(capsys):
             assert first.folder.exists()
             assert second.folder is None
         assert first.folder.exists()
-    assert "the same is being computed by another process" in capsys.readouterr().out
+    assert "another process computes the same" in capsys.readouterr().out
 
 
 class Signalled(StateFile):

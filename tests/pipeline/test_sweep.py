@@ -1,4 +1,4 @@
-"""A sweep as a user runs it: what fails, what is killed, what is done again, and what is drawn from it."""
+"""A sweep as a user runs it: failures, kills, repetitions and the curves drawn from it."""
 
 import contextlib
 import os
@@ -44,7 +44,7 @@ def test_what_has_an_option_of_its_own_is_refused_among_the_settings(key, option
         plan.overrides(["2"], ["0"], [], [f"{key}=3"])
 
 
-def test_a_name_tells_classes_and_seed_and_changes_with_any_setting_and_the_commit():
+def test_a_name_has_classes_and_seed_and_a_hash_of_settings_and_commit():
     first = plan.planned((), SETTINGS, "aaa")
     assert re.fullmatch(r"k05-seed1-[0-9a-f]{8}", first.name)
     assert plan.planned((), dict(reversed(SETTINGS.items())), "aaa").name == first.name
@@ -57,7 +57,7 @@ def test_a_name_tells_classes_and_seed_and_changes_with_any_setting_and_the_comm
     assert plan.planned((), both, "aaa").name.startswith("k06-seed1-")
 
 
-def test_the_time_left_is_that_of_the_remaining_classes_at_the_pace_after_the_first():
+def test_the_time_left_is_estimated_without_the_first_experiment():
     assert plan.seconds_left([(50, 2)], 10) is None
     assert plan.seconds_left([(100, 2), (130, 3), (180, 5)], 10) == 100  # 80 s for 8 classes
 
@@ -103,10 +103,10 @@ def test_a_busy_queue_is_tried_again_and_its_error_is_one_line(monkeypatch, fail
 def test_this_environments_dvc_comes_first_and_threads_of_the_user_stay(monkeypatch):
     monkeypatch.setenv("DVC_ROOT", "/elsewhere")
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    found = sweep_queue.environment(2)
-    assert found["PATH"].split(os.pathsep)[0] == str(Path(sys.executable).parent)
-    assert found["OMP_NUM_THREADS"] == "7"
-    assert "DVC_ROOT" not in found
+    result = sweep_queue.environment(2)
+    assert result["PATH"].split(os.pathsep)[0] == str(Path(sys.executable).parent)
+    assert result["OMP_NUM_THREADS"] == "7"
+    assert "DVC_ROOT" not in result
     monkeypatch.delenv("OMP_NUM_THREADS")
     assert sweep_queue.environment(2)["OMP_NUM_THREADS"] == "2"
     assert "OMP_NUM_THREADS" not in sweep_queue.environment()
@@ -170,22 +170,22 @@ def slow(toy):
 
 def processes(clone, word=""):
     """What runs in a clone and has this word in its command, the temporary folders of experiments included."""
-    found = []
+    result = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             inside = process.cwd().startswith(str(clone.folder))
             if inside and word in " ".join(process.cmdline()):
-                found.append(process)
-    return found
+                result.append(process)
+    return result
 
 
 def at_work(clone):
     """The folders in which experiments run, each in one of its own."""
-    found = set()
+    result = set()
     for process in processes(clone, "compare.py"):
         with contextlib.suppress(psutil.Error):
-            found.add(process.cwd())
-    return found
+            result.add(process.cwd())
+    return result
 
 
 def wait_for(condition, seconds=120):
@@ -212,7 +212,7 @@ def test_the_first_experiment_runs_alone_and_then_as_many_as_there_are_jobs(toy,
     assert most == 2
 
 
-def test_interrupted_it_says_how_to_go_on_and_a_task_without_its_worker_is_run_again(toy, slow):
+def test_an_interrupted_sweep_goes_on_and_runs_lost_tasks_again(toy, slow):
     first = slow()
     wait_for(lambda: processes(toy, "compare.py"))
     first.send_signal(signal.SIGINT)
@@ -247,7 +247,7 @@ def test_interrupted_it_says_how_to_go_on_and_a_task_without_its_worker_is_run_a
         (["--jobs", "0"], "--jobs 0: allowed is 1 or more"),
     ],
 )
-def test_what_is_wrong_from_the_start_is_said_in_one_line_before_anything_is_queued(toy, words, message):
+def test_a_wrong_option_is_refused_before_anything_is_queued(toy, words, message):
     output = run_sweep(toy, *words, fails=True)
     assert output.startswith("error: ")
     assert message in output
@@ -323,7 +323,7 @@ def test_the_effect_of_a_setting_is_read_from_the_experiments_that_differ_in_it(
     assert "different images" in swept.run(*ask, fails=True)  # of all experiments, those of two classes too
 
 
-def test_scaling_takes_branches_by_name_too_and_names_the_setting_that_keeps_runs_apart(swept):
+def test_scaling_takes_branches_and_names_a_setting_that_differs(swept):
     name = next(name for name in swept.dvc("exp", "list", "--name-only").split() if name.startswith("k03"))
     swept.dvc("exp", "branch", name, "other")
     swept.git("checkout", "-q", "other")

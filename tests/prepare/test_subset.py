@@ -96,9 +96,9 @@ def test_a_class_without_any_image_is_refused_too():
 )
 def test_a_long_tail_has_the_published_numbers_of_cifar_10_lt(ratio, counts):
     """Ratio 100: 12,406 images in all, the set of Cao et al. 2019; 10: 20,431."""
-    found = subset.class_sizes("long_tailed", ratio, 5000, 10)
-    assert found == counts
-    assert sum(found) == {100: 12_406, 10: 20_431, 1: 50_000}[ratio]
+    result = subset.class_sizes("long_tailed", ratio, 5000, 10)
+    assert result == counts
+    assert sum(result) == {100: 12_406, 10: 20_431, 1: 50_000}[ratio]
 
 
 def test_a_long_tail_of_cifar_100_has_the_published_number():

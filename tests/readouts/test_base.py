@@ -1,4 +1,4 @@
-"""Read-outs: each against numbers worked by hand, the textbook's own definition or a reference library."""
+"""Read-outs: against numbers worked by hand, textbook definitions and reference libraries."""
 
 import numpy as np
 import pytest
@@ -29,8 +29,8 @@ def blobs(classes: int, *, spread: float, width: int = 5, each: int = 20, seed: 
     return Features(*draw(3 * each), *draw(each))
 
 
-def accuracy(found: Readout, features: Features) -> float:
-    return float((found.logits(features.val).argmax(1) == features.val_labels).mean())
+def accuracy(result: Readout, features: Features) -> float:
+    return float((result.logits(features.val).argmax(1) == features.val_labels).mean())
 
 
 def head(features: Features, seed: int = 0) -> Readout:
@@ -74,11 +74,11 @@ def test_a_random_head_is_its_seeds():
 @pytest.mark.parametrize("classes", [2, 3, 10])
 def test_clouds_that_are_apart_are_told_apart(classes):
     features = blobs(classes, spread=0.05)
-    found = linear.linear(features)
-    logits = found.logits(features.val)
+    result = linear.linear(features)
+    logits = result.logits(features.val)
     assert logits.shape == (len(features.val), classes)
     assert logits.dtype == np.float32
-    assert accuracy(found, features) == 1
+    assert accuracy(result, features) == 1
 
 
 def objective(x: np.ndarray, labels: np.ndarray, classes: int, c: float):
@@ -92,30 +92,30 @@ def objective(x: np.ndarray, labels: np.ndarray, classes: int, c: float):
     return value
 
 
-def test_probabilities_are_those_of_regularised_multinomial_regression_on_standardised_features():
+def test_probabilities_are_those_of_multinomial_regression_on_standardised_features():
     features, classes = blobs(3, spread=1.5, width=3), 3
-    found = linear.linear(features)
+    result = linear.linear(features)
     mean, std = features.train.mean(0), features.train.std(0)
     x = (features.train - mean) / std
     start = np.zeros((3 + 1) * classes)
-    best = minimize(objective(x, features.train_labels, classes, found.chosen["c"]), start, tol=1e-10).x.reshape(4, -1)
+    best = minimize(objective(x, features.train_labels, classes, result.chosen["c"]), start, tol=1e-10).x.reshape(4, -1)
     expected = softmax((features.val - mean) / std @ best[:-1] + best[-1], axis=1)
-    np.testing.assert_allclose(softmax(found.logits(features.val), axis=1), expected, atol=0.005)
+    np.testing.assert_allclose(softmax(result.logits(features.val), axis=1), expected, atol=0.005)
 
 
 def test_two_classes_have_two_logits_whose_difference_is_the_score():
     features = blobs(2, spread=1.5)
-    found = linear.linear(features)
+    result = linear.linear(features)
     scaler = StandardScaler().fit(features.train)
-    model = LogisticRegression(C=found.chosen["c"], max_iter=1000)
+    model = LogisticRegression(C=result.chosen["c"], max_iter=1000)
     model.fit(scaler.transform(features.train), features.train_labels)
-    logits = found.logits(features.val)
+    logits = result.logits(features.val)
     expected = model.decision_function(scaler.transform(features.val))
     np.testing.assert_allclose(logits[:, 1] - logits[:, 0], expected, atol=0.01)
     assert not logits[:, 0].any()
 
 
-def test_the_strength_is_on_the_grid_of_45_values_from_a_millionth_to_a_hundred_thousand():
+def test_c_is_one_of_45_values_from_1e_minus_6_to_1e5():
     assert (len(C_GRID), C_GRID[0], C_GRID[-1]) == (45, pytest.approx(1e-6), pytest.approx(1e5))
     assert linear.linear(blobs(3, spread=2)).chosen["c"] in C_GRID
 
@@ -168,8 +168,8 @@ def test_a_rare_class_is_not_given_up_for_the_common_one():
     centre = rng.normal(size=200) * 0.5
     draw = lambda y: (rng.normal(size=(len(y), 200)) + np.outer(y, centre)).astype(np.float32)  # noqa: E731
     features = Features(draw(labels), labels, draw(val_labels), val_labels)
-    found = linear.linear(features).logits(features.val).argmax(1)
-    assert (found[val_labels == 1] == 1).mean() >= 0.8
+    result = linear.linear(features).logits(features.val).argmax(1)
+    assert (result[val_labels == 1] == 1).mean() >= 0.8
 
 
 def exhaustive(features: Features) -> tuple[float, LogisticRegression, StandardScaler]:
@@ -190,29 +190,29 @@ def test_the_fast_search_is_as_accurate_as_fitting_every_strength_to_convergence
     x, labels = x[order].astype(np.float32), labels[order]
     train, val, test = np.split(np.arange(len(x)), [len(x) // 2, 2 * len(x) // 3])
     features = Features(x[train], labels[train], x[val], labels[val])
-    found = linear.linear(features)
+    result = linear.linear(features)
     best, model, scaler = exhaustive(features)
-    assert accuracy(found, features) >= best - 0.015
-    ours = (found.logits(x[test]).argmax(1) == labels[test]).mean()
+    assert accuracy(result, features) >= best - 0.015
+    ours = (result.logits(x[test]).argmax(1) == labels[test]).mean()
     assert ours >= model.score(scaler.transform(x[test]), labels[test]) - 0.015
 
 
 def test_the_chosen_strength_is_refitted_to_the_optimum():
     """The gradient of the objective vanishes there, whatever the search left undone."""
     features = blobs(4, spread=2.5, width=20, each=50)
-    found = linear.linear(features)
+    result = linear.linear(features)
     x = StandardScaler().fit_transform(features.train)
     # The read-out is affine: its bias and weights are read off the mean and one step of each standardised feature.
     mean, std = features.train.mean(0), features.train.std(0)
-    bias = found.logits(mean[None])
-    weights = found.logits((mean + np.diag(std)).astype(np.float32)) - bias
+    bias = result.logits(mean[None])
+    weights = result.logits((mean + np.diag(std)).astype(np.float32)) - bias
     residual = softmax(x @ weights + bias, axis=1) - np.eye(4)[features.train_labels]
-    gradient = x.T @ residual + weights / found.chosen["c"]
+    gradient = x.T @ residual + weights / result.chosen["c"]
     assert np.abs(gradient).max() / len(x) < 2e-4  # a mean over images, as the tolerance is
     assert np.abs(residual.mean(0)).max() < 2e-4
 
 
-def test_a_centroid_is_the_mean_of_its_class_among_centred_features_of_length_one():
+def test_a_centroid_is_the_class_mean_of_centred_normalised_features():
     """The mean is (0, 0), so (3, 0) becomes (1, 0) and so on; class means (1, 0) and (-1, 0); the test image (0, 1)."""
     train = np.array([[3, 0], [1, 0], [-2, 0], [-2, 0]], np.float32)
     features = Features(train, np.array([0, 0, 1, 1]), train[:1], np.array([0]))
@@ -229,9 +229,9 @@ def test_the_nearest_centroid_is_the_one_that_scikit_learn_finds():
         return centred / np.linalg.norm(centred, axis=1, keepdims=True)
 
     model = NearestCentroid().fit(unit(features.train), features.train_labels)
-    found = nearest.centroid(features).logits(features.val)
-    np.testing.assert_array_equal(found.argmax(1), model.predict(unit(features.val)))
-    assert (found.dtype, found.shape) == (np.float32, (len(features.val), 5))
+    result = nearest.centroid(features).logits(features.val)
+    np.testing.assert_array_equal(result.argmax(1), model.predict(unit(features.val)))
+    assert (result.dtype, result.shape) == (np.float32, (len(features.val), 5))
 
 
 def test_centroids_need_no_validation_images():
@@ -253,9 +253,9 @@ def brute_force(features: Features, x: np.ndarray, k: int) -> np.ndarray:
 
 def test_votes_are_those_of_the_nearest_neighbours_one_by_one():
     features = blobs(3, spread=1.2, each=40)
-    found = nearest.knn(features)
-    votes = brute_force(features, features.val, found.chosen["k"])
-    logits = found.logits(features.val)
+    result = nearest.knn(features)
+    votes = brute_force(features, features.val, result.chosen["k"])
+    logits = result.logits(features.val)
     assert logits.dtype == np.float32
     np.testing.assert_allclose(logits[votes > 0], np.log(votes[votes > 0]), rtol=1e-4, atol=1e-3)
 
@@ -264,20 +264,20 @@ def test_a_vote_weighs_exp_of_the_cosine_by_the_temperature():
     """Neighbours at 0, 60 and 180 degrees, of classes 0, 1, 1: cosines 1, 1/2 and -1, whatever their lengths."""
     train = np.array([[2, 0], [0.5, 0.75**0.5], [-9, 0]], np.float32)
     features = Features(train, np.array([0, 1, 1]), train[:1], np.array([0]))
-    found = nearest.knn(features)
-    assert found.chosen["k"] == 3  # all there are
+    result = nearest.knn(features)
+    assert result.chosen["k"] == 3  # all there are
     one = np.log(np.exp(0.5 / 0.07) + np.exp(-1 / 0.07))
-    np.testing.assert_allclose(found.logits(np.array([[7, 0]], np.float32)), [[1 / 0.07, one]], rtol=1e-5)
+    np.testing.assert_allclose(result.logits(np.array([[7, 0]], np.float32)), [[1 / 0.07, one]], rtol=1e-5)
 
 
 def test_a_class_without_votes_has_those_of_the_least_similar_image():
     features = blobs(2, spread=0.01, each=40)
-    found = nearest.knn(features)
-    logits = found.logits(features.val)
+    result = nearest.knn(features)
+    logits = result.logits(features.val)
     np.testing.assert_allclose(logits[np.arange(len(logits)), 1 - features.val_labels], -1 / 0.07, rtol=1e-5)
 
 
-def test_the_number_of_neighbours_is_the_most_accurate_on_validation_and_of_equals_the_smallest():
+def test_k_is_chosen_by_validation_accuracy_and_ties_go_to_the_smallest():
     for seed in range(4):
         features = blobs(4, spread=2, each=60, seed=seed)
         right = {
@@ -374,8 +374,8 @@ def test_an_image_whose_features_are_all_zero_does_no_harm(name):
     features = blobs(3, spread=0.5)
     train = features.train.copy()
     train[0] = 0
-    found = fit(name, Features(train, features.train_labels, features.val, features.val_labels))
-    assert np.isfinite(found.logits(np.zeros((1, 5), np.float32))).all()
+    result = fit(name, Features(train, features.train_labels, features.val, features.val_labels))
+    assert np.isfinite(result.logits(np.zeros((1, 5), np.float32))).all()
 
 
 @pytest.mark.parametrize("name", NAMES)

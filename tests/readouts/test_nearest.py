@@ -1,4 +1,4 @@
-"""Neighbours by direction are those that sorting all cosines gives, whatever the blocks."""
+"""Nearest neighbours: those that sorting all cosines gives, whatever the blocks."""
 
 import numpy as np
 
@@ -12,9 +12,9 @@ def test_the_most_similar_are_found_in_order_and_in_any_blocks(monkeypatch):
     expected = np.argsort(-cosines, axis=1, kind="stable")[:, :4]
     for block in (512, 3):
         monkeypatch.setattr(nearest, "BLOCK", block)
-        found, indices = nearest.most_similar(x, train, 4)
+        result, indices = nearest.most_similar(x, train, 4)
         assert np.array_equal(indices, expected)
-        np.testing.assert_allclose(found, np.take_along_axis(cosines, expected, 1), rtol=1e-6)
+        np.testing.assert_allclose(result, np.take_along_axis(cosines, expected, 1), rtol=1e-6)
 
 
 def test_a_row_of_zeros_has_no_direction_and_stays():

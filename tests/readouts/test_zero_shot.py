@@ -81,9 +81,9 @@ def test_neither_torch_nor_torchvision_is_needed():
 def test_a_class_has_the_summed_probability_of_its_categories():
     """exp(score) is 7 for bullfrog, 3 for tree frog, 2 for sorrel, 1 for each of the other 997: 1009 in all."""
     toy = head({30: np.log(7), 31: np.log(3), 339: np.log(2)})
-    found = zero_shot.logits(ONE, toy, ["frog", "horse", "dog"])
-    np.testing.assert_allclose(np.exp(found), [[11 / 1009, 2 / 1009, 118 / 1009]], rtol=1e-5)
-    assert found.dtype == np.float32
+    result = zero_shot.logits(ONE, toy, ["frog", "horse", "dog"])
+    np.testing.assert_allclose(np.exp(result), [[11 / 1009, 2 / 1009, 118 / 1009]], rtol=1e-5)
+    assert result.dtype == np.float32
 
 
 def test_probabilities_are_the_whole_softmax_summed_by_class():
@@ -91,10 +91,10 @@ def test_probabilities_are_the_whole_softmax_summed_by_class():
     toy = PretrainedHead(rng.normal(size=(1000, 6)).astype(np.float32), rng.normal(size=1000).astype(np.float32))
     x = rng.normal(size=(20, 6)).astype(np.float32)
     whole = softmax(x.astype(np.float64) @ toy.weight.T + toy.bias, axis=1)
-    found = np.exp(zero_shot.logits(x, toy, CIFAR10_CLASSES))
+    result = np.exp(zero_shot.logits(x, toy, CIFAR10_CLASSES))
     for column, name in enumerate(CIFAR10_CLASSES):
-        np.testing.assert_allclose(found[:, column], whole[:, list(mapping()[name])].sum(1), rtol=1e-4)
-    assert (found.sum(1) < 1).all()
+        np.testing.assert_allclose(result[:, column], whole[:, list(mapping()[name])].sum(1), rtol=1e-4)
+    assert (result.sum(1) < 1).all()
 
 
 def test_columns_follow_the_classes_asked_for():
@@ -105,17 +105,17 @@ def test_columns_follow_the_classes_asked_for():
 
 def test_deer_is_impossible_and_the_rest_are_untouched():
     toy = head({351: 9, 404: 2})
-    found = zero_shot.logits(ONE, toy, CIFAR10_CLASSES)
+    result = zero_shot.logits(ONE, toy, CIFAR10_CLASSES)
     deer = CIFAR10_CLASSES.index("deer")
-    assert found[0, deer] == -np.inf
-    assert np.isfinite(np.delete(found, deer, axis=1)).all()
+    assert result[0, deer] == -np.inf
+    assert np.isfinite(np.delete(result, deer, axis=1)).all()
     others = [name for name in CIFAR10_CLASSES if name != "deer"]
-    np.testing.assert_array_equal(np.delete(found, deer, axis=1), zero_shot.logits(ONE, toy, others))
+    np.testing.assert_array_equal(np.delete(result, deer, axis=1), zero_shot.logits(ONE, toy, others))
 
 
 def test_scores_beyond_the_range_of_exp_do_no_harm():
-    found = zero_shot.logits(ONE, head({404: 5000}), ["airplane", "cat"])
-    np.testing.assert_allclose(found, [[0, np.log(5) - 5000]], rtol=1e-5, atol=1e-5)
+    result = zero_shot.logits(ONE, head({404: 5000}), ["airplane", "cat"])
+    np.testing.assert_allclose(result, [[0, np.log(5) - 5000]], rtol=1e-5, atol=1e-5)
 
 
 def test_unmapped_names_the_classes_known_to_have_no_category():
@@ -173,6 +173,6 @@ def test_imagenets_head_tells_cifar10s_classes_apart_without_training():
     features = inference.predict(
         models.without_head(model), raw, np.arange(len(raw)), view=view, accelerator=runtime.start("cpu", "fp32")
     )
-    found = zero_shot.logits(features, pretrained, CIFAR10_CLASSES).argmax(1)
-    assert (found == labels).mean() >= 0.32
-    assert (found[labels == CIFAR10_CLASSES.index("dog")] == CIFAR10_CLASSES.index("dog")).mean() >= 0.7
+    result = zero_shot.logits(features, pretrained, CIFAR10_CLASSES).argmax(1)
+    assert (result == labels).mean() >= 0.32
+    assert (result[labels == CIFAR10_CLASSES.index("dog")] == CIFAR10_CLASSES.index("dog")).mean() >= 0.7

@@ -1,4 +1,4 @@
-"""Calibration: numbers worked by hand, the same as a reference's, and temperatures that were planted."""
+"""Calibration: against numbers worked by hand, reference libraries, and temperatures that were planted."""
 
 import json
 import math
@@ -43,26 +43,26 @@ def test_ece_worked_by_hand():
 
 def test_reliability_worked_by_hand():
     """Bins end where they say: 0.75 of four bins belongs to (0.5, 0.75]."""
-    found = calibration.reliability(sure(0.75, 0.9, 0.7, 1 - 1e-9), np.array([0, 1, 1, 0]), bins=4)
-    assert found.count.tolist() == [0, 0, 2, 2]
-    assert found.confidence == pytest.approx([0, 0, 0.725, 0.95])
-    assert found.accuracy == pytest.approx([0, 0, 0.5, 0.5])
+    result = calibration.reliability(sure(0.75, 0.9, 0.7, 1 - 1e-9), np.array([0, 1, 1, 0]), bins=4)
+    assert result.count.tolist() == [0, 0, 2, 2]
+    assert result.confidence == pytest.approx([0, 0, 0.725, 0.95])
+    assert result.accuracy == pytest.approx([0, 0, 0.5, 0.5])
 
 
 def test_every_image_is_in_one_bin_and_the_bins_accuracies_make_the_accuracy():
-    found = calibration.reliability(MANY_LOGITS, MANY_LABELS)
-    assert len(found.count) == 15
-    assert found.count.sum() == 500
+    result = calibration.reliability(MANY_LOGITS, MANY_LABELS)
+    assert len(result.count) == 15
+    assert result.count.sum() == 500
     accuracy = (MANY_LOGITS.argmax(1) == MANY_LABELS).mean()
-    assert (found.count * found.accuracy).sum() / 500 == pytest.approx(accuracy)
-    filled = found.count > 0
-    assert (found.confidence[filled] > np.arange(15)[filled] / 15).all()
-    assert (found.confidence[filled] <= np.arange(1, 16)[filled] / 15).all()
+    assert (result.count * result.accuracy).sum() / 500 == pytest.approx(accuracy)
+    filled = result.count > 0
+    assert (result.confidence[filled] > np.arange(15)[filled] / 15).all()
+    assert (result.confidence[filled] <= np.arange(1, 16)[filled] / 15).all()
 
 
 def test_complete_certainty_belongs_to_the_last_bin():
-    found = calibration.reliability(np.array([[1e6, 0.0]]), np.array([0]))
-    assert found.count.tolist() == [0] * 14 + [1]
+    result = calibration.reliability(np.array([[1e6, 0.0]]), np.array([0]))
+    assert result.count.tolist() == [0] * 14 + [1]
 
 
 def test_brier_worked_by_hand():
@@ -100,9 +100,9 @@ def test_logits_of_another_scale_give_the_temperature_of_that_scale():
 
 def test_a_fitted_temperature_lowers_the_nll_of_the_images_that_it_was_fitted_on():
     logits, labels = planted(4, n=500)
-    found = calibration.summary(logits, labels, logits, labels)
+    result = calibration.summary(logits, labels, logits, labels)
     for score in ("nll", "brier", "ece"):
-        assert found["calibrated"][score] < 0.9 * found[score]
+        assert result["calibrated"][score] < 0.9 * result[score]
 
 
 @pytest.mark.parametrize(
@@ -119,18 +119,18 @@ def test_a_fitted_temperature_lowers_the_nll_of_the_images_that_it_was_fitted_on
 def test_a_temperature_is_within_bounds_whatever_the_validation_images_are(logits, labels):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = calibration.temperature(logits, labels)
-    assert calibration.BOUNDS[0] <= found <= calibration.BOUNDS[1]
+        result = calibration.temperature(logits, labels)
+    assert calibration.BOUNDS[0] <= result <= calibration.BOUNDS[1]
 
 
-def test_where_few_validation_images_are_all_right_a_wrong_test_image_is_not_ruined():
+def test_few_validation_images_that_are_all_right_do_not_ruin_the_likelihood():
     """Ten right images alone would ask for a temperature of 0, at which a wrong image costs thousands of nats."""
     val_logits, val_labels = 3 * np.eye(2)[[0, 1] * 5], np.array([0, 1] * 5)
-    found = calibration.summary(3 * np.eye(2), np.array([0, 0]), val_logits, val_labels)
-    assert found["calibrated"]["nll"] < 3
+    result = calibration.summary(3 * np.eye(2), np.array([0, 0]), val_logits, val_labels)
+    assert result["calibrated"]["nll"] < 3
     # The imagined image is of either class: half of a wrong one beside ten right ones.
     odds = (10 + 0.5) / 0.5
-    assert 3 / found["calibrated"]["temperature"] == pytest.approx(math.log(odds), rel=1e-3)
+    assert 3 / result["calibrated"]["temperature"] == pytest.approx(math.log(odds), rel=1e-3)
 
 
 def test_a_class_that_an_arm_cannot_predict_is_left_out_with_its_images():
@@ -140,20 +140,20 @@ def test_a_class_that_an_arm_cannot_predict_is_left_out_with_its_images():
     others, renamed = logits[[0, 2, 3]][:, [0, 2]], np.array([0, 1, 1])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = calibration.summary(logits, labels, logits, labels)
-    assert found == calibration.summary(others, renamed, others, renamed)
-    assert all(np.isfinite([found["nll"], found["brier"], found["ece"], *found["calibrated"].values()]))
+        result = calibration.summary(logits, labels, logits, labels)
+    assert result == calibration.summary(others, renamed, others, renamed)
+    assert all(np.isfinite([result["nll"], result["brier"], result["ece"], *result["calibrated"].values()]))
 
 
 def test_where_one_class_alone_can_be_predicted_it_is_so_with_certainty():
     logits, labels = np.array([[1, -np.inf], [2, -np.inf]]), np.array([0, 1])
-    found = calibration.summary(logits, labels, logits, labels)
-    assert [found[score] for score in ("nll", "brier", "ece")] == [0, 0, 0]
+    result = calibration.summary(logits, labels, logits, labels)
+    assert [result[score] for score in ("nll", "brier", "ece")] == [0, 0, 0]
 
 
 def test_a_summary_can_be_written_as_json():
     logits, labels = planted(2, n=100)
-    found = calibration.summary(logits.astype(np.float32), labels, logits.astype(np.float32), labels)
-    assert json.loads(json.dumps(found, allow_nan=False)) == found
-    assert list(found) == ["nll", "brier", "ece", "calibrated"]
-    assert list(found["calibrated"]) == ["temperature", "nll", "brier", "ece"]
+    result = calibration.summary(logits.astype(np.float32), labels, logits.astype(np.float32), labels)
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+    assert list(result) == ["nll", "brier", "ece", "calibrated"]
+    assert list(result["calibrated"]) == ["temperature", "nll", "brier", "ece"]

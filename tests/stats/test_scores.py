@@ -1,4 +1,4 @@
-"""Metrics: numbers worked by hand, and the same as a reference's."""
+"""Scores: against numbers worked by hand and reference libraries."""
 
 import json
 import math
@@ -28,11 +28,11 @@ def test_nll_worked_by_hand():
     assert scores.nll(LOGITS, LABELS) == pytest.approx(-sum(map(math.log, (0.7, 0.6, 0.4, 0.7))) / 4)
 
 
-def test_nll_is_the_cross_entropy_that_training_minimises_and_scikit_learns_log_loss():
-    found = scores.nll(MANY_LOGITS, MANY_LABELS)
-    assert found == pytest.approx(F.cross_entropy(from_numpy(MANY_LOGITS), from_numpy(MANY_LABELS)).item(), rel=1e-5)
+def test_nll_equals_pytorchs_cross_entropy_and_scikit_learns_log_loss():
+    result = scores.nll(MANY_LOGITS, MANY_LABELS)
+    assert result == pytest.approx(F.cross_entropy(from_numpy(MANY_LOGITS), from_numpy(MANY_LABELS)).item(), rel=1e-5)
     probabilities = np.exp(MANY_LOGITS) / np.exp(MANY_LOGITS).sum(1, keepdims=True)
-    assert found == pytest.approx(log_loss(MANY_LABELS, probabilities), rel=1e-5)
+    assert result == pytest.approx(log_loss(MANY_LABELS, probabilities), rel=1e-5)
 
 
 def test_nll_of_a_guess_among_k_is_log_k():
@@ -56,24 +56,24 @@ def test_per_class_worked_by_hand():
 
 
 def test_summary_worked_by_hand():
-    found = scores.summary(LOGITS, LABELS, CLASSES)
-    assert found["accuracy"] == 0.75
-    assert found["n"] == 4
-    assert found["macro_f1"] == pytest.approx((0.8 + 2 / 3 + 0) / 3)
-    assert found["top2_accuracy"] == 1.0  # the third image's second guess is right
-    assert found["confusion"] == [[2, 0, 0], [1, 1, 0], [0, 0, 0]]
+    result = scores.summary(LOGITS, LABELS, CLASSES)
+    assert result["accuracy"] == 0.75
+    assert result["n"] == 4
+    assert result["macro_f1"] == pytest.approx((0.8 + 2 / 3 + 0) / 3)
+    assert result["top2_accuracy"] == 1.0  # the third image's second guess is right
+    assert result["confusion"] == [[2, 0, 0], [1, 1, 0], [0, 0, 0]]
 
 
 def test_summary_is_scikit_learns():
     names = list("abcdefg")
-    found = scores.summary(MANY_LOGITS, MANY_LABELS, names)
+    result = scores.summary(MANY_LOGITS, MANY_LABELS, names)
     expected = classification_report(MANY_LABELS, MANY_LOGITS.argmax(1), target_names=names, output_dict=True)
-    assert found["accuracy"] == pytest.approx(expected["accuracy"])
-    assert found["macro_f1"] == pytest.approx(expected["macro avg"]["f1-score"])
-    assert [row["recall"] for row in found["per_class"]] == pytest.approx([expected[name]["recall"] for name in names])
+    assert result["accuracy"] == pytest.approx(expected["accuracy"])
+    assert result["macro_f1"] == pytest.approx(expected["macro avg"]["f1-score"])
+    assert [row["recall"] for row in result["per_class"]] == pytest.approx([expected[name]["recall"] for name in names])
     for k in (2, 5):
         best = np.argsort(-MANY_LOGITS, axis=1)[:, :k]
-        assert found[f"top{k}_accuracy"] == pytest.approx(np.mean((best == MANY_LABELS[:, None]).any(1)))
+        assert result[f"top{k}_accuracy"] == pytest.approx(np.mean((best == MANY_LABELS[:, None]).any(1)))
 
 
 @pytest.mark.parametrize(
@@ -82,26 +82,26 @@ def test_summary_is_scikit_learns():
 )
 def test_top_k_is_given_where_it_says_something(classes, names):
     labels = np.arange(classes)
-    found = scores.summary(np.eye(classes), labels, list(map(str, labels)))
-    assert [name for name in found if name.startswith("top")] == names
+    result = scores.summary(np.eye(classes), labels, list(map(str, labels)))
+    assert [name for name in result if name.startswith("top")] == names
 
 
-def test_a_summary_can_be_written_as_json_with_details_in_lists_which_dvc_does_not_unfold():
-    found = scores.summary(MANY_LOGITS, MANY_LABELS, list("abcdefg"))
-    assert json.loads(json.dumps(found, allow_nan=False)) == found
-    assert not any(isinstance(value, dict) for value in found.values())
+def test_a_summary_is_json_with_its_details_in_lists():
+    result = scores.summary(MANY_LOGITS, MANY_LABELS, list("abcdefg"))
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+    assert not any(isinstance(value, dict) for value in result.values())
 
 
-def test_classes_that_can_never_be_predicted_are_named_with_the_accuracy_on_the_others():
+def test_classes_that_cannot_be_predicted_are_named():
     logits = np.array([[2, 1, -np.inf], [1, 2, -np.inf], [2, 1, -np.inf], [2, 1, -np.inf]], np.float32)
-    found = scores.summary(logits, np.array([0, 1, 1, 2]), CLASSES)
-    assert found["accuracy"] == 0.5
-    assert found["unmapped"] == ["frog"]
-    assert found["mapped"] == {"accuracy": pytest.approx(2 / 3), "n": 3}
-    assert found["top2_accuracy"] == 0.75
+    result = scores.summary(logits, np.array([0, 1, 1, 2]), CLASSES)
+    assert result["accuracy"] == 0.5
+    assert result["unmapped"] == ["frog"]
+    assert result["mapped"] == {"accuracy": pytest.approx(2 / 3), "n": 3}
+    assert result["top2_accuracy"] == 0.75
 
 
-def test_an_arm_that_can_predict_every_class_says_nothing_of_classes_that_it_cannot():
+def test_an_arm_that_can_predict_every_class_names_no_unmapped_ones():
     assert not {"unmapped", "mapped"} & scores.summary(LOGITS, LABELS, CLASSES).keys()
 
 

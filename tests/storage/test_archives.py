@@ -1,4 +1,4 @@
-"""Archives: what they hold lies in their folder, and is no more than is allowed; everything else is refused."""
+"""Archives: unpacked inside of their folder and up to a size; everything else is refused."""
 
 import io
 import tarfile

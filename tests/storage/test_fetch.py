@@ -1,4 +1,4 @@
-"""Downloads: a file arrives whole, with the hash that was promised, or not at all."""
+"""Downloads: a file arrives whole and with the right hash, or not at all."""
 
 import hashlib
 import threading
@@ -121,7 +121,7 @@ def test_a_file_that_is_there_with_another_hash_is_refused_and_left_alone(remote
     assert (local / remote.name).read_bytes() == b"something else"
 
 
-def test_without_a_network_one_line_says_where_to_put_the_file_and_what_runs_without_it(local):
+def test_without_a_network_the_error_says_where_to_put_the_file(local):
     url = "http://127.0.0.1:9/x-00000000.pth"
     with pytest.raises(UserError) as error:
         fetch(url, local, "00000000")

@@ -143,9 +143,9 @@ def test_an_array_of_too_many_or_too_few_rows_is_not_kept(tmp_path, rows):
 
 def test_arrays_come_back_by_name(tmp_path):
     files.write_arrays(tmp_path / "a.npz", labels=np.arange(3), logits=np.eye(2))
-    found = files.read_arrays(tmp_path / "a.npz")
-    assert list(found) == ["labels", "logits"]
-    np.testing.assert_array_equal(found["logits"], np.eye(2))
+    result = files.read_arrays(tmp_path / "a.npz")
+    assert list(result) == ["labels", "logits"]
+    np.testing.assert_array_equal(result["logits"], np.eye(2))
 
 
 def test_arrays_of_objects_are_refused(tmp_path):
@@ -158,10 +158,10 @@ def test_tensors_come_back_equal_with_what_was_written_about_them(tmp_path):
     tensors = {"whole": torch.arange(6).reshape(2, 3), "turned": torch.arange(6.0).reshape(2, 3).T}
     about = {"arch": "resnet18", "history": [{"loss": 0.1}], "note": "ünï"}
     files.write_tensors(tmp_path / "a.safetensors", tensors, about)
-    found, said = files.read_tensors(tmp_path / "a.safetensors")
+    result, said = files.read_tensors(tmp_path / "a.safetensors")
     assert said == about
-    assert found.keys() == tensors.keys()
-    assert all(torch.equal(found[name], tensors[name]) for name in tensors)
+    assert result.keys() == tensors.keys()
+    assert all(torch.equal(result[name], tensors[name]) for name in tensors)
 
 
 def test_a_table_is_quoted_where_a_class_name_needs_it(tmp_path):

@@ -1,4 +1,4 @@
-"""Files that were damaged are noticed when they are read, and named."""
+"""Damaged files are noticed when they are read, and named."""
 
 import subprocess
 from pathlib import Path
@@ -48,15 +48,15 @@ READ = {
 
 @pytest.mark.parametrize("kind", READ)
 def test_what_was_written_is_read(kind, tmp_path):
-    found = READ[kind](write(tmp_path, kind))
+    result = READ[kind](write(tmp_path, kind))
     ones = {
-        "features": lambda: found[0]["train"],
-        "npz": lambda: found["logits"],
-        "npy": lambda: found,
-        "safetensors": lambda: found[0]["weight"].numpy(),
+        "features": lambda: result[0]["train"],
+        "npz": lambda: result["logits"],
+        "npy": lambda: result,
+        "safetensors": lambda: result[0]["weight"].numpy(),
     }
     if kind == "json":
-        assert found == list(range(100))
+        assert result == list(range(100))
     else:
         np.testing.assert_array_equal(ones[kind](), np.ones((50, 4)))
 

@@ -1,4 +1,4 @@
-"""What `tune` found reaches `finetune_*` as it was."""
+"""The best settings of `tune` reach `finetune_*` unchanged."""
 
 import pytest
 import yaml

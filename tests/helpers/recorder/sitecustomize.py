@@ -104,7 +104,7 @@ def save():
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     if spec is None or not spec.name.startswith("stages."):
         return
-    record = {"imports": {name: sorted(found) for name, found in IMPORTS.items()}}
+    record = {"imports": {name: sorted(result) for name, result in IMPORTS.items()}}
     record |= {"settings": sorted(SETTINGS), "read": sorted(READ), "written": sorted(WRITTEN)}
     words = "-".join([spec.name.removeprefix("stages."), *sys.argv[1:]])
     Path(os.environ["RECORD"], f"{words}.{os.getpid()}.json").write_text(json.dumps(record))
