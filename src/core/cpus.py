@@ -1,8 +1,8 @@
-"""The CPUs that this process may use."""
+"""The number of CPUs."""
 
 import os
 
 
 def cores() -> int:
-    """Their number; on macOS, which does not limit a process to some of them, all of the machine."""
+    """The number of CPUs that this process may use; on macOS, which has no such limit, those of the machine."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
