@@ -1,7 +1,6 @@
 """A sweep as a user runs it: failures, kills, repetitions and the curves drawn from it."""
 
 import contextlib
-import os
 import re
 import signal
 import subprocess
@@ -9,107 +8,11 @@ import sys
 import threading
 import time
 from itertools import product
-from pathlib import Path
 
 import psutil
 import pytest
 
-from src.core.errors import UserError
-from src.sweep import plan
-from src.sweep import queue as sweep_queue
 from tests.helpers import toy_pipeline
-
-SETTINGS = {"dataset": "cifar10", "classes": 5, "seed": 1, "subset_seed": None, "finetune": {"lr": 0.001}}
-
-
-def test_every_class_count_is_run_under_one_seed_before_the_next_seed():
-    words = plan.overrides(["2", "[cat,dog]"], ["0", "1"], [], ["finetune.lr=0.1"])
-    assert [word[:2] for word in words] == [
-        ("classes=2", "seed=0"),
-        ("classes=[cat,dog]", "seed=0"),
-        ("classes=2", "seed=1"),
-        ("classes=[cat,dog]", "seed=1"),
-    ]
-    assert all(word[2:] == ("finetune.lr=0.1",) for word in words)
-
-
-def test_random_subsets_are_set_only_where_they_were_asked_for():
-    words = plan.overrides(["2"], ["0"], ["7", "8"], [])
-    assert words == [("classes=2", "seed=0", "subset_seed=7"), ("classes=2", "seed=0", "subset_seed=8")]
-
-
-@pytest.mark.parametrize(("key", "option"), [("classes", "--classes"), ("subset_seed", "--subset-seeds")])
-def test_what_has_an_option_of_its_own_is_refused_among_the_settings(key, option):
-    with pytest.raises(UserError, match=f"-S {key}=3: give it as {option}"):
-        plan.overrides(["2"], ["0"], [], [f"{key}=3"])
-
-
-def test_a_name_has_classes_and_seed_and_a_hash_of_settings_and_commit():
-    first = plan.planned((), SETTINGS, "aaa")
-    assert re.fullmatch(r"k05-seed1-[0-9a-f]{8}", first.name)
-    assert plan.planned((), dict(reversed(SETTINGS.items())), "aaa").name == first.name
-    others = [({"finetune": {"lr": 0.01}}, "aaa"), ({}, "bbb"), ({"subset_seed": 3}, "aaa")]
-    names = {plan.planned((), SETTINGS | change, commit).name for change, commit in others}
-    assert len(names | {first.name}) == 4
-    assert any(name.startswith("k05-subset3-seed1-") for name in names)
-    assert plan.planned((), SETTINGS | {"classes": ["cat", "dog"]}, "aaa").classes == 2
-    both = SETTINGS | {"dataset": "cifar100", "classes": ["people", "rocket"]}
-    assert plan.planned((), both, "aaa").name.startswith("k06-seed1-")
-
-
-def test_the_time_left_is_estimated_without_the_first_experiment():
-    assert plan.seconds_left([(50, 2)], 10) is None
-    assert plan.seconds_left([(100, 2), (130, 3), (180, 5)], 10) == 100  # 80 s for 8 classes
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(None, "unknown yet"), (0.2, "about 1 s"), (600, "about 10 min"), (9000, "about 2.5 h")]
-)
-def test_durations_are_told_roughly(seconds, text):
-    assert plan.duration(seconds) == text
-
-
-def test_a_new_task_of_the_queue_hides_an_old_one_of_its_name():
-    tasks = [
-        {"name": "k02-a", "status": "Running"},
-        {"name": "k03-a", "status": "Queued"},
-        {"name": "k02-a", "status": "Failed"},
-        {"name": "k04-a", "status": "Failed"},
-        {"name": "k05-a", "status": "Success"},
-        {"name": None, "status": "Unknown"},
-    ]
-    states = {"k02-a": "Running", "k03-a": "Queued", "k04-a": "Failed", "k05-a": "Success"}
-    assert sweep_queue.task_states(tasks) == states
-    assert sweep_queue.task_states([]) == {}
-
-
-@pytest.mark.parametrize(("failures", "fails"), [(2, False), (3, True)])
-def test_a_busy_queue_is_tried_again_and_its_error_is_one_line(monkeypatch, failures, fails):
-    monkeypatch.setattr(sweep_queue, "RETRIES", (0, 0))
-    calls = []
-
-    def call(_):
-        calls.append(1)
-        if len(calls) <= failures:
-            raise LookupError("a worker\nis writing")
-        return "done"
-
-    error = pytest.raises(UserError, match=r"^DVC's queue cannot be used: a worker is writing$")
-    with error if fails else contextlib.nullcontext():
-        assert sweep_queue.in_queue(call) == "done"
-    assert len(calls) == 3
-
-
-def test_this_environments_dvc_comes_first_and_threads_of_the_user_stay(monkeypatch):
-    monkeypatch.setenv("DVC_ROOT", "/elsewhere")
-    monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    result = sweep_queue.environment(2)
-    assert result["PATH"].split(os.pathsep)[0] == str(Path(sys.executable).parent)
-    assert result["OMP_NUM_THREADS"] == "7"
-    assert "DVC_ROOT" not in result
-    monkeypatch.delenv("OMP_NUM_THREADS")
-    assert sweep_queue.environment(2)["OMP_NUM_THREADS"] == "2"
-    assert "OMP_NUM_THREADS" not in sweep_queue.environment()
 
 
 def run_sweep(clone, *words, fails=False):
@@ -333,10 +236,3 @@ def test_scaling_takes_branches_and_names_a_setting_that_differs(swept):
     output = scale(swept, name, "other", fails=True)
     assert f"error: finetune.lr differs: 0.001 in {name}, 0.002 in other; choose runs that agree" in output
     assert "all runs have 3" in scale(swept, "other")
-
-
-def test_a_command_has_ended_when_it_ends_and_not_when_what_it_left_behind_does():
-    """As `dvc queue start` leaves workers, which hold on to its output."""
-    begun = time.monotonic()
-    assert sweep_queue.run("sh", "-c", "echo started; sleep 20 & exit 0") == "started\n"
-    assert time.monotonic() - begun < 10

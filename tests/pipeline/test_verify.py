@@ -1,12 +1,9 @@
 """Verification: what came out as before is said, and what did not is named, the cause before what follows from it."""
 
 import json
-from pathlib import Path
 
 import pytest
 import yaml
-
-from src import verify
 
 
 @pytest.mark.slow
@@ -41,41 +38,3 @@ def test_what_does_not_come_out_again_is_named_the_cause_first(smallest, copy_of
 def test_without_a_committed_lock_file_there_is_nothing_to_compare_with(make_clone):
     said = make_clone().module("src.verify", fails=True)
     assert said.splitlines()[-1].startswith("error: dvc.lock: nothing to compare with in the last commit; run `dvc")
-
-
-def write_lock(root: Path, **stages: tuple[dict[str, str], dict[str, str]]) -> None:
-    """A lock file: stage -> what it read and what it made."""
-    root.mkdir(exist_ok=True)
-    entries = {
-        name: {
-            part: [{"path": path, "md5": digest} for path, digest in items.items()]
-            for part, items in zip(("deps", "outs"), given, strict=True)
-        }
-        for name, given in stages.items()
-    }
-    (root / "dvc.lock").write_text(yaml.safe_dump({"stages": entries}))
-
-
-def test_causes_come_before_what_follows_whatever_the_order_of_the_file(tmp_path):
-    for folder, digest in (("a", "1"), ("b", "2")):
-        write_lock(
-            tmp_path / folder,
-            last=({"middle/part": digest}, {"end": digest}),
-            middle=({"begin": digest}, {"middle": digest}),
-            first=({"code.py": "0"}, {"begin": digest, "other": "0"}),
-        )
-    found = list(verify.differences(tmp_path / "a", tmp_path / "b"))
-    assert [(each.path, each.cause) for each in found] == [("begin", True), ("middle", False), ("end", False)]
-
-
-def test_times_are_no_difference_and_numbers_are(tmp_path):
-    for folder, value in (("a", 1), ("b", 2)):
-        (tmp_path / folder / "metrics").mkdir(parents=True)
-        path = tmp_path / folder / "metrics" / "resnet.json"
-        path.write_text(json.dumps({"arm": {"accuracy": 0.5, "seconds": value, "environment": [{"torch": value}]}}))
-        write_lock(tmp_path / folder, eval=({}, {"metrics/resnet.json": str(value)}))
-    assert list(verify.differences(tmp_path / "a", tmp_path / "b")) == []
-    assert list(verify.machines(tmp_path / "a", tmp_path / "b")) == ["torch: 1 recorded, 2 here"]
-    path.write_text(json.dumps({"arm": {"accuracy": 0.6, "seconds": 1}}))
-    (found,) = verify.differences(tmp_path / "a", tmp_path / "b")
-    assert str(found) == "metrics/resnet.json (eval): first cause"

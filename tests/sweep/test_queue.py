@@ -1,0 +1,62 @@
+"""DVC's queue: its states, its errors, and the environment of its commands."""
+
+import contextlib
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from src.core.errors import UserError
+from src.sweep import queue
+
+
+def test_a_new_task_of_the_queue_hides_an_old_one_of_its_name():
+    tasks = [
+        {"name": "k02-a", "status": "Running"},
+        {"name": "k03-a", "status": "Queued"},
+        {"name": "k02-a", "status": "Failed"},
+        {"name": "k04-a", "status": "Failed"},
+        {"name": "k05-a", "status": "Success"},
+        {"name": None, "status": "Unknown"},
+    ]
+    states = {"k02-a": "Running", "k03-a": "Queued", "k04-a": "Failed", "k05-a": "Success"}
+    assert queue.task_states(tasks) == states
+    assert queue.task_states([]) == {}
+
+
+@pytest.mark.parametrize(("failures", "fails"), [(2, False), (3, True)])
+def test_a_busy_queue_is_tried_again_and_its_error_is_one_line(monkeypatch, failures, fails):
+    monkeypatch.setattr(queue, "RETRIES", (0, 0))
+    calls = []
+
+    def call(_):
+        calls.append(1)
+        if len(calls) <= failures:
+            raise LookupError("a worker\nis writing")
+        return "done"
+
+    error = pytest.raises(UserError, match=r"^DVC's queue cannot be used: a worker is writing$")
+    with error if fails else contextlib.nullcontext():
+        assert queue.in_queue(call) == "done"
+    assert len(calls) == 3
+
+
+def test_this_environments_dvc_comes_first_and_threads_of_the_user_stay(monkeypatch):
+    monkeypatch.setenv("DVC_ROOT", "/elsewhere")
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    result = queue.environment(2)
+    assert result["PATH"].split(os.pathsep)[0] == str(Path(sys.executable).parent)
+    assert result["OMP_NUM_THREADS"] == "7"
+    assert "DVC_ROOT" not in result
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert queue.environment(2)["OMP_NUM_THREADS"] == "2"
+    assert "OMP_NUM_THREADS" not in queue.environment()
+
+
+def test_a_command_has_ended_when_it_ends_and_not_when_what_it_left_behind_does():
+    """As `dvc queue start` leaves workers, which hold on to its output."""
+    begun = time.monotonic()
+    assert queue.run("sh", "-c", "echo started; sleep 20 & exit 0") == "started\n"
+    assert time.monotonic() - begun < 10
