@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from src.device import mps_check
 from src.nets import fast_cpu, inference, models, preprocess
+from src.records.embed import Embedding
 from src.storage import files, resume
 from src.storage.resume import StateFile
 
@@ -24,7 +25,7 @@ def embed(
     image_size: int,
     accelerator: Accelerator,
     state_file: StateFile,
-) -> dict[str, Any]:
+) -> Embedding | None:
     """Embed all images, and return the cost; of several processes, only the first writes files and returns it.
 
     Args:
@@ -49,12 +50,12 @@ def embed(
             deque(compute(), maxlen=0)
     seconds, count = time.perf_counter() - start, sum(len(part) for part in raw.values())
     if not accelerator.is_main_process:
-        return {}
+        return None
     files.write_arrays(folder / "head.npz", **pretrained)
     files.write_sums(folder)
-    cost = {"images": count, "seconds": seconds, "images_per_second": count / seconds}
-    print(f"{count:,} images -> {width} features each, {cost['images_per_second']:,.0f} images/s")
-    return cost | models.inference_cost(model, image_size, accelerator)
+    print(f"{count:,} images -> {width} features each, {count / seconds:,.0f} images/s")
+    cost = models.inference_cost(model, image_size, accelerator)
+    return Embedding(images=count, seconds=seconds, images_per_second=count / seconds, **cost)
 
 
 def pretrained_head(model: nn.Module, origin: dict[str, Any]) -> dict[str, np.ndarray]:

@@ -1,6 +1,7 @@
 """Run the last commit's pipeline again, and compare every artefact and number with what was committed.
 
-The second run works in a temporary clone with an empty cache, on the same downloads.
+The second run works in a temporary clone with an empty cache, on the same downloads. Metrics and records hold times,
+which differ from run to run, so that they are compared number by number.
 """
 
 import json
@@ -8,27 +9,30 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
 import yaml
+from dvc.api import DVCFileSystem
 from dvc.utils.serialize import modify_yaml
 
 from src.core.errors import UserError, one_line
-from src.storage import paths
+from src.core.records import Environment
+from src.storage import files, paths
 
 PIPELINES = (Path("data"), Path())  # the folders of both dvc.yaml
 # What a run takes differs from run to run; the page tells of it.
 TIMES = {"seconds", "train_seconds", "images_per_second", "train_images_per_second", "peak_memory"}
-TIMED = {str(paths.REPORT)}
+TIMED = {str(paths.REPORT)}  # shows times
+NUMBERS = (paths.METRICS, paths.RECORDS)  # folders of files that are compared number by number
 
 
 @dataclass(frozen=True)
 class Mismatch:
-    """An artefact of a stage, or a number of its metrics, that is not as it was; `cause` where all it read was."""
+    """An artefact that is not as it was; `cause` if everything that its stage read was."""
 
     stage: str
     path: str
@@ -68,7 +72,11 @@ def _within(path: str, outs: Container[str]) -> bool:
 
 
 def differences(first: Path, second: Path) -> Iterator[Mismatch]:
-    """Everything in which two repositories differ that ran the same pipeline, causes before what follows from them."""
+    """The artefacts that differ between two runs of the same pipeline, causes before what follows from them.
+
+    Args:
+        first: a repository of the first run. Records that it lacks are not compared.
+    """
     before, after = locked(first), locked(second)
     found: set[str] = set()
     for name in order(first):
@@ -76,18 +84,23 @@ def differences(first: Path, second: Path) -> Iterator[Mismatch]:
         for path, digest in before[name]["outs"].items():
             if path in TIMED or digest == after[name]["outs"].get(path):
                 continue
-            if Path(path).parent == paths.METRICS and numbers(first / path) == numbers(second / path):
+            if Path(path).parent in NUMBERS and same_numbers(first / path, second / path):
                 continue
             found.add(path)
             yield Mismatch(name, path, cause)
 
 
-def numbers(path: Path) -> Any:
-    """A metrics file without what a run takes and on which machine, and without sentences, which tell of seconds."""
+def same_numbers(first: Path, second: Path) -> bool:
+    """Whether two files of numbers agree in all but times, machines and sentences; true if there is no first."""
+    return not first.exists() or _numbers(first) == _numbers(second)
+
+
+def _numbers(path: Path) -> Any:
     return _without_times(json.loads(path.read_text(encoding="utf-8")))
 
 
 def _without_times(value: Any) -> Any:
+    """Without sentences too, as the verdict names seconds."""
     if isinstance(value, dict):
         return {name: _without_times(item) for name, item in value.items() if name not in TIMES | {"environment"}}
     if isinstance(value, list):
@@ -96,10 +109,10 @@ def _without_times(value: Any) -> Any:
 
 
 def machines(first: Path, second: Path) -> Iterator[str]:
-    """In what the machines and versions differ that two repositories' metrics record, one line each."""
+    """The differences between the machines and versions in two repositories' records, one line each."""
     seen = set()
-    for path in sorted((first / paths.METRICS).glob("*.json")):
-        other = second / paths.METRICS / path.name
+    for path in sorted((first / paths.RECORDS).glob("*.json")):
+        other = second / paths.RECORDS / path.name
         if not other.exists():
             continue
         for before, after in zip(_environments(path), _environments(other), strict=False):
@@ -110,18 +123,31 @@ def machines(first: Path, second: Path) -> Iterator[str]:
                     yield line
 
 
-def _environments(path: Path) -> list[Mapping[str, Any]]:
-    """Every environment in a metrics file, in its order."""
-    found: list[Mapping[str, Any]] = []
+def _environments(path: Path) -> list[Environment]:
+    """Every environment in a record, in its order."""
+    found: list[Environment] = []
 
     def look(value: Any) -> None:
         if isinstance(value, dict):
-            found.extend(value.get("environment", []))
+            if "environment" in value:
+                found.append(value["environment"])
             for item in value.values():
                 look(item)
 
     look(json.loads(path.read_text(encoding="utf-8")))
     return found
+
+
+def write_records(root: Path) -> list[str]:
+    """Write the last commit's records into a clone of it. Returns those that DVC's cache lacks."""
+    system, lacking = DVCFileSystem(rev="HEAD"), []
+    for path in [path for stage in locked(root).values() for path in stage["outs"]]:
+        if Path(path).parent == paths.RECORDS:
+            try:
+                files.write_text(root / path, system.read_text(path))
+            except OSError:
+                lacking.append(path)
+    return lacking
 
 
 def shell(*command: str, folder: Path, **environment: str) -> None:
@@ -147,6 +173,8 @@ def main() -> None:
             shell("git", "clone", "-q", str(here), str(folder), folder=here)
         if not locked(first):
             raise UserError("dvc.lock: nothing to compare with in the last commit; run `dvc repro` and commit dvc.lock")
+        if lacking := write_records(first):
+            print("not compared, as they are not in DVC's cache:", *lacking, sep="\n  ")
         start_afresh(second)
         print(f"running the pipeline of the last commit again, in {second}", flush=True)
         shell("dvc", "repro", folder=second, SWEEP_ROOT=str(here))

@@ -12,14 +12,14 @@ from stages import run, saved_state
 def main(settings: Settings, backbone: str) -> None:
     stage = f"embed_{backbone}"
     if backbone == "resnet" and not settings.controls:
-        files.write_empty(paths.features(backbone), paths.metrics(stage))
+        files.write_empty(paths.features(backbone), paths.record(stage), paths.metrics(stage))
         return
     from src.device import runtime  # PyTorch takes seconds to import
     from src.embed import embed
 
     accelerator = runtime.start(settings.device, settings.precision, deterministic=settings.deterministic)
     with saved_state(stage, settings, runtime.machine(accelerator)) as state:
-        report = embed(
+        embedding = embed(
             paths.features(backbone),
             weights=files.read_tensors(paths.weights(backbone)),
             raw={split: files.read_array(paths.RAW / f"{split}_images.npy") for split in ("train", "test")},
@@ -27,8 +27,9 @@ def main(settings: Settings, backbone: str) -> None:
             accelerator=accelerator,
             state_file=state,
         )
-        if report:
-            files.write_json(paths.metrics(stage), {stage: report})
+        if embedding:
+            files.write_record(paths.record(stage), embedding)
+            files.write_json(paths.metrics(stage), {stage: embedding.numbers()})
 
 
 if __name__ == "__main__":

@@ -8,9 +8,9 @@ from stages import kept_end, run, saved_state
 
 def main(settings: Settings, backbone: str) -> None:
     stage = f"finetune_{backbone}"
-    checkpoints, curves, metrics = paths.checkpoints(backbone), paths.plots(stage), paths.metrics(stage)
+    checkpoints, curves = paths.checkpoints(backbone), paths.plots(stage)
     if backbone == "convnext" and not settings.controls:
-        files.write_empty(checkpoints, curves, metrics)
+        files.write_empty(checkpoints, curves, paths.record(stage), paths.metrics(stage))
         return
     from src.device import runtime  # PyTorch takes seconds to import
     from src.finetune import methods
@@ -30,9 +30,11 @@ def main(settings: Settings, backbone: str) -> None:
             config=settings.finetune.model_copy(update=files.read_best(paths.BEST_PARAMS, backbone)),
         )
         end = kept_end(stage, settings, machine)
-        report = methods.finetune(checkpoints, curves, setup, state_file=state, end=end)
-        if report:
-            files.write_json(metrics, {stage: report})
+        trainings = methods.finetune(checkpoints, curves, setup, state_file=state, end=end)
+        if accelerator.is_main_process:
+            files.write_record(paths.record(stage), trainings)
+            numbers = {method: training.numbers() for method, training in trainings.methods.items()}
+            files.write_json(paths.metrics(stage), {stage: numbers})
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ def main(settings: Settings) -> None:
     names = files.read_json(paths.RAW / "classes.json")
     chosen = choose(settings.classes, names, settings.subset_seed, superclasses(settings.dataset))
     classes = [names[label] for label in chosen]
-    subset = choose_images(
+    arrays = choose_images(
         files.read_array(paths.RAW / "train_labels.npy"),
         files.read_array(paths.RAW / "test_labels.npy"),
         chosen,
@@ -20,9 +20,9 @@ def main(settings: Settings) -> None:
         settings.prepare,
         seeds.generator(settings.seed, "split"),
     )
-    files.write_arrays(paths.SUBSET / "subset.npz", **subset)
+    files.write_arrays(paths.SUBSET / "subset.npz", **arrays)
     files.write_json(paths.SUBSET / "classes.json", classes)
-    train, val, test = (len(subset[f"{part}_index"]) for part in ("train", "val", "test"))
+    train, val, test = (len(arrays[f"{part}_index"]) for part in ("train", "val", "test"))
     print(f"{len(classes)} classes: {train:,} training, {val:,} validation, {test:,} test images")
 
 

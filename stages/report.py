@@ -1,6 +1,10 @@
-"""The report page: the verdict, the tables, the pictures and the mistakes in one file that needs no network."""
+"""The report page: the verdict, the tables, the figures and the mistakes in one file that needs no network."""
 
 from src.core.design import CELLS, QUESTION
+from src.records.compare import Comparison
+from src.records.evaluate import Evaluations
+from src.records.robustness import RobustnessResults
+from src.records.tune import SearchSummaries
 from src.report import page
 from src.settings.settings import Settings
 from src.storage import files, paths
@@ -8,25 +12,23 @@ from stages import run
 
 
 def main(settings: Settings) -> None:
-    compared = files.read_json(paths.metrics("compare"))["compare"]
-    first, second = page.question(compared)
-    predictions = (
-        files.read_arrays(paths.predictions(QUESTION[0]) / f"{first}.npz"),
-        files.read_arrays(paths.predictions(QUESTION[1]) / f"{second}.npz"),
-    )
-    shown = ["reliability"] + ["by_frequency"] * ("by_frequency" in compared)
-    found = page.context(
-        settings=settings.model_dump(),
-        compared=compared,
-        cells=[files.read_json(paths.metrics(paths.cell_name(cell))) for cell in CELLS],
-        tuned=files.read_json(paths.metrics("tune")),
+    comparison = files.read_record(paths.record("compare"), Comparison)
+    first, second = page.question(comparison)
+    figures = ["reliability"] + ["by_frequency"] * bool(comparison.by_frequency)
+    results = page.Results(
+        comparison=comparison,
+        cells={cell: files.read_record(paths.record(paths.cell_name(cell)), Evaluations) for cell in CELLS},
+        tuned=files.read_record(paths.record("tune"), SearchSummaries),
+        robustness=files.read_optional_record(paths.record("robustness"), RobustnessResults),
         classes=files.read_json(paths.SUBSET / "classes.json"),
-        predictions=predictions,
+        predictions=(
+            files.read_arrays(paths.predictions(QUESTION[0]) / f"{first}.npz"),
+            files.read_arrays(paths.predictions(QUESTION[1]) / f"{second}.npz"),
+        ),
         raw=files.read_array(paths.RAW / "test_images.npy"),
-        pictures={name: files.read_bytes(paths.plots("compare") / f"{name}.png") for name in shown},
-        robustness=files.read_json(paths.metrics("robustness")).get("robustness"),
+        figures={name: files.read_bytes(paths.plots("compare") / f"{name}.png") for name in figures},
     )
-    files.write_text(paths.REPORT, page.render(found))
+    files.write_text(paths.REPORT, page.render(page.context(settings, results)))
     print(f"{paths.REPORT}: open it in a browser")
 
 

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from src.core import seeds
 from src.core.design import CELLS, QUESTION
 from src.settings.settings import Settings
 from src.storage import files, paths
@@ -15,34 +16,36 @@ if TYPE_CHECKING:
 
 def read_networks(settings: Settings, device: "torch.device") -> "list[Network]":
     """The networks of every cell that was run, backbone by backbone."""
-    from src.robustness.networks import read_finetuned, read_frozen
+    from src.robustness.networks import FrozenFiles, read_finetuned, read_frozen
 
-    methods, readouts = settings.finetune.methods, settings.frozen.readouts
-    how = {
-        "image_size": settings.image_size,
-        "subset": files.read_arrays(paths.SUBSET / "subset.npz"),
-        "classes": files.read_json(paths.SUBSET / "classes.json"),
-        "shots": settings.frozen.shots,
-        "seed": settings.seed,
-        "device": device,
-    }
+    subset = files.read_arrays(paths.SUBSET / "subset.npz")
+    classes = files.read_json(paths.SUBSET / "classes.json")
     networks = []
     for cell in CELLS if settings.controls else QUESTION:
         backbone, column = cell.split(".")
         if column == "finetuned":
-            networks += read_finetuned(paths.checkpoints(backbone), backbone, methods, device)
+            networks += read_finetuned(paths.checkpoints(backbone), backbone, settings.finetune.methods, device)
         else:
-            folders = paths.weights(backbone), paths.features(backbone), paths.predictions(cell)
-            networks += read_frozen(*folders, backbone, readouts, **how)
+            networks += read_frozen(
+                backbone,
+                FrozenFiles(paths.weights(backbone), paths.features(backbone), paths.predictions(cell)),
+                settings.frozen,
+                image_size=settings.image_size,
+                subset=subset,
+                classes=classes,
+                seed=settings.seed,
+                device=device,
+            )
     return networks
 
 
 def main(settings: Settings) -> None:
     if not settings.robustness.enabled:
-        files.write_empty(paths.plots("robustness"), paths.metrics("robustness"))
+        files.write_empty(paths.plots("robustness"), paths.record("robustness"), paths.metrics("robustness"))
         return
     from src.device import runtime  # PyTorch takes seconds to import
     from src.robustness.study import Study, run_study
+    from src.stats.intervals import Sampling
 
     # Rounded gradients pass for robustness.
     accelerator = runtime.start(settings.device, "fp32", deterministic=settings.deterministic)
@@ -54,14 +57,16 @@ def main(settings: Settings) -> None:
         subset=files.read_arrays(paths.SUBSET / "subset.npz"),
         classes=len(files.read_json(paths.SUBSET / "classes.json")),
         dataset=settings.dataset,
-        plan=settings.robustness.model_dump(),
+        config=settings.robustness,
         seed=settings.seed,
         accelerator=accelerator,
     )
-    confidence, resamples = settings.compare.confidence, settings.compare.resamples
-    with saved_state("robustness", settings, runtime.machine(accelerator)) as state:
-        report = run_study(paths.plots("robustness"), study, confidence=confidence, resamples=resamples, place=state)
-        files.write_json(paths.metrics("robustness"), {"robustness": report})
+    seed = seeds.derive(settings.seed, "robustness", "bootstrap")
+    sampling = Sampling(settings.compare.confidence, settings.compare.resamples, seed)
+    with saved_state("robustness", settings, runtime.machine(accelerator)) as state_file:
+        results = run_study(paths.plots("robustness"), study, sampling, state_file)
+        files.write_record(paths.record("robustness"), results)
+        files.write_json(paths.metrics("robustness"), {"robustness": results.numbers()})
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """The learning rate and weight decay of each backbone, searched on validation images: off unless `tune.enabled`."""
 
+from src.core import design
+from src.core.design import ROLES
 from src.settings.settings import Settings
 from src.storage import files, paths
 from stages import run, saved_state
@@ -7,32 +9,38 @@ from stages import run, saved_state
 
 def main(settings: Settings) -> None:
     if not settings.tune.enabled:
-        files.write_empty(paths.BEST_PARAMS, paths.plots("tune"), paths.metrics("tune"))
+        files.write_empty(paths.BEST_PARAMS, paths.plots("tune"), paths.record("tune"), paths.metrics("tune"))
         return
     from src.device import runtime  # PyTorch takes seconds to import
-    from src.tune import results, search
+    from src.finetune.batches import Data
+    from src.tune import results
+    from src.tune.search import SearchSetup, search
 
     accelerator = runtime.start(settings.device, settings.precision, deterministic=settings.deterministic)
-    weights = {"resnet": files.read_tensors(paths.weights("resnet"))}
-    if settings.controls:
-        weights["convnext"] = files.read_tensors(paths.weights("convnext"))
-    with saved_state("tune", settings, runtime.machine(accelerator)) as state:
-        found = search.searches(
-            weights,
-            classes=files.read_json(paths.SUBSET / "classes.json"),
-            raw=files.read_array(paths.RAW / "train_images.npy"),
-            subset=files.read_arrays(paths.SUBSET / "subset.npz"),
-            image_size=settings.image_size,
-            seed=settings.seed,
-            accelerator=accelerator,
-            config=settings.finetune,
-            tune=settings.tune,
-            state_file=state,
-        )
-        files.write_best(paths.BEST_PARAMS, {role: one.best.params for role, one in found.items()})
-        results.write_plots(paths.plots("tune"), found)
-        report = results.summary(found) | {"environment": runtime.environment(accelerator)}
-        files.write_json(paths.metrics("tune"), {"tune": report})
+    weights = {role: files.read_tensors(paths.weights(role)) for role in (ROLES if settings.controls else ROLES[:1])}
+    names = design.display_names({role: origin["arch"] for role, (_, origin) in weights.items()})
+    raw = files.read_array(paths.RAW / "train_images.npy")
+    data = Data.of(raw, files.read_arrays(paths.SUBSET / "subset.npz"), accelerator.device)
+    with saved_state("tune", settings, runtime.machine(accelerator)) as state_file:
+        searches = {}
+        for role, loaded in weights.items():
+            setup = SearchSetup(
+                weights=loaded,
+                classes=files.read_json(paths.SUBSET / "classes.json"),
+                image_size=settings.image_size,
+                seed=settings.seed,
+                data=data,
+                accelerator=accelerator,
+                config=settings.finetune,
+                name=names[role],
+            )
+            searches[role] = search(setup, state_file.part(role), settings.tune)
+        files.write_best(paths.BEST_PARAMS, {role: found.best.params for role, found in searches.items()})
+        results.write_plots(paths.plots("tune"), searches)
+        summaries = results.summary(searches, runtime.environment(accelerator))
+        files.write_record(paths.record("tune"), summaries)
+        numbers = {role: found.numbers() for role, found in summaries.backbones.items()}
+        files.write_json(paths.metrics("tune"), {"tune": numbers})
 
 
 if __name__ == "__main__":

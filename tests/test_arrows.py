@@ -4,9 +4,10 @@ import ast
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-GROUND = {"core", "stats", "plotting", "storage", "device", "nets"}
+GROUND = {"core", "records", "stats", "plotting", "storage", "device", "nets"}
 ROOMS = {  # what each package imports besides itself, and nothing else
     "core": set(),
+    "records": {"core"},
     "stats": {"core"},
     "plotting": {"core"},
     "storage": {"core"},

@@ -35,12 +35,15 @@ def test_causes_come_before_what_follows_whatever_the_order_of_the_file(tmp_path
 
 def test_times_are_no_difference_and_numbers_are(tmp_path):
     for folder, value in (("a", 1), ("b", 2)):
-        (tmp_path / folder / "metrics").mkdir(parents=True)
-        path = tmp_path / folder / "metrics" / "resnet.json"
-        path.write_text(json.dumps({"arm": {"accuracy": 0.5, "seconds": value, "environment": [{"torch": value}]}}))
-        write_lock(tmp_path / folder, eval=({}, {"metrics/resnet.json": str(value)}))
-    assert list(verify.differences(tmp_path / "a", tmp_path / "b")) == []
-    assert list(verify.machines(tmp_path / "a", tmp_path / "b")) == ["torch: 1 recorded, 2 here"]
+        (tmp_path / folder / "data/results").mkdir(parents=True)
+        path = tmp_path / folder / "data/results/resnet.json"
+        path.write_text(json.dumps({"arm": {"accuracy": 0.5, "seconds": value, "environment": {"torch": value}}}))
+        write_lock(tmp_path / folder, eval=({}, {"data/results/resnet.json": str(value)}))
+    first, second = tmp_path / "a", tmp_path / "b"
+    assert list(verify.differences(first, second)) == []
+    assert list(verify.machines(first, second)) == ["torch: 1 recorded, 2 here"]
     path.write_text(json.dumps({"arm": {"accuracy": 0.6, "seconds": 1}}))
-    (found,) = verify.differences(tmp_path / "a", tmp_path / "b")
-    assert str(found) == "metrics/resnet.json (eval): first cause"
+    (found,) = verify.differences(first, second)
+    assert str(found) == "data/results/resnet.json (eval): first cause"
+    (first / "data/results/resnet.json").unlink()
+    assert list(verify.differences(first, second)) == []

@@ -265,4 +265,4 @@ def main(words: Sequence[str]) -> None:
             print(line(name, medians(report[name])), flush=True)
     environment = runtime.environment(accelerator)
     files.write_json(paths.metrics("bench"), {"bench": report, "rounds": arguments.rounds, "environment": environment})
-    print(f"{arguments.rounds} rounds; {environment[0]}\n{paths.metrics('bench')}")
+    print(f"{arguments.rounds} rounds; {environment}\n{paths.metrics('bench')}")

@@ -200,7 +200,7 @@ def main(words: Sequence[str]) -> None:
         paths.metrics("race"),
         {
             "race": report,
-            "recipes": [{"plain": PLAIN.recipe(), "fast": FAST.recipe()}],
+            "recipes": {"plain": PLAIN.recipe(), "fast": FAST.recipe()},
             "environment": runtime.environment(runtime.start(settings.device, settings.precision)),
         },
     )

@@ -1,7 +1,6 @@
 """Numbers of several arms in, matplotlib Figure out; never saves."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,77 +8,78 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
-from src.compare.results import Arm
+from src.compare.results import Arm, Arms
 from src.core import design
+from src.core.records import Interval
 from src.plotting import CELL_COLOURS, MARKERS, plain, short
-from src.stats import calibration
-from src.stats import intervals as stats_intervals
+from src.records.compare import Comparison
+from src.stats import calibration, intervals
 from src.stats.calibration import Reliability
-from src.stats.intervals import Interval
 
 
-def all_figures(found: Mapping[str, Arm], result: Mapping[str, Any]) -> dict[str, Figure]:
-    """Every picture of the comparison by name: all arms, and in closer detail those of the 2 x 2 table.
-
-    Args:
-        found: every arm by name.
-        result: what `outcome.report` says of them.
-    """
-    classes, base = result["classes"], result["base_classes"]
-    title = f"{len(classes)} classes, {result['n']:,} test images"
-    intervals = f"{title}, {100 * result['confidence']:g}% intervals"
-    colours = [CELL_COLOURS[design.cell(name)] for name in found]
-    accuracy = {row["arm"]: Interval(**row["accuracy"]) for row in result["arms"]}
-    full, only = ({r["title"]: Interval(**r[k]) for r in base["arms"]} for k in ("full_head", "restricted"))
-    base_title = f"trained on {len(classes)} classes, tested on the first {base['count']}"
-    (cells,) = result["cells"]
+def all_figures(arms: Arms, comparison: Comparison) -> dict[str, Figure]:
+    """Every figure of the comparison by name: all arms, and in closer detail those of the 2 x 2 table."""
+    classes, base, cells = comparison.classes, comparison.base_classes, comparison.cells
+    title = f"{len(classes)} classes, {comparison.n:,} test images"
+    with_intervals = f"{title}, {100 * comparison.confidence:g}% intervals"
+    colours = [CELL_COLOURS[design.cell(name)] for name in arms]
+    accuracy = {arm.title: arm.accuracy for arm in comparison.arms}
+    full, restricted = ({arm.title: getattr(arm, kind) for arm in base.arms} for kind in ("full_head", "restricted"))
+    base_title = f"trained on {len(classes)} classes, tested on the first {base.count}"
     shades = [CELL_COLOURS[name] for name in cells]
-    chosen = {found[name].title: found[name] for name in cells.values()}
-    recall = {name: stats_intervals.recall(arm.logits, arm.labels) for name, arm in chosen.items()}
-    drawn = {
-        "arms": accuracies({found[n].title: v for n, v in accuracy.items()}, intervals, 1 / len(classes), colours),
-        "base_classes": base_classes(full, only, base_title, base=base["count"], classes=len(classes), colours=colours),
+    chosen = {arms[name].title: arms[name] for name in cells.values()}
+    recall = {name: intervals.recall(arm.logits, arm.labels) for name, arm in chosen.items()}
+    figures = {
+        "arms": accuracies(accuracy, with_intervals, 1 / len(classes), colours),
+        "base_classes": base_classes(
+            full, restricted, base_title, base=base.count, classes=len(classes), colours=colours
+        ),
         "per_class": per_class(recall, classes, title, shades),
         "reliability": reliability({name: _before_and_after(arm) for name, arm in chosen.items()}, title, shades),
     }
-    if "by_frequency" in result:
-        drawn["by_frequency"] = by_frequency(recall, result["by_frequency"]["train_images"], title, shades)
-    if "effects" in result:
-        names = {role: found[cells[f"{role}.frozen"]].title.split(", ")[0] for role in design.ROLES}
-        columns = [
-            f"{words}\n({design.split(cells[f'resnet.{column}'])[1]})"
-            for words, column in (("frozen", "frozen"), ("fine-tuned", "finetuned"))
-        ]
-        drawn["table"] = table({name: accuracy[arm] for name, arm in cells.items()}, names, columns, intervals)
-    return drawn
+    if comparison.by_frequency:
+        figures["by_frequency"] = by_frequency(recall, comparison.by_frequency.train_images, title, shades)
+    if comparison.effects:
+        figures["table"] = _table(comparison, with_intervals)
+    return figures
+
+
+def _table(comparison: Comparison, title: str) -> Figure:
+    by_cell = {cell: comparison.arm(name) for cell, name in comparison.cells.items()}
+    names = {role: by_cell[f"{role}.frozen"].title.split(", ")[0] for role in design.ROLES}
+    columns = [
+        f"{words}\n({design.split(by_cell[f'resnet.{column}'].arm)[1]})"
+        for words, column in (("frozen", "frozen"), ("fine-tuned", "finetuned"))
+    ]
+    return table({cell: arm.accuracy for cell, arm in by_cell.items()}, names, columns, title)
 
 
 def _before_and_after(arm: Arm) -> tuple[Reliability, Reliability]:
-    scaled = arm.logits.astype(np.float64) / arm.metrics["calibrated"]["temperature"]
+    scaled = arm.logits.astype(np.float64) / arm.evaluation.calibrated.temperature
     return calibration.reliability(arm.logits, arm.labels), calibration.reliability(scaled, arm.labels)
 
 
-def _bars(axes: Axes, found: Mapping[str, Interval], colours: Sequence[str], chance: float) -> None:
+def _bars(axes: Axes, accuracies: Mapping[str, Interval], colours: Sequence[str], chance: float) -> None:
     """One bar for each arm with its interval and value, the first on top, and a line where guessing would stand."""
-    for position, (interval, colour) in enumerate(zip(found.values(), colours, strict=True)):
+    for position, (interval, colour) in enumerate(zip(accuracies.values(), colours, strict=True)):
         spread = [[interval.value - interval.low], [interval.high - interval.value]]
         axes.barh(position, interval.value, xerr=spread, color=colour, height=0.6, capsize=3)
         axes.text(min(interval.high, 1) + 0.015, position, f"{interval.value:.1%}", va="center")
     axes.axvline(chance, color="0.4", linestyle=":", linewidth=1)
-    axes.text(chance, len(found) - 0.55, " chance", color="0.4", fontsize=8, va="center")
-    axes.set_yticks(range(len(found)), [plain(name) for name in found])
-    axes.set(xlim=(0, 1.17), ylim=(len(found) - 0.4, -0.5))
+    axes.text(chance, len(accuracies) - 0.55, " chance", color="0.4", fontsize=8, va="center")
+    axes.set_yticks(range(len(accuracies)), [plain(name) for name in accuracies])
+    axes.set(xlim=(0, 1.17), ylim=(len(accuracies) - 0.4, -0.5))
     axes.set_xticks(np.linspace(0, 1, 6))
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def accuracies(found: Mapping[str, Interval], title: str, chance: float, colours: Sequence[str]) -> Figure:
+def accuracies(arms: Mapping[str, Interval], title: str, chance: float, colours: Sequence[str]) -> Figure:
     """The accuracy of every arm, by its name for people, with its interval and the colour of its cell."""
-    figure = Figure(figsize=(8, 1.4 + 0.45 * len(found)), layout="constrained")
+    figure = Figure(figsize=(8, 1.4 + 0.45 * len(arms)), layout="constrained")
     figure.suptitle(plain(title))
     axes = figure.subplots()
-    _bars(axes, found, colours, chance)
+    _bars(axes, arms, colours, chance)
     axes.set(xlabel="accuracy on the test images")
     return figure
 
@@ -141,11 +141,11 @@ def by_frequency(
     return figure
 
 
-def table(found: Mapping[str, Interval], names: Mapping[str, str], columns: Sequence[str], title: str) -> Figure:
+def table(accuracy: Mapping[str, Interval], names: Mapping[str, str], columns: Sequence[str], title: str) -> Figure:
     """The 2 x 2 table as lines from frozen to fine-tuned: where they are not parallel, the factors interact.
 
     Args:
-        found: the accuracy in each cell, `resnet.frozen` and so on.
+        accuracy: in each cell, `resnet.frozen` and so on.
         names: each backbone's name for people, by its role.
         columns: what the two ticks say, frozen first.
     """
@@ -153,7 +153,7 @@ def table(found: Mapping[str, Interval], names: Mapping[str, str], columns: Sequ
     figure.suptitle(plain(title))
     axes = figure.subplots()
     for shift, (role, name) in zip((-0.02, 0.02), names.items(), strict=True):
-        cells = [found[f"{role}.{column}"] for column in ("frozen", "finetuned")]
+        cells = [accuracy[f"{role}.{column}"] for column in ("frozen", "finetuned")]
         values = [cell.value for cell in cells]
         spread = [[cell.value - cell.low for cell in cells], [cell.high - cell.value for cell in cells]]
         positions = np.arange(2) + shift
@@ -174,17 +174,17 @@ def table(found: Mapping[str, Interval], names: Mapping[str, str], columns: Sequ
     return figure
 
 
-def reliability(found: Mapping[str, tuple[Reliability, Reliability]], title: str, colours: Sequence[str]) -> Figure:
+def reliability(arms: Mapping[str, tuple[Reliability, Reliability]], title: str, colours: Sequence[str]) -> Figure:
     """Accuracy against confidence of each arm, before and after its temperature, and how many images are that sure.
 
     A calibrated arm lies on the diagonal; the area of a point is the share of images in its bin.
     """
-    columns = min(2, len(found))
-    rows = -(-len(found) // columns)
+    columns = min(2, len(arms))
+    rows = -(-len(arms) // columns)
     figure = Figure(figsize=(4.2 * columns, 0.9 + 4 * rows), layout="constrained")
     figure.suptitle(plain(title))
     panels = figure.subplots(rows, columns, squeeze=False).flat
-    for axes, (name, parts), colour in zip(panels, found.items(), colours, strict=True):
+    for axes, (name, parts), colour in zip(panels, arms.items(), colours, strict=True):
         _diagram(axes, parts, colour)
         axes.set(title=plain(name))
     return figure
@@ -195,10 +195,10 @@ def _diagram(axes: Axes, parts: tuple[Reliability, Reliability], colour: str) ->
     keys = []
     for part, when, face in zip(parts, ("before", "after"), ("white", colour), strict=True):
         some = part.count > 0
-        place = part.confidence[some], part.accuracy[some]
-        axes.plot(*place, color=colour, linewidth=1, alpha=0.5)
+        points = part.confidence[some], part.accuracy[some]
+        axes.plot(*points, color=colour, linewidth=1, alpha=0.5)
         size = 12 + 250 * part.count[some] / part.count.sum()
-        axes.scatter(*place, s=size, facecolor=face, edgecolor=colour, zorder=3, clip_on=False)
+        axes.scatter(*points, s=size, facecolor=face, edgecolor=colour, zorder=3, clip_on=False)
         label = f"{when}: ECE {part.ece():.3f}"
         keys.append(Line2D([], [], marker="o", color=colour, markerfacecolor=face, label=label))
     axes.legend(handles=keys, frameon=False)

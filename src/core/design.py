@@ -49,9 +49,6 @@ def title(name: str, backbone: str) -> str:
     return f"{backbone}, {words}"
 
 
-COST = ("parameters", "trained_parameters", "macs", "train_macs", "train_seconds", "images_per_second", "peak_memory")
-
-
 def representatives(names: Sequence[str]) -> dict[str, str]:
     """The arm that represents each cell: the first adaptation that all backbones of its column have.
 

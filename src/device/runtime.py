@@ -21,6 +21,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from src.core.errors import UserError
+from src.core.records import Environment
 
 # Packages that not every stage needs: the version is part of the machine where the package was imported.
 OPTIONAL = ("timm", "optuna")
@@ -130,16 +131,13 @@ def peak_memory(device: torch.device) -> int:
     return peak if platform.system() == "Darwin" else peak * 1024  # kilobytes on Linux
 
 
-def environment(accelerator: Accelerator) -> list[dict[str, str | int]]:
-    """What the results depend on besides the settings: the commit of the code, and the machine.
-
-    A list of one, because DVC makes a column of every value outside of lists.
-    """
-    return [{"commit": commit(), **machine(accelerator)}]
+def environment(accelerator: Accelerator) -> Environment:
+    """What a number depends on besides the settings: the machine, and the commit of the code."""
+    return {"commit": commit(), **machine(accelerator)}
 
 
-def machine(accelerator: Accelerator) -> dict[str, str | int]:
-    """Device, processor, precision, processes, threads and versions."""
+def machine(accelerator: Accelerator) -> Environment:
+    """Device, processor, precision, processes, threads, versions."""
     device = accelerator.device
     return {
         "device": device.type,

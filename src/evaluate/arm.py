@@ -1,9 +1,8 @@
-"""One arm's logits -> its predictions, tables and pictures on disk, and its part of the metrics."""
+"""What is saved of one arm: its predictions, tables and figures; and its scores."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from src.plotting import COLOURS, MOST_NAMES, plain, short
+from src.records.evaluate import ClassScores, Scores
 from src.stats import calibration, scores
 from src.storage import files
 
@@ -28,28 +28,33 @@ class Predictions:
 
 
 def write_arm(
-    predictions: Path, drawings: Path, name: str, title: str, answers: Predictions, classes: list[str]
-) -> dict[str, Any]:
-    """Save what compare and DVC's plots need of one arm.
+    folder: Path, figures: Path, name: str, title: str, predictions: Predictions, classes: list[str]
+) -> Scores:
+    """Save what compare and DVC's plots need of one arm, and return its scores.
 
     Args:
-        predictions: the folder that gets <name>.npz.
-        drawings: the folder that gets confusion/<name>.csv, per_class/<name>.csv and pictures/confusion_<name>.png.
-
-    Returns:
-        What `metrics.summary` and `calibration.summary` say of the arm.
+        folder: gets <name>.npz.
+        figures: the folder that gets confusion/<name>.csv, per_class/<name>.csv and pictures/confusion_<name>.png.
     """
-    files.write_arrays(predictions / f"{name}.npz", **asdict(answers))
-    pairs = zip(answers.labels, answers.logits.argmax(1), strict=True)
+    files.write_arrays(folder / f"{name}.npz", **asdict(predictions))
+    pairs = zip(predictions.labels, predictions.logits.argmax(1), strict=True)
     rows = ((classes[actual], classes[predicted]) for actual, predicted in pairs)
-    files.write_table(drawings / "confusion" / f"{name}.csv", ("actual", "predicted"), rows)
-    found = scores.summary(answers.logits, answers.labels, classes)
-    recall = ((row["class"], row["recall"]) for row in found["per_class"])
-    files.write_table(drawings / "per_class" / f"{name}.csv", ("class", "accuracy"), recall)
-    picture = confusion(np.array(found["confusion"]), classes, title)
-    files.write_figure(drawings / "pictures" / f"confusion_{name}.png", picture)
-    found["val_accuracy"] = scores.accuracy(answers.val_logits, answers.val_labels)
-    return found | calibration.summary(answers.logits, answers.labels, answers.val_logits, answers.val_labels)
+    files.write_table(figures / "confusion" / f"{name}.csv", ("actual", "predicted"), rows)
+    scored = score(predictions, classes)
+    recall = ((row.name, row.recall) for row in scored.per_class)
+    files.write_table(figures / "per_class" / f"{name}.csv", ("class", "accuracy"), recall)
+    figure = confusion(np.array(scored.confusion), classes, title)
+    files.write_figure(figures / "pictures" / f"confusion_{name}.png", figure)
+    return scored
+
+
+def score(predictions: Predictions, classes: list[str]) -> Scores:
+    """How good an arm's predictions are, and how far their confidence can be trusted."""
+    test = predictions.logits, predictions.labels
+    validation = predictions.val_logits, predictions.val_labels
+    summary = scores.summary(*test, classes) | calibration.summary(*test, *validation)
+    summary["per_class"] = [ClassScores(name=row.pop("class"), **row) for row in summary["per_class"]]
+    return Scores(**summary, val_accuracy=scores.accuracy(*validation))
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:
@@ -90,9 +95,9 @@ def confusion(counts: np.ndarray, classes: Sequence[str], title: str) -> Figure:
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = 3 + 0.45 * min(size, MOST_NAMES)
     figure, axes = _figure(side + 0.8, side)
-    picture = axes.imshow(share, vmin=0, vmax=1, cmap="Blues")
+    image = axes.imshow(share, vmin=0, vmax=1, cmap="Blues")
     axes.set(title=plain(title), xlabel="predicted", ylabel="actual")
-    figure.colorbar(picture, ax=axes, shrink=0.8, format=PercentFormatter(1))
+    figure.colorbar(image, ax=axes, shrink=0.8, format=PercentFormatter(1))
     if size > MOST_NAMES:
         return figure
     names = [short(name) for name in classes]

@@ -11,7 +11,6 @@ python -m src.experiments effects --classes horse ship   # on the test images of
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -20,8 +19,9 @@ from src.core import commands, seeds
 from src.core.errors import UserError, did_you_mean
 from src.experiments import effects, read, scaling, scaling_figures
 from src.experiments.effects import Group
-from src.experiments.scaling import Point, Run, Sampling
+from src.experiments.scaling import Point, Run
 from src.settings.settings import Settings, flat
+from src.stats.intervals import Sampling
 from src.storage import files, paths
 
 SCALING = paths.PLOTS / "scaling"
@@ -29,8 +29,8 @@ SCALING = paths.PLOTS / "scaling"
 
 def read_runs(chosen: Sequence[str]) -> tuple[list[Run], Sampling]:
     """The runs that were named, or those of the current commit; they must differ in nothing but classes and seeds."""
-    reports = read.reports(chosen)
-    settings = {name: read.settings(name) for name in reports}
+    comparisons = read.comparisons(chosen)
+    settings = {name: read.settings(name) for name in comparisons}
     if why := read.mixed(settings):
         raise UserError(f"{why}; choose runs that agree: python -m src.experiments scaling NAME ...")
     devices = dict.fromkeys(str(values.get("device")) for values in settings.values())
@@ -40,7 +40,7 @@ def read_runs(chosen: Sequence[str]) -> tuple[list[Run], Sampling]:
     for name, other in repeated:
         print(f"left out: {name} has the classes and seeds of {other}")
     confidence, resamples = (settings[kept[0]][f"compare.{key}"] for key in ("confidence", "resamples"))
-    runs = [read.run_of(name, settings[name], reports[name]) for name in kept]
+    runs = [read.run_of(name, settings[name], comparisons[name]) for name in kept]
     return runs, Sampling(confidence, resamples, seeds.derive(0, "scaling"))
 
 
@@ -93,7 +93,7 @@ def parse_effects(words: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
-def differing(settings: Mapping[str, Mapping[str, Any]], wanted: Sequence[str]) -> list[str]:
+def differing(settings: Mapping[str, read.Settings], wanted: Sequence[str]) -> list[str]:
     """The settings whose effect is asked for: those that were named, or all that differ but the seed.
 
     Raises:
@@ -114,8 +114,8 @@ def differing(settings: Mapping[str, Mapping[str, Any]], wanted: Sequence[str]) 
 
 def read_groups(arguments: argparse.Namespace) -> tuple[list[Group], Sampling]:
     """The experiments by what differs, first the group that is nearest to the defaults."""
-    reports = read.reports(arguments.experiments)
-    settings = {name: read.settings(name) for name in reports}
+    comparisons = read.comparisons(arguments.experiments)
+    settings = {name: read.settings(name) for name in comparisons}
     if arguments.settings and not arguments.experiments:
         chosen = read.agreeing(settings, ("seed", *arguments.settings))
         if others := [name for name in settings if name not in chosen]:
@@ -128,8 +128,8 @@ def read_groups(arguments: argparse.Namespace) -> tuple[list[Group], Sampling]:
     groups: dict[str, Group] = {}
     for name in kept:
         values = {key: settings[name][key] for key in keys if key in settings[name]}
-        run = read.run_of(name, settings[name], reports[name])
-        part = effects.only(run, labels(arguments.classes, reports[name]["classes"]))
+        run = read.run_of(name, settings[name], comparisons[name])
+        part = effects.only(run, labels(arguments.classes, comparisons[name].classes))
         groups.setdefault(repr(values), Group(values, {})).runs[run.seed] = part
     confidence, resamples = (settings[kept[0]][f"compare.{key}"] for key in ("confidence", "resamples"))
     return effects.order(groups.values(), DEFAULTS), Sampling(confidence, resamples, seeds.derive(0, "effects"))

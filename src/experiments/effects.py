@@ -16,13 +16,14 @@ from matplotlib.figure import Figure
 
 from src.core import design
 from src.core.errors import UserError
+from src.core.records import Interval
 from src.experiments import scaling
-from src.experiments.scaling import Run, Sampling
+from src.experiments.scaling import Run
 from src.experiments.scaling_figures import SHAPES
 from src.plotting import CELL_COLOURS, plain
 from src.settings.describe import shown
 from src.stats import intervals
-from src.stats.intervals import Interval
+from src.stats.intervals import Sampling
 
 LEAD = "lead"  # the question's gap, beside the arms
 Values = Mapping[str, Any]  # of the settings that differ, by name
@@ -137,7 +138,7 @@ def _effect(name: str, group: Group, first: Group, sampling: Sampling) -> Effect
         accuracy=intervals.over_seeds(np.stack(list(here.values())), **how).interval,
         paired=len(shared),
         difference=difference,
-        train_macs=None if name == LEAD else fmean(run.costs[name]["train_macs"] for run in group.runs.values()),
+        train_macs=None if name == LEAD else fmean(run.costs[name].train_macs for run in group.runs.values()),
     )
 
 

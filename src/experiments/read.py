@@ -2,23 +2,28 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from io import BytesIO
 from typing import Any
 
 import dvc.api
 import numpy as np
 from dvc.exceptions import DvcException
+from pydantic import ValidationError
 
 from src.core import design
 from src.core.design import SWEPT
 from src.core.errors import UserError
 from src.experiments.scaling import Run
+from src.records.compare import Comparison
 from src.settings.describe import shown
 from src.settings.settings import flat
 from src.stats import intervals
 from src.storage import paths
 
-HARDWARE = ("device", "precision")  # may differ: they change times, and accuracies by rounding alone
-# Settings by what they begin with, the one that switches them, and where that is on: elsewhere they are of no result.
+Settings = Mapping[str, Any]  # of an experiment, by dotted name: `finetune.lr`
+
+HARDWARE = ("device", "precision")  # may differ: they change times, and accuracies only by rounding
+# The beginning of a setting's name, the setting that switches it on, and when; switched off, it changes no result.
 SWITCHED: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     ("tune.", "tune.enabled", bool),
     ("robustness.", "robustness.enabled", bool),
@@ -35,19 +40,19 @@ def names_of_head() -> list[str]:
     return sorted(row["Experiment"] for row in rows if row["Experiment"] and row["State"] in (None, "Success"))
 
 
-def reports(chosen: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """What metrics/compare.json says of the experiments that were named, or of those of the current commit.
+def comparisons(chosen: Sequence[str]) -> dict[str, Comparison]:
+    """The comparisons of the experiments that were named, or of those of the current commit.
 
     Raises:
         UserError: one that was named has no results, or there are none at all.
     """
     names = list(dict.fromkeys(chosen)) or names_of_head()
-    found = {name: report for name in names if (report := compared(name)) is not None}
+    found = {name: comparison for name in names if (comparison := compared(name)) is not None}
     lacking = [name for name in names if name not in found]
     if chosen and lacking:
-        raise UserError(f"{lacking[0]}: it has no {paths.metrics('compare')} of this pipeline; run all stages of it")
+        raise UserError(f"{lacking[0]}: it has no {paths.record('compare')} of this pipeline; run all stages of it")
     if lacking:
-        print(f"left out, without {paths.metrics('compare')}: {listed(lacking)}")
+        print(f"left out, without {paths.record('compare')}: {listed(lacking)}")
     if not found:
         raise UserError("no finished experiment is derived from the current commit; `make sweep` runs some")
     return found
@@ -58,12 +63,12 @@ def settings(name: str) -> dict[str, Any]:
     return used(flat(dvc.api.params_show("params.yaml", rev=name)))
 
 
-def used(found: Mapping[str, Any]) -> dict[str, Any]:
+def used(settings: Settings) -> dict[str, Any]:
     """Settings without those that another one switches off."""
-    idle = [(prefix, switch) for prefix, switch, is_on in SWITCHED if not is_on(found.get(switch))]
+    idle = [(prefix, switch) for prefix, switch, is_on in SWITCHED if not is_on(settings.get(switch))]
     return {
         key: value
-        for key, value in found.items()
+        for key, value in settings.items()
         if not any(key.startswith(prefix) and key != switch for prefix, switch in idle)
     }
 
@@ -74,26 +79,39 @@ def may_differ(key: str, free: Sequence[str]) -> bool:
     return key in (*free, *HARDWARE) or key.startswith(prefixes)
 
 
-def compared(name: str) -> dict[str, Any] | None:
-    """What an experiment's metrics/compare.json says, or None if it has none, or one of another making.
-
-    Not by `dvc.api.metrics_show`, which also reads the workspace's metrics and fails where those are missing.
+def compared(name: str) -> Comparison | None:
+    """An experiment's comparison; None if it has none, or one of an older pipeline.
 
     Raises:
-        UserError: there is no such experiment.
+        UserError: there is no such experiment, or DVC's cache lacks its record.
     """
+    path = paths.record("compare").as_posix()
     try:
-        text = dvc.api.DVCFileSystem(rev=name).read_text(paths.metrics("compare").as_posix())
-    except FileNotFoundError:
-        return None
+        system = dvc.api.DVCFileSystem(rev=name)
+        if not system.exists(paths.metrics("compare").as_posix()) or not system.exists(path):
+            return None
     except DvcException as error:
         why = " ".join(str(error).split())
         raise UserError(f"{name}: {why}; `dvc exp list` names the experiments of this commit") from None
-    report = json.loads(text).get("compare", {})
-    return report if {"arms", "cells", "base_classes", "classes", "lead"} <= set(report) else None
+    try:
+        return Comparison.model_validate_json(read_cached(system, name, path))
+    except ValidationError:
+        return None
 
 
-def varied(found: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, list[str]]]:
+def read_cached(system: dvc.api.DVCFileSystem, name: str, path: str) -> bytes:
+    """The bytes of one of an experiment's outputs.
+
+    Raises:
+        UserError: DVC's cache lacks it.
+    """
+    try:
+        return system.read_bytes(path)
+    except OSError:
+        raise UserError(f"{name}: {path} is not in DVC's cache; `dvc exp pull` it from where it was run") from None
+
+
+def varied(found: Mapping[str, Settings]) -> dict[str, dict[str, list[str]]]:
     """The settings that differ between runs, by name: each value's text, and who has it. Hardware does not count."""
     differing = {}
     for key in dict.fromkeys(key for settings in found.values() for key in settings):
@@ -105,7 +123,7 @@ def varied(found: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, list[s
     return differing
 
 
-def mixed(found: Mapping[str, Mapping[str, Any]], free: Sequence[str] = SWEPT) -> str | None:
+def mixed(found: Mapping[str, Settings], free: Sequence[str] = SWEPT) -> str | None:
     """Why runs of these settings, by name, do not belong together: the first that differs and is not free; or None."""
     for key, values in varied(found).items():
         if not may_differ(key, free):
@@ -114,7 +132,7 @@ def mixed(found: Mapping[str, Mapping[str, Any]], free: Sequence[str] = SWEPT) -
     return None
 
 
-def agreeing(found: Mapping[str, Mapping[str, Any]], free: Sequence[str]) -> list[str]:
+def agreeing(found: Mapping[str, Settings], free: Sequence[str]) -> list[str]:
     """The most runs that differ in free settings, and not in the seed alone, and agree in all others; else all runs."""
     groups: dict[str, list[str]] = {}
     for name, settings in found.items():
@@ -130,9 +148,7 @@ def listed(names: Sequence[str], most: int = 3) -> str:
     return ", ".join(names[:most]) + more
 
 
-def distinct(
-    found: Mapping[str, Mapping[str, Any]], keys: Sequence[str] = SWEPT
-) -> tuple[list[str], list[tuple[str, str]]]:
+def distinct(found: Mapping[str, Settings], keys: Sequence[str] = SWEPT) -> tuple[list[str], list[tuple[str, str]]]:
     """The names without those that repeat another's values of some settings, and each of these with the one kept."""
     kept: dict[str, str] = {}
     repeated = []
@@ -145,7 +161,7 @@ def distinct(
     return list(kept.values()), repeated
 
 
-def subset_of(settings: Mapping[str, Any]) -> tuple[str, str]:
+def subset_of(settings: Settings) -> tuple[str, str]:
     """The series that an experiment belongs to, and its subset of classes within it."""
     if settings.get("subset_seed") is not None:
         return "random", f"subset_seed {settings['subset_seed']}"
@@ -154,42 +170,42 @@ def subset_of(settings: Mapping[str, Any]) -> tuple[str, str]:
     return "named", ", ".join(map(str, settings["classes"]))
 
 
-def run_of(name: str, settings: Mapping[str, Any], report: Mapping[str, Any]) -> Run:
-    """One experiment's answers, costs and titles.
+def run_of(name: str, settings: Settings, comparison: Comparison) -> Run:
+    """One experiment's predictions, costs and titles.
 
     Raises:
         UserError: its predictions are not in DVC's cache.
     """
     series, subset = subset_of(settings)
-    rows = {row["arm"]: row for row in report["arms"]}
-    answers = predictions(name, rows)
-    first = next(iter(answers.values()))
+    arms = {arm.arm: arm for arm in comparison.arms}
+    arrays = predictions(name, arms)
+    first = next(iter(arrays.values()))
     return Run(
         name=name,
         series=series,
         subset=subset,
-        classes=len(report["classes"]),
+        classes=len(comparison.classes),
         seed=settings["seed"],
-        base_classes=report["base_classes"]["count"],
+        base_classes=comparison.base_classes.count,
         labels=first["labels"],
         index=first["index"],
-        right={arm: intervals.correct(found["logits"], found["labels"]) for arm, found in answers.items()},
-        titles={arm: row["title"] for arm, row in rows.items()},
-        costs={arm: row["cost"] for arm, row in rows.items()},
-        val_accuracy={arm: row["val_accuracy"] for arm, row in rows.items()},
-        cells=report["cells"][0],
+        right={arm: intervals.correct(part["logits"], part["labels"]) for arm, part in arrays.items()},
+        titles={name: arm.title for name, arm in arms.items()},
+        costs={name: arm.cost for name, arm in arms.items()},
+        val_accuracy={name: arm.val_accuracy for name, arm in arms.items()},
+        cells=comparison.cells,
     )
 
 
-def predictions(name: str, wanted: Iterable[str]) -> dict[str, dict[str, np.ndarray]]:
-    """The arrays of each arm's predictions file."""
-    system = dvc.api.DVCFileSystem(rev=name)
-    found = {}
-    for arm in wanted:
+def predictions(name: str, arms: Iterable[str]) -> dict[str, dict[str, np.ndarray]]:
+    """The logits, labels and index of each arm.
+
+    Raises:
+        UserError: DVC's cache lacks them.
+    """
+    system, found = dvc.api.DVCFileSystem(rev=name), {}
+    for arm in arms:
         path = (paths.predictions(design.cell(arm)) / f"{design.split(arm)[1]}.npz").as_posix()
-        try:
-            with system.open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-                found[arm] = {key: archive[key] for key in ("logits", "labels", "index")}
-        except OSError:
-            raise UserError(f"{name}: {path} is not in DVC's cache; `dvc exp pull` it from where it was run") from None
+        with np.load(BytesIO(read_cached(system, name, path)), allow_pickle=False) as archive:
+            found[arm] = {key: archive[key] for key in ("logits", "labels", "index")}
     return found

@@ -15,7 +15,9 @@ from scipy import stats
 
 from src.core import design
 from src.core.errors import UserError
+from src.records.compare import Cost
 from src.stats import intervals
+from src.stats.intervals import Sampling
 
 SERIES = ("first", "random", "named")
 
@@ -25,7 +27,7 @@ class Run:
     """One experiment: which classes under which seed, and what its arms, by name, made of N test images.
 
     `right` holds for each arm which images (N,) it got right; `labels` (N,) and `index` (N,) say which images; `cells`
-    the arm in each cell of the 2 x 2 table; `costs` the numbers of metrics/compare.json.
+    the arm in each cell of the 2 x 2 table.
     """
 
     name: str
@@ -38,18 +40,9 @@ class Run:
     index: np.ndarray
     right: Mapping[str, np.ndarray]
     titles: Mapping[str, str]
-    costs: Mapping[str, Mapping[str, float]]
+    costs: Mapping[str, Cost]
     val_accuracy: Mapping[str, float]
     cells: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """Of the bootstrap: the interval's level, how often to draw, and the seed."""
-
-    confidence: float
-    resamples: int
-    seed: int
 
 
 @dataclass(frozen=True)
@@ -213,7 +206,8 @@ def compute(runs: Sequence[Run]) -> Table:
             row = {"series": series, "k": k, "name": arm, "title": having[0].titles[arm], "runs": len(having)}
             row["accuracy"] = float(np.mean([run.right[arm].mean() for run in having]))
             row["val_accuracy"] = float(np.mean([run.val_accuracy[arm] for run in having]))
-            row |= {cost: float(np.mean([run.costs[arm][cost] for run in having])) for cost in design.COST}
+            for cost in Cost.model_fields:
+                row[cost] = float(np.mean([getattr(run.costs[arm], cost) for run in having]))
             here.append(row)
         costs = [(row["train_macs"], row["accuracy"]) for row in here]
         rows += [row | {"front": on} for row, on in zip(here, front(costs), strict=True)]

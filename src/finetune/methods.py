@@ -18,6 +18,7 @@ from src.finetune.batches import Data
 from src.finetune.checkpoint import Epoch, TrainState, curve_verdict
 from src.finetune.config import Finetune
 from src.nets import fast_cpu, models, preprocess
+from src.records.finetune import Training, Trainings
 from src.storage import files
 from src.storage.resume import StateFile
 
@@ -97,7 +98,7 @@ def new_model(weights: Weights, classes: int, seed: int, image_size: int) -> nn.
     return models.with_new_head(backbone, classes, seeds.derive(seed, "head"))
 
 
-def finetune(checkpoints: Path, curves: Path, setup: Setup, *, state_file: StateFile, end: StateFile) -> dict[str, Any]:
+def finetune(checkpoints: Path, curves: Path, setup: Setup, *, state_file: StateFile, end: StateFile) -> Trainings:
     """Train by every method from the same weights and the same new head; keep of each the best epoch by validation.
 
     Args:
@@ -106,12 +107,12 @@ def finetune(checkpoints: Path, curves: Path, setup: Setup, *, state_file: State
         end: where the state after the last epoch is kept, and where that of a shorter training may lie.
 
     Returns:
-        By method, the results on validation images and the cost; nothing in processes other than the first.
+        The training by every method; by none in processes other than the first.
     """
     methods, config = setup.config.methods, setup.config
     if setup.accelerator.is_main_process:
         files.empty_folder(curves)
-    report = {}
+    trainings = {}
     for method in methods:
         model = setup.network()
         if method == methods[0]:
@@ -125,8 +126,8 @@ def finetune(checkpoints: Path, curves: Path, setup: Setup, *, state_file: State
             print(f"by {method}:", flush=True)
         log_epochs(itertools.chain(state.history, epochs), curves / method, resumed=len(state.history))
         write_best(checkpoints / f"{method}.safetensors", state, setup, method)
-        report[method] = results(state, len(setup.data.val_labels)) | cost(setup, model, state.history)
-    return report
+        trainings[method] = training(state, setup, model)
+    return Trainings(methods=trainings)
 
 
 def log_epochs(epochs: Iterable[Epoch], folder: Path, *, resumed: int = 0) -> None:
@@ -149,17 +150,14 @@ def write_best(path: Path, state: TrainState, setup: Setup, method: str) -> None
     files.write_tensors(path, state.best_weights, {**setup.weights[1], **made_by, **curve})
 
 
-def results(state: TrainState, val_images: int) -> dict[str, Any]:
-    """The best epoch, its validation accuracy, and what the curve says."""
-    said = curve_verdict(state.history, val_images)
-    return {"best_epoch": state.best.number, "val_accuracy": state.best.val_accuracy, "convergence": [said]}
-
-
-def cost(setup: Setup, model: nn.Module, history: Sequence[Epoch]) -> dict[str, Any]:
-    """The cost of a method, and the machine."""
-    return {
-        "trained_parameters": models.parameters(model, trained=True),
-        **setup.cost(model, history),
-        "peak_memory": runtime.peak_memory(setup.accelerator.device),
-        "environment": runtime.environment(setup.accelerator),
-    }
+def training(state: TrainState, setup: Setup, model: nn.Module) -> Training:
+    """The record of a training that ended: its best epoch, its curve and its cost."""
+    return Training(
+        best_epoch=state.best.number,
+        val_accuracy=state.best.val_accuracy,
+        convergence=curve_verdict(state.history, len(setup.data.val_labels)),
+        trained_parameters=models.parameters(model, trained=True),
+        **setup.cost(model, state.history),
+        peak_memory=runtime.peak_memory(setup.accelerator.device),
+        environment=runtime.environment(setup.accelerator),
+    )

@@ -6,6 +6,8 @@ from typing import Any
 
 import humanize
 
+from src.core.records import Interval
+
 SHORT, FULL = 24, 500  # characters of a class name that are shown, and that its tooltip holds
 THIN = "\N{NARROW NO-BREAK SPACE}"
 MINUS = "\N{MINUS SIGN}"
@@ -29,9 +31,9 @@ def percent(share: float | None, decimals: int = 1) -> str:
     return NOTHING if share is None else f"{100 * share:.{decimals}f}{THIN}%"
 
 
-def interval(found: dict[str, float], decimals: int = 1) -> str:
+def interval(share: Interval, decimals: int = 1) -> str:
     """The bounds of a share, in per cent: `[73.9, 75.6]`."""
-    return f"[{100 * found['low']:.{decimals}f}, {100 * found['high']:.{decimals}f}]"
+    return f"[{100 * share.low:.{decimals}f}, {100 * share.high:.{decimals}f}]"
 
 
 def points(difference: float, decimals: int = 2) -> str:
@@ -42,9 +44,9 @@ def points(difference: float, decimals: int = 2) -> str:
     return (MINUS if difference < 0 else "+") + text
 
 
-def points_interval(found: dict[str, float], decimals: int = 2) -> str:
+def points_interval(difference: Interval, decimals: int = 2) -> str:
     """The bounds of a difference in points: `[+7.20, +10.50]`."""
-    return f"[{points(found['low'], decimals)}, {points(found['high'], decimals)}]"
+    return f"[{points(difference.low, decimals)}, {points(difference.high, decimals)}]"
 
 
 def number(value: float | None, decimals: int = 3) -> str:

@@ -2,7 +2,7 @@
 
 import base64
 import io
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
@@ -12,57 +12,87 @@ MOST = 12  # images of each kind
 SIDE = 96  # CSS pixels that a thumbnail takes at most
 
 
+@dataclass(frozen=True)
+class Prediction:
+    """The class that an arm gave an image, and with which probability."""
+
+    label: int
+    confidence: float
+    right: bool
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """An image as a PNG data URI, and the size in CSS pixels at which the page shows it."""
+
+    uri: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """An image by its position among all test images, its true label, and what both arms predicted."""
+
+    index: int
+    label: int
+    predictions: list[Prediction]
+    thumbnail: Thumbnail
+
+
+@dataclass(frozen=True)
+class Group:
+    """The images that `both` arms, only the `first`, or only the `second` got wrong: how many, and some of them."""
+
+    name: str
+    total: int
+    images: list[Mistake]
+
+
 def groups(
     first: np.ndarray, second: np.ndarray, labels: np.ndarray, index: np.ndarray, raw: np.ndarray, most: int = MOST
-) -> list[dict[str, Any]]:
-    """Both wrong, only the first wrong, only the second wrong: how many, and the most confidently wrong of them.
+) -> list[Group]:
+    """The images that both arms, only the first, or only the second got wrong; the most confidently wrong are shown.
 
-    Confidence is the probability that an arm gave to its answer, averaged over the arms that were wrong; images
-    that tie come in the order of the test set.
+    Confidence is the probability of the predicted class, averaged over the arms that were wrong. Images that tie come
+    in the order of the test set.
 
     Args:
         first, second: the logits (N, K) of two arms on the same images.
         labels: (N,).
-        index: (N,), where the images stand in `raw`.
+        index: (N,), the positions of the images in `raw`.
         raw: (M, H, W, 3) uint8; only the images shown are read.
+        most: images of each group that are shown.
     """
-    answers = np.stack([first.argmax(1), second.argmax(1)])  # (2, N)
-    sure = np.stack([softmax(logits.astype(np.float64), axis=1).max(1) for logits in (first, second)])  # (2, N)
-    wrong = answers != labels  # (2, N)
+    predicted = np.stack([first.argmax(1), second.argmax(1)])  # (2, N)
+    confidence = np.stack([softmax(logits.astype(np.float64), axis=1).max(1) for logits in (first, second)])  # (2, N)
+    wrong = predicted != labels  # (2, N)
+    kinds = {"both": wrong.all(0), "first": wrong[0] & ~wrong[1], "second": wrong[1] & ~wrong[0]}
+
+    def mistake(position: int) -> Mistake:
+        pairs = zip(predicted[:, position].tolist(), confidence[:, position].tolist(), strict=True)
+        label, number = int(labels[position]), int(index[position])
+        predictions = [Prediction(guess, share, guess == label) for guess, share in pairs]
+        return Mistake(number, label, predictions, thumbnail(np.asarray(raw[number])))
+
     found = []
-    for name, chosen in (
-        ("both", wrong.all(0)),
-        ("first", wrong[0] & ~wrong[1]),
-        ("second", wrong[1] & ~wrong[0]),
-    ):
-        places = np.flatnonzero(chosen)
-        doubt = -(sure * wrong).sum(0)[places] / wrong.sum(0)[places]
-        shown = places[np.argsort(doubt, kind="stable")[:most]]
-        images = [_image(place, answers, sure, labels, index, raw) for place in shown]
-        found.append({"name": name, "total": len(places), "images": images})
+    for name, chosen in kinds.items():
+        positions = np.flatnonzero(chosen)
+        mean = (confidence * wrong).sum(0)[positions] / wrong.sum(0)[positions]
+        shown = positions[np.argsort(-mean, kind="stable")[:most]]
+        found.append(Group(name, len(positions), [mistake(position) for position in shown.tolist()]))
     return found
 
 
-def _image(
-    place: int, answers: np.ndarray, sure: np.ndarray, labels: np.ndarray, index: np.ndarray, raw: np.ndarray
-) -> dict[str, Any]:
-    said = [
-        {"label": int(answers[arm, place]), "sure": float(sure[arm, place]), "right": bool(right)}
-        for arm, right in enumerate(answers[:, place] == labels[place])
-    ]
-    number = int(index[place])
-    return {"index": number, "label": int(labels[place]), "answers": said, **thumbnail(np.asarray(raw[number]))}
-
-
-def thumbnail(pixels: np.ndarray, side: int = SIDE) -> dict[str, Any]:
-    """An image (H, W, 3) uint8 as a PNG data URI, and the size at which the page shows it.
+def thumbnail(pixels: np.ndarray, side: int = SIDE) -> Thumbnail:
+    """An image (H, W, 3) uint8, made for the page.
 
     Small images keep their pixels, which the page enlarges by a whole number; large ones are reduced to `side`.
     """
     image = Image.fromarray(pixels)
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
     scale = max(1, side // max(image.size))
-    return {"uri": png_uri(image), "width": image.width * scale, "height": image.height * scale}
+    return Thumbnail(png_uri(image), image.width * scale, image.height * scale)
 
 
 def png_uri(image: Image.Image) -> str:
@@ -72,5 +102,5 @@ def png_uri(image: Image.Image) -> str:
 
 
 def data_uri(png: bytes) -> str:
-    """The bytes of a PNG file as an address that needs no network."""
+    """The bytes of a PNG file as a data URI."""
     return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"

@@ -1,7 +1,9 @@
-"""The report page: one self-contained HTML file from the metrics and predictions."""
+"""The report page: one self-contained HTML file."""
 
 import re
 import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,81 +12,84 @@ from hydra.core.override_parser.types import Quote, QuotedString
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from src.core import design
-from src.report import format, mistakes
-from src.report import tables as report_tables
+from src.records.compare import Comparison
+from src.records.evaluate import Evaluations
+from src.records.robustness import RobustnessResults
+from src.records.tune import SearchSummaries
+from src.report import format, mistakes, tables
 from src.settings.describe import shown
 from src.settings.settings import Settings, flat
 
 TEMPLATES = Path(__file__).with_name("templates")  # the page and its styles
 
-Predictions = dict[str, np.ndarray]
+
+@dataclass(frozen=True)
+class Results:
+    """What other stages left for the page.
+
+    Args:
+        cells: the evaluations by cell; those of a cell that was not run are empty.
+        tuned: empty where nothing was tuned.
+        robustness: None where it was not measured.
+        classes: the names of the K classes.
+        predictions: `logits` (N, K), `labels` (N,) and `index` (N,) of the two arms that the question is about.
+        raw: the test images (M, H, W, 3) uint8 that `index` points into.
+        figures: PNG files, `reliability` and, where classes differ in size, `by_frequency`.
+    """
+
+    comparison: Comparison
+    cells: Mapping[str, Evaluations]
+    tuned: SearchSummaries
+    robustness: RobustnessResults | None
+    classes: list[str]
+    predictions: tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]
+    raw: np.ndarray
+    figures: Mapping[str, bytes]
 
 
-def question(compared: dict[str, Any]) -> tuple[str, str]:
+def question(comparison: Comparison) -> tuple[str, str]:
     """The adaptations that stand for the fine-tuned legacy and the frozen modern backbone: `full`, `linear`."""
-    (cells,) = compared["cells"]
-    first, second = (design.split(cells[name])[1] for name in design.QUESTION)
+    first, second = (design.split(comparison.cells[cell])[1] for cell in design.QUESTION)
     return first, second
 
 
-def context(
-    settings: dict[str, Any],
-    compared: dict[str, Any],
-    cells: list[dict[str, Any]],
-    tuned: dict[str, Any],
-    classes: list[str],
-    predictions: tuple[Predictions, Predictions],
-    raw: np.ndarray,
-    pictures: dict[str, bytes],
-    robustness: dict[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Everything that the template shows.
-
-    Args:
-        settings, compared: `Settings.model_dump()`, and what the stage `compare` found.
-        cells: the metrics of the four cells of the 2 x 2 table; those of a cell that was not run are empty.
-        tuned: what the stage `tune` found; empty where it was off.
-        classes: the names of the K classes.
-        predictions: logits (N, K), labels (N,) and index (N,) of the two arms that the question is about.
-        raw: the test images (M, H, W, 3) uint8 that `index` points into.
-        pictures: PNG files, `reliability` and, where classes differ in size, `by_frequency`.
-        robustness: what the stage of that name found; None where it is switched off.
-    """
-    first, second = predictions
+def context(settings: Settings, results: Results) -> dict[str, Any]:
+    """The variables of the template."""
+    first, second = results.predictions
+    values = settings.model_dump()
+    archs = {role: values[role]["arch"] for role in design.ROLES}
     return {
-        "settings": settings,
-        "classes": classes,
-        "names": design.display_names({role: settings[role]["arch"] for role in design.ROLES}),
-        "mistakes": mistakes.groups(first["logits"], second["logits"], first["labels"], first["index"], raw),
-        "pictures": {name: mistakes.data_uri(content) for name, content in pictures.items()},
-        "robustness": report_tables.robustness_section(robustness) if robustness else None,
-        "rows": setting_rows(settings),
-        "command": command(settings),
-    } | tables(compared, cells, tuned, classes)
+        "settings": values,
+        "classes": results.classes,
+        "names": design.display_names(archs),
+        "mistakes": mistakes.groups(first["logits"], second["logits"], first["labels"], first["index"], results.raw),
+        "figures": {name: mistakes.data_uri(content) for name, content in results.figures.items()},
+        "robustness": tables.robustness_section(results.robustness) if results.robustness else None,
+        "rows": setting_rows(values),
+        "command": command(values),
+    } | numbers(results)
 
 
-def tables(
-    compared: dict[str, Any], cells: list[dict[str, Any]], tuned: dict[str, Any], classes: list[str]
-) -> dict[str, Any]:
-    """What of it is the arms' numbers."""
-    measured = report_tables.by_arm(cells)
-    square = report_tables.cells(compared, measured)
+def numbers(results: Results) -> dict[str, Any]:
+    """Those of the template's variables that are the arms' numbers."""
+    comparison, evaluations = results.comparison, tables.by_arm(results.cells)
+    cells = tables.cells(comparison, evaluations)
     return {
-        "compared": compared,
-        "cells": square,
-        "complete": len(square) == len(design.CELLS),
-        "effects": report_tables.effects(compared, square),
-        "arms": report_tables.all_arms(compared, measured),
-        "pairs": report_tables.pairs(compared),
-        "searches": report_tables.searches(tuned.get("tune", {}), compared, measured),
-        "per_class": report_tables.per_class(square),
-        "confusions": report_tables.confusions(square, classes),
-        "environments": report_tables.environments(compared, measured),
+        "comparison": comparison,
+        "cells": cells,
+        "complete": len(cells) == len(design.CELLS),
+        "effects": tables.effects(comparison),
+        "arms": tables.all_arms(comparison, evaluations),
+        "pairs": tables.pairs(comparison),
+        "searches": tables.searches(results.tuned, comparison, evaluations),
+        "per_class": tables.per_class(cells),
+        "confusions": tables.confusions(cells, results.classes),
+        "environments": tables.environments(comparison, evaluations),
     }
 
 
-def render(found: dict[str, Any]) -> str:
-    """The page, from what `context` gives; every text in it is escaped."""
+def render(variables: Mapping[str, Any]) -> str:
+    """The page, from what `context` returns; every text in it is escaped."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -94,7 +99,7 @@ def render(found: dict[str, Any]) -> str:
         keep_trailing_newline=True,
     )
     environment.filters |= format.FILTERS
-    return environment.get_template("report.html").render(found)
+    return environment.get_template("report.html").render(variables)
 
 
 VALUES = ("null", "true", "false", "inf", "nan")  # Hydra reads these words as other types than text

@@ -1,229 +1,335 @@
-"""What the tables of the report page hold, from the metrics of all arms and their comparison.
+"""The tables of the report page, from the records of all arms and of their comparison."""
 
-`compared` is metrics/compare.json's `compare`, `measured` the metrics of each arm by its name, `resnet.full`.
-"""
-
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from src.core import design
 from src.core.design import OOD_SCORES
+from src.core.records import Environment, Interval, Pair
+from src.records.compare import ComparedArm, Comparison
+from src.records.evaluate import ClassScores, Evaluation, Evaluations
+from src.records.robustness import CorruptedArm, Effect, OodArm, RobustnessResults
+from src.records.tune import SearchSummaries
 
-Table = list[dict[str, Any]]
-
-MOST_CLASSES = 20  # beyond it a confusion matrix is no longer read: the most confused pairs stand for it
+MOST_CLASSES = 20  # with more, no one reads a confusion matrix: the most confused pairs are shown instead
 MOST_PAIRS = 15
 
+ByArm = Mapping[str, Evaluation]  # `resnet.full`: what was measured of it
 
-def by_arm(cells: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The metrics files of all cells as one mapping from an arm's name to what was measured of it."""
+
+@dataclass(frozen=True)
+class ArmRow:
+    """One arm: what was measured of it, and what the comparison says of it."""
+
+    arm: ComparedArm
+    evaluation: Evaluation
+    question: bool = False  # whether the report compared it
+    best: bool = False  # whether it is the most accurate cell
+
+    @property
+    def title(self) -> str:
+        return self.arm.title
+
+    @property
+    def accuracy(self) -> Interval:
+        return self.arm.accuracy
+
+    @property
+    def role(self) -> str:
+        return design.split(self.arm.arm)[0]
+
+    @property
+    def adaptation(self) -> str:
+        return design.split(self.arm.arm)[1]
+
+    @property
+    def finetuned(self) -> bool:
+        return design.is_finetuned(self.arm.arm)
+
+
+Cells = Mapping[str, ArmRow]  # by name, `resnet.frozen`
+
+
+@dataclass(frozen=True)
+class EffectRow:
+    """A difference, drawn on an axis that ends at `reach` on both sides."""
+
+    name: str
+    difference: Interval
+    reach: float
+
+
+@dataclass(frozen=True)
+class PairRow:
+    """A pair of arms, drawn likewise; `question` marks the pair that the report compared."""
+
+    pair: Pair
+    titles: tuple[str, str]
+    question: bool
+    reach: float
+
+
+@dataclass(frozen=True)
+class SearchRow:
+    """How an arm's settings were found on validation images: `untuned` is the accuracy before the search."""
+
+    title: str
+    configurations: int
+    chosen: Mapping[str, float]
+    val_accuracy: float
+    untuned: float | None
+    train_macs: int
+    train_seconds: float
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """A class, its number of test images, and the scores of every cell on them."""
+
+    name: str
+    n: int
+    cells: Sequence[ClassScores]
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many images of a class were given one answer, and their share of the class.
+
+    `shade` is the square root of the share, so that a mistake of a few per cent is seen.
+    """
+
+    count: int
+    share: float
+    shade: float
+    right: bool
+
+
+@dataclass(frozen=True)
+class Confused:
+    """A mistake between two classes: how many images, and their share of the actual class."""
+
+    actual: str
+    predicted: str
+    count: int
+    share: float
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """A confusion matrix by actual class; for many classes `pairs` instead, the most frequent mistakes first."""
+
+    rows: Mapping[str, Sequence[Count]]
+    pairs: Sequence[Confused]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A machine with its versions, and the titles of the arms that were computed on it."""
+
+    environment: Environment
+    titles: list[str]
+
+
+def by_arm(cells: Mapping[str, Evaluations]) -> dict[str, Evaluation]:
+    """The evaluations of all cells by the names of their arms."""
     return {
-        f"{role}.{adaptation}": found
-        for cell in cells
-        for role, adaptations in cell.items()
-        for adaptation, found in adaptations.items()
-        if adaptation != "unavailable"
+        f"{design.split(cell)[0]}.{adaptation}": evaluation
+        for cell, evaluations in cells.items()
+        for adaptation, evaluation in evaluations.arms.items()
     }
 
 
-def cells(compared: dict[str, Any], measured: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The cells of the 2 x 2 table that were run, by name: which arm stands there, how accurate it is, at what cost."""
-    by_name = {arm["arm"]: arm for arm in compared["arms"]}
-    (standing,) = compared["cells"]
-    found = {}
-    for name in design.CELLS:
-        if standing.get(name) in by_name:
-            found[name] = {**_row(by_name[standing[name]], measured), "question": name in design.QUESTION}
-    best = max((cell["accuracy"]["value"] for cell in found.values()), default=None)
-    return {name: {**cell, "best": cell["accuracy"]["value"] == best} for name, cell in found.items()}
+def cells(comparison: Comparison, evaluations: ByArm) -> dict[str, ArmRow]:
+    """The cells of the 2 x 2 table that were run, by name."""
+    arms = {cell: comparison.arm(comparison.cells[cell]) for cell in design.CELLS if cell in comparison.cells}
+    best = max(arm.accuracy.value for arm in arms.values())
+    return {
+        cell: ArmRow(arm, evaluations[arm.arm], cell in design.QUESTION, arm.accuracy.value == best)
+        for cell, arm in arms.items()
+    }
 
 
-def _row(arm: dict[str, Any], measured: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """One of `compared`'s arms with its name taken apart and what was measured of it."""
-    role, adaptation = design.split(arm["arm"])
-    taken_apart = {"role": role, "adaptation": adaptation, "finetuned": design.is_finetuned(arm["arm"])}
-    return {**arm, **taken_apart, "measured": measured[arm["arm"]]}
-
-
-def effects(compared: dict[str, Any], cells: dict[str, dict[str, Any]]) -> Table:
+def effects(comparison: Comparison) -> list[EffectRow]:
     """The difference that the question asks for and, where all four cells were run, what it is made of."""
-    rows = [{"name": "lead", **compared["lead"]}]
-    if len(cells) == len(design.CELLS):
-        rows += [{"name": name, **found} for name, found in compared.get("effects", {}).items()]
-    reach = _reach(rows)
-    return [{**row, "reach": reach, "covers_zero": row["low"] <= 0 <= row["high"]} for row in rows]
+    differences = {"lead": comparison.lead, **comparison.effects}
+    reach = _reach(differences.values())
+    return [EffectRow(name, difference, reach) for name, difference in differences.items()]
 
 
-def pairs(compared: dict[str, Any]) -> Table:
-    """Every pair of arms under the names that people read; the question's pair is marked."""
-    titles = {arm["arm"]: arm["title"] for arm in compared["arms"]}
-    (standing,) = compared["cells"]
-    asked = {standing.get(name) for name in design.QUESTION}
-    reach = _reach([pair["difference"] for pair in compared["pairs"]])
+def pairs(comparison: Comparison) -> list[PairRow]:
+    """Every pair of arms."""
+    titles = {arm.arm: arm.title for arm in comparison.arms}
+    question = {comparison.cells[cell] for cell in design.QUESTION}
+    reach = _reach(pair.difference for pair in comparison.pairs)
     return [
-        {
-            **pair,
-            "titles": [titles[pair["first"]], titles[pair["second"]]],
-            "question": {pair["first"], pair["second"]} == asked,
-            "reach": reach,
-        }
-        for pair in compared["pairs"]
+        PairRow(pair, (titles[pair.first], titles[pair.second]), {pair.first, pair.second} == question, reach)
+        for pair in comparison.pairs
     ]
 
 
-def _reach(found: Table) -> float:
-    """The largest bound, where the axis of a picture of differences ends on both sides."""
-    return max((abs(bound) for row in found for bound in (row["low"], row["high"])), default=0) or 1.0
+def _reach(differences: Iterable[Interval]) -> float:
+    """The largest bound of all."""
+    return max(abs(bound) for part in differences for bound in (part.low, part.high)) or 1.0
 
 
-def all_arms(compared: dict[str, Any], measured: dict[str, dict[str, Any]]) -> Table:
-    """All arms, the most accurate first, with what was chosen on validation images or could not be predicted."""
-    return sorted((_row(arm, measured) for arm in compared["arms"]), key=lambda row: -row["accuracy"]["value"])
+def all_arms(comparison: Comparison, evaluations: ByArm) -> list[ArmRow]:
+    """All arms, the most accurate first."""
+    rows = [ArmRow(arm, evaluations[arm.arm]) for arm in comparison.arms]
+    return sorted(rows, key=lambda row: -row.accuracy.value)
 
 
-def searches(tuned: dict[str, Any], compared: dict[str, Any], measured: dict[str, dict[str, Any]]) -> Table:
-    """What each arm's settings took to be found on validation images: fine-tuned ones by `tune`, probes by their grid.
-
-    Args:
-        tuned: metrics/tune.json's `tune`, or nothing, where nothing was tuned.
-    """
-    titles = {arm["arm"]: arm["title"] for arm in compared["arms"]}
-    (standing,) = compared["cells"]
+def searches(tuned: SearchSummaries, comparison: Comparison, evaluations: ByArm) -> list[SearchRow]:
+    """The searches of fine-tuned arms, and beside them those of the linear probes; none where nothing was tuned."""
     rows = []
-    for role in design.ROLES:
-        if role in tuned:
-            rows.append({"title": titles[standing[f"{role}.finetuned"]], **tuned[role]})
-        if tuned and (probe := measured.get(f"{role}.linear")):
-            cost = {
-                name: probe[name] for name in ("c", "configurations", "val_accuracy", "train_macs", "train_seconds")
-            }
-            rows.append({"title": titles[f"{role}.linear"], **cost})
+    for role in design.ROLES if tuned.backbones else ():
+        if found := tuned.backbones.get(role):
+            title = comparison.arm(comparison.cells[f"{role}.finetuned"]).title
+            chosen = {name: value for name in ("lr", "weight_decay") if (value := getattr(found, name)) is not None}
+            cost = found.train_macs, found.train_seconds
+            rows.append(
+                SearchRow(title, found.configurations, chosen, found.val_accuracy, found.first_val_accuracy, *cost)
+            )
+        probe = evaluations.get(f"{role}.linear")
+        if probe and probe.configurations and probe.c is not None:
+            title, cost = comparison.arm(f"{role}.linear").title, (probe.train_macs, probe.train_seconds)
+            rows.append(SearchRow(title, probe.configurations, {"c": probe.c}, probe.val_accuracy, None, *cost))
     return rows
 
 
-def per_class(cells: dict[str, dict[str, Any]]) -> Table:
-    """For each class its test images and what each cell reaches on them."""
-    columns = [cell["measured"]["per_class"] for cell in cells.values()]
-    return [{"class": row[0]["class"], "n": row[0]["n"], "cells": row} for row in zip(*columns, strict=True)]
+def per_class(cells: Cells) -> list[ClassRow]:
+    """Every class."""
+    columns = [cell.evaluation.per_class for cell in cells.values()]
+    return [ClassRow(row[0].name, row[0].n, row) for row in zip(*columns, strict=True)]
 
 
-def confusions(cells: dict[str, dict[str, Any]], classes: list[str]) -> dict[str, dict[str, Any]]:
+def confusions(cells: Cells, classes: list[str]) -> dict[str, Confusion]:
     """The confusion of each cell, by its name."""
-    return {name: confusion(cell["measured"]["confusion"], classes) for name, cell in cells.items()}
+    return {name: confusion(cell.evaluation.confusion, classes) for name, cell in cells.items()}
 
 
-def confusion(counts: list[list[int]], classes: list[str]) -> dict[str, Any]:
-    """A confusion matrix (K, K), actual class by row, ready to be drawn.
-
-    `rows`: each class with its cells, shares of the class's images; `shade` is darker than the share, by a square
-    root, so that a mistake of a few per cent is seen. With more than MOST_CLASSES classes `pairs` stand for the
-    matrix: the most frequent mistakes, most frequent first.
-    """
+def confusion(counts: list[list[int]], classes: list[str]) -> Confusion:
+    """A confusion matrix (K, K), actual class by row; of more than MOST_CLASSES classes the most frequent mistakes."""
     matrix = np.array(counts)
     share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)  # (K, K)
     if len(classes) <= MOST_CLASSES:
-        return {"rows": [_confusion_row(label, matrix, share, classes) for label in range(len(classes))], "pairs": []}
+        return Confusion({name: _counts(label, matrix, share) for label, name in enumerate(classes)}, [])
     mistakes = np.where(np.eye(len(classes), dtype=bool), 0, matrix)
-    places = np.argsort(-mistakes, axis=None, kind="stable")[:MOST_PAIRS]
+    largest = np.argsort(-mistakes, axis=None, kind="stable")[:MOST_PAIRS]
     pairs = [
-        {"actual": classes[row], "predicted": classes[column], "count": int(count), "share": count / matrix[row].sum()}
-        for row, column in zip(*np.unravel_index(places, matrix.shape), strict=True)
+        Confused(classes[row], classes[column], int(count), float(share[row, column]))
+        for row, column in zip(*np.unravel_index(largest, matrix.shape), strict=True)
         if (count := mistakes[row, column])
     ]
-    return {"rows": [], "pairs": pairs}
+    return Confusion({}, pairs)
 
 
-def _confusion_row(label: int, matrix: np.ndarray, share: np.ndarray, classes: list[str]) -> dict[str, Any]:
-    cells = [
-        {"count": int(matrix[label, other]), "share": part, "shade": part**0.5, "right": other == label}
-        for other, part in enumerate(share[label].tolist())
-    ]
-    return {"class": classes[label], "cells": cells}
+def _counts(label: int, matrix: np.ndarray, share: np.ndarray) -> list[Count]:
+    row = enumerate(share[label].tolist())
+    return [Count(int(matrix[label, other]), part, part**0.5, other == label) for other, part in row]
 
 
-def environments(compared: dict[str, Any], measured: dict[str, dict[str, Any]]) -> Table:
-    """Each machine and set of versions, and the arms that were computed with it."""
-    found: Table = []
-    for arm in compared["arms"]:
-        for environment in measured[arm["arm"]].get("environment", []):
-            known = next((row for row in found if row["environment"] == environment), None)
-            if known is None:
-                known = {"environment": environment, "titles": []}
-                found.append(known)
-            known["titles"].append(arm["title"])
-    return found
+def environments(comparison: Comparison, evaluations: ByArm) -> list[Machine]:
+    """Each machine and set of versions."""
+    machines: list[Machine] = []
+    for arm in comparison.arms:
+        environment = evaluations[arm.arm].environment
+        machine = next((known for known in machines if known.environment == environment), None)
+        if machine is None:
+            machine = Machine(environment, [])
+            machines.append(machine)
+        machine.titles.append(arm.title)
+    return machines
 
 
 AGAINST = ("near", "far")
-OTHERS = ("noise", "pgd_short", "worst")  # rows of no attack of their own
+NO_ATTACKS = ("noise", "pgd_short", "worst")  # rows that are no attack of their own
 
 
-def robustness_section(found: dict[str, Any]) -> dict[str, Any]:
-    """The tables of corruptions, attacks and unknown images, arm by arm, and what is said beside them."""
-    titles = {row["arm"]: row["title"] for row in found["corruptions"]}
-    return {
-        "n": found["n"],
-        "severities": found["severities"],
-        "families": list(found["corruptions"][0]["families"]),
-        "corruptions": [_with_means(row) for row in found["corruptions"]],
-        "epsilons": list(dict.fromkeys(row["epsilon"] for row in found["adversarial"])),
-        "attacks": [
-            name for name in dict.fromkeys(row["attack"] for row in found["adversarial"]) if name not in OTHERS
+@dataclass(frozen=True)
+class CorruptedRow:
+    """An arm on corrupted images, with each family's mean over severities."""
+
+    arm: CorruptedArm
+    means: Sequence[float]
+
+
+@dataclass(frozen=True)
+class AttackedRow:
+    """An arm's accuracy by epsilon: under the worst of all attacks, and under noise."""
+
+    title: str
+    worst: Sequence[Interval]
+    noise: Sequence[Interval]
+
+
+@dataclass(frozen=True)
+class OodRow:
+    """An arm beside unknown images: near and far ones, by each score."""
+
+    title: str
+    cells: Sequence[OodArm]
+
+
+@dataclass(frozen=True)
+class RobustnessSection:
+    """What the page's section on robustness shows. `unavailable` is by reason, with the names of what is missing."""
+
+    results: RobustnessResults
+    families: Sequence[str]
+    corruptions: Sequence[CorruptedRow]
+    epsilons: Sequence[float]
+    attacks: Sequence[str]
+    adversarial: Sequence[AttackedRow]
+    scores: Sequence[str]
+    against: Sequence[str]
+    ood: Sequence[OodRow]
+    question: Sequence[Effect]
+    unavailable: Mapping[str, Sequence[str]]
+
+
+def robustness_section(results: RobustnessResults) -> RobustnessSection:
+    """The tables of corruptions, attacks and unknown images, arm by arm."""
+    attacks = dict.fromkeys(row.attack for row in results.adversarial)
+    reasons: dict[str, list[str]] = {}
+    for name, why in results.unavailable.items():
+        reasons.setdefault(why, []).append(name)
+    return RobustnessSection(
+        results=results,
+        families=list(results.corruptions[0].families),
+        corruptions=[
+            CorruptedRow(row, [sum(values) / len(values) for values in row.families.values()])
+            for row in results.corruptions
         ],
-        "adversarial": _adversarial(found["adversarial"], titles),
-        "scores": list(OOD_SCORES.values()),
-        "against": [kind for kind in AGAINST if any(row["against"] == kind for row in found["ood"])],
-        "ood": _ood(found["ood"], titles),
-        "checks": found["sanity"][0],
-        "far": found["far"][0],
-        "question": _question(found["effects"]),
-        "unavailable": _unavailable(found["unavailable"]),
-    }
+        epsilons=list(dict.fromkeys(row.epsilon for row in results.adversarial)),
+        attacks=[name for name in attacks if name not in NO_ATTACKS],
+        adversarial=_adversarial(results),
+        scores=list(OOD_SCORES.values()),
+        against=[kind for kind in AGAINST if any(row.against == kind for row in results.ood)],
+        ood=_ood(results),
+        question=[row for row in results.effects if row.effect == "question"],
+        unavailable=reasons,
+    )
 
 
-def _with_means(row: dict[str, Any]) -> dict[str, Any]:
-    """An arm with each family's mean over severities."""
-    return {**row, "means": [sum(values) / len(values) for values in row["families"].values()]}
-
-
-def _adversarial(rows: Table, titles: dict[str, str]) -> Table:
-    """For each arm the accuracy under the worst attack, and under noise, of each size; nothing without attacks."""
-    found = []
-    for arm, title in titles.items():
-        by_name = {
-            name: [row["accuracy"] for row in rows if row["arm"] == arm and row["attack"] == name]
+def _adversarial(results: RobustnessResults) -> list[AttackedRow]:
+    """Every arm that was attacked."""
+    rows = []
+    for arm in results.corruptions:
+        worst, noise = (
+            [row.accuracy for row in results.adversarial if (row.arm, row.attack) == (arm.arm, name)]
             for name in ("worst", "noise")
-        }
-        if by_name["worst"]:
-            found.append({"title": title, **by_name})
-    return found
+        )
+        if worst:
+            rows.append(AttackedRow(arm.title, worst, noise))
+    return rows
 
 
-def _ood(rows: Table, titles: dict[str, str]) -> Table:
-    return [
-        {
-            "title": title,
-            "cells": [
-                row
-                for kind in AGAINST
-                for score in OOD_SCORES
-                for row in rows
-                if (row["arm"], row["against"], row["score"]) == (arm, kind, score)
-            ],
-        }
-        for arm, title in titles.items()
-    ]
-
-
-def _question(effects: Table) -> Table:
-    """The difference that the report asks for, on each kind of robustness."""
-    return [row for row in effects if row["effect"] == "question"]
-
-
-def _unavailable(rows: Table) -> Table:
-    """What was not measured, each reason once."""
-    found: dict[str, list[str]] = {}
-    for row in rows:
-        found.setdefault(row["why"], []).append(row["what"])
-    return [{"what": ", ".join(what), "why": why} for why, what in found.items()]
+def _ood(results: RobustnessResults) -> list[OodRow]:
+    order = [(kind, score) for kind in AGAINST for score in OOD_SCORES]
+    rows = []
+    for arm in results.corruptions:
+        cells = {(row.against, row.score): row for row in results.ood if row.arm == arm.arm}
+        rows.append(OodRow(arm.title, [cells[key] for key in order if key in cells]))
+    return rows

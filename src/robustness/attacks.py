@@ -5,11 +5,10 @@ network. Own code are random noise, FGSM (Goodfellow et al. 2015) and PGD (Madry
 whole of AutoAttack (Croce and Hein 2020) are their authors' code, packaged as `pyautoattack`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +19,7 @@ from torch.nn import functional as F
 from src.core import seeds
 from src.core.errors import UserError
 from src.nets.preprocess import View
+from src.records.robustness import AttackCheck, AttackChecks
 
 OWN = ("fgsm", "pgd")
 NOISE, SHORT = "noise", "pgd_short"  # what attacks are checked against: no attack at all, and a quarter of the steps
@@ -28,7 +28,7 @@ LARGEST = 256  # images in a batch
 
 
 class Attacked(nn.Module):
-    """A network with all that stands before it: images (n, 3, H, W) in [0, 1] -> logits (n, K)."""
+    """A network with its preprocessing: images (n, 3, H, W) in [0, 1] -> logits (n, K)."""
 
     mean: Tensor
     std: Tensor
@@ -45,13 +45,13 @@ class Attacked(nn.Module):
         if tuple(x.shape[2:]) != (self.size, self.size):
             x = F.interpolate(x, (self.size, self.size), mode="bilinear", antialias=True)
         if x.device.type == "cpu":
-            x = x.contiguous(memory_format=torch.channels_last)  # as the weights are, see runtime.place
+            x = x.contiguous(memory_format=torch.channels_last)  # as the weights are, see fast_cpu.to_device
         return self.head(self.backbone(x))
 
 
 @dataclass(frozen=True)
 class Budget:
-    """`steps` of PGD and APGD-CE, and `queries` of Square, which go without a backward pass; AutoAttack has its own."""
+    """The `steps` of PGD and APGD-CE, and the `queries` of Square, which are without a backward pass."""
 
     steps: int
     queries: int
@@ -65,7 +65,7 @@ class Budget:
 Attack = Callable[[nn.Module, Tensor, Tensor, float, Budget, int], Tensor]
 
 
-def available(names: list[str], classes: int) -> tuple[list[str], dict[str, str]]:
+def available(names: Sequence[str], classes: int) -> tuple[list[str], dict[str, str]]:
     """The attacks that exist for so many classes, and why the others do not.
 
     Raises:
@@ -102,10 +102,10 @@ def survivors(
     for number, part in enumerate(parts, start=1):
         x, y = images[part], labels[part]
         with torch.random.fork_rng(devices=[]):  # the package seeds PyTorch's own generator
-            found = ATTACKS[name](model, x, y, epsilon, budget, seeds.derive(seed, name, number)).detach()
-        if (found - x).abs().max() > epsilon + 1e-6 or found.min() < 0 or found.max() > 1:
+            changed = ATTACKS[name](model, x, y, epsilon, budget, seeds.derive(seed, name, number)).detach()
+        if (changed - x).abs().max() > epsilon + 1e-6 or changed.min() < 0 or changed.max() > 1:
             raise ValueError(f"{name}: changed a pixel by more than {epsilon}, or beyond black or white")
-        right[part] = predict(model, found) == y
+        right[part] = predict(model, changed) == y
     return right.cpu().numpy()
 
 
@@ -145,19 +145,22 @@ def fgsm(model: nn.Module, x: Tensor, y: Tensor, epsilon: float, budget: Budget,
 
 
 def pgd(model: nn.Module, x: Tensor, y: Tensor, epsilon: float, budget: Budget, seed: int) -> Tensor:
-    """Projected gradient descent from a random start, steps of 2.5 epsilon / steps; who is fooled rests."""
+    """Projected gradient descent from a random start, with steps of 2.5 epsilon / steps.
+
+    Images that are wrong already are not changed any further.
+    """
     start = torch.rand(x.shape, generator=torch.Generator().manual_seed(seed)).to(x.device)
-    found = within(x + epsilon * (2 * start - 1), x, epsilon)
+    changed = within(x + epsilon * (2 * start - 1), x, epsilon)
     left = torch.arange(len(x), device=x.device)
     for _ in range(budget.steps):
-        slope, logits = gradient(model, found[left], y[left])
+        slope, logits = gradient(model, changed[left], y[left])
         still = logits.argmax(1) == y[left]
         left, slope = left[still], slope[still]
         if len(left) == 0:
             break
         step = 2.5 * epsilon / budget.steps
-        found[left] = within(found[left] + step * slope.sign(), x[left], epsilon)
-    return found
+        changed[left] = within(changed[left] + step * slope.sign(), x[left], epsilon)
+    return changed
 
 
 def pgd_short(model: nn.Module, x: Tensor, y: Tensor, epsilon: float, budget: Budget, seed: int) -> Tensor:
@@ -197,49 +200,58 @@ ATTACKS: dict[str, Attack] = {
 }
 
 
-Survivors = Mapping[tuple[str, float], np.ndarray]
+Survivors = Mapping[tuple[str, float], np.ndarray]  # which images (n,) are right, by attack and epsilon
 
 CHANCE = 0.01  # the probability below which a stronger attack that does worse is none
 
 
 def _real(attacked: Survivors) -> list[str]:
-    """The attacks; noise, and the PGD of fewer steps, are there to be compared with."""
+    """The names of the attacks, without what they are checked against."""
     return list(dict.fromkeys(name for name, _ in attacked if name not in (NOISE, SHORT)))
 
 
 def worst(attacked: Survivors) -> dict[float, np.ndarray]:
-    """By epsilon, the images (n,) that no attack of that size gets wrong; nothing where there was no attack."""
+    """The images (n,) that no attack of a size makes wrong, by epsilon; nothing if there was no attack."""
     names = _real(attacked)
     sizes = dict.fromkeys(size for _, size in attacked)
     return {size: np.all([attacked[name, size] for name in names], axis=0) for size in sizes} if names else {}
 
 
-def attack_summary(attacked: Mapping[str, Survivors]) -> dict[str, Any]:
+def summarise_checks(attacked: Mapping[str, Survivors]) -> AttackChecks:
     """How many of the checks were made and hold, and those that do not."""
-    rows = sanity(attacked)
-    broken = [row for row in rows if not row["holds"]]
-    return {"made": len(rows), "hold": len(rows) - len(broken), "broken": broken}
+    rows = checks(attacked)
+    broken = [row for row in rows if not row.holds]
+    return AttackChecks(made=len(rows), hold=len(rows) - len(broken), broken=broken)
 
 
-def sanity(attacked: Mapping[str, Survivors]) -> list[dict[str, Any]]:
-    """Whether a larger epsilon, more steps, and an attack in place of noise, never help the network.
-
-    Each check compares the images that an arm gets right under the stronger attack alone (`helped`) with those under
-    the weaker alone (`hurt`); `p` is the exact sign test's probability of so many helped, or more, by chance.
-    """
+def checks(attacked: Mapping[str, Survivors]) -> list[AttackCheck]:
+    """Whether a larger epsilon, more steps, and an attack in place of noise, never help the network."""
     rows = []
-    for arm, found in attacked.items():
-        real, sizes = _real(found), sorted({size for _, size in found})
+    for arm, survivors in attacked.items():
+        real, sizes = _real(survivors), sorted({size for _, size in survivors})
         pairs = [("larger epsilon", (name, small), (name, large)) for name in real for small, large in pairwise(sizes)]
         pairs += [("beats noise", (NOISE, size), (name, size)) for name in real for size in sizes]
-        if (SHORT, sizes[0]) in found:
+        if (SHORT, sizes[0]) in survivors:
             pairs += [("more steps", (SHORT, size), ("pgd", size)) for size in sizes]
-        rows += [{"arm": arm, "check": check, **_check(found, weak, strong)} for check, weak, strong in pairs]
+        rows += [_check(arm, check, survivors, weak, strong) for check, weak, strong in pairs]
     return rows
 
 
-def _check(found: Survivors, weak: tuple[str, float], strong: tuple[str, float]) -> dict[str, Any]:
-    helped, hurt = int((found[strong] & ~found[weak]).sum()), int((found[weak] & ~found[strong]).sum())
+def _check(
+    arm: str, check: str, survivors: Survivors, weak: tuple[str, float], strong: tuple[str, float]
+) -> AttackCheck:
+    right, wrong = survivors[strong], ~survivors[strong]
+    helped, hurt = int((right & ~survivors[weak]).sum()), int((wrong & survivors[weak]).sum())
     p = float(stats.binomtest(helped, helped + hurt, alternative="greater").pvalue) if helped + hurt else 1.0
-    shown = {"attack": strong[0], "epsilon": strong[1], "than": weak[0], "than_epsilon": weak[1]}
-    return {**shown, "helped": helped, "hurt": hurt, "p": p, "holds": p >= CHANCE}
+    return AttackCheck(
+        arm=arm,
+        check=check,
+        attack=strong[0],
+        epsilon=strong[1],
+        than=weak[0],
+        than_epsilon=weak[1],
+        helped=helped,
+        hurt=hurt,
+        p=p,
+        holds=p >= CHANCE,
+    )

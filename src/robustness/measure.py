@@ -1,12 +1,11 @@
-"""Every arm on corrupted, attacked and unknown images: which it gets right.
+"""Which corrupted, attacked and unknown images every arm gets right.
 
-Nothing is chosen here: test images are looked at, and the numbers reported.
+Nothing is chosen by these numbers, so that test images may be used.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from tqdm import tqdm
 from src.core import seeds
 from src.nets import inference
 from src.robustness import attacks, ood
+from src.robustness.config import Robustness
 from src.robustness.networks import Head, Network
 from src.stats import intervals
 from src.storage.resume import StateFile
@@ -26,10 +26,13 @@ Right = dict[str, np.ndarray]  # by arm
 
 @dataclass(frozen=True)
 class Images:
-    """Test images (n, H, W, 3) uint8 with labels (n,), and images of other classes and of another dataset.
+    """Images (n, H, W, 3) uint8.
 
-    `train` are those among which the training images' neighbours are looked for; `near` are None where every class of
-    the dataset is among the K.
+    Args:
+        test: those that every arm is measured on, with `labels` (n,).
+        train: training images, among which the nearest neighbours of the score `knn` are found.
+        near: test images of the dataset's other classes; None if the K are all there are.
+        far: images of another dataset, which is `far_name`.
     """
 
     test: np.ndarray
@@ -51,6 +54,7 @@ def choose(
     """
 
     def some(index: np.ndarray, most: int | None, name: str) -> np.ndarray:
+        """Sorted positions in `index`."""
         return np.sort(seeds.generator(seed, "robustness", name).permutation(len(index))[:most])
 
     tested = some(subset["test_index"], count, "test")
@@ -60,30 +64,31 @@ def choose(
     known = subset["train_index"][some(subset["train_index"], ood.BANK, "train")]
     height, width = raw["test"].shape[1:3]
     name, far = ood.far(dataset, count or len(tested), height, width, seeds.generator(seed, "robustness", "far"))
-    chosen = Images(
-        raw["test"][index],
-        subset["test_labels"][tested],
-        raw["train"][known],
-        raw["test"][others] if len(others) else None,
-        far,
-        name,
+    images = Images(
+        test=raw["test"][index],
+        labels=subset["test_labels"][tested],
+        train=raw["train"][known],
+        near=raw["test"][others] if len(others) else None,
+        far=far,
+        far_name=name,
     )
-    return chosen, index
+    return images, index
 
 
 class Memo:
-    """What is measured already, by name: saved from time to time, and taken up by a stage that goes on."""
+    """Measurements by name: saved from time to time, and taken from the saved state when a stage resumes."""
 
-    def __init__(self, place: StateFile) -> None:
-        self.place = place.part("measured")
-        self.known = {name: tensor.numpy() for name, tensor in self.place.load()[0].items()}
+    def __init__(self, state_file: StateFile) -> None:
+        self.state_file = state_file.part("measured")
+        self.known = {name: tensor.numpy() for name, tensor in self.state_file.load()[0].items()}
 
     def get(self, name: str, compute: Callable[[], np.ndarray]) -> np.ndarray:
+        """The measurement of that name, computed if it is not known."""
         if name not in self.known:
             self.known[name] = np.ascontiguousarray(compute())
-            if self.place.due():
-                self.place.save({key: torch.from_numpy(value) for key, value in self.known.items()}, {})
-                self.place.leave_if_asked(f"after {name}")
+            if self.state_file.due():
+                self.state_file.save({key: torch.from_numpy(value) for key, value in self.known.items()}, {})
+                self.state_file.leave_if_asked(f"after {name}")
         return self.known[name]
 
 
@@ -100,31 +105,29 @@ def corrupted(
     """Which test images each arm gets right: as they are, (n,), and corrupted, (C, S, n).
 
     Args:
-        corrupt: gives the test images with a corruption of that name and severity.
+        names: of the C corruptions.
+        corrupt: returns the test images with a corruption of that name and severity.
     """
 
-    def ask(found: np.ndarray) -> np.ndarray:
-        return np.stack(
-            [
-                intervals.correct(head.logits(features), images.labels)
-                for network in networks
-                for features in [_features(network, found, accelerator)]
-                for head in network.heads.values()
-            ]
-        )
+    def right(test: np.ndarray) -> np.ndarray:
+        rows = []
+        for network in networks:
+            features = _features(network, test, accelerator)
+            rows += [intervals.correct(head.logits(features), images.labels) for head in network.heads.values()]
+        return np.stack(rows)  # (A, n)
 
     def measure(name: str, severity: int) -> np.ndarray:
-        return ask(corrupt(name, severity))
+        return right(corrupt(name, severity))
 
-    names_of = [name for network in networks for name in network.heads]
-    clean = memo.get("clean", partial(ask, images.test))  # (A, n)
+    arms = [name for network in networks for name in network.heads]
+    clean = memo.get("clean", partial(right, images.test))
     cells = [(name, severity) for name in names for severity in severities]
     rows = [
         memo.get(f"{name}.{severity}", partial(measure, name, severity))
         for name, severity in tqdm(cells, "corruptions", leave=False, disable=None)
     ]
-    found = np.stack(rows, axis=1).reshape(len(names_of), len(names), len(severities), -1)
-    return dict(zip(names_of, clean, strict=True)), dict(zip(names_of, found, strict=True))
+    changed = np.stack(rows, axis=1).reshape(len(arms), len(names), len(severities), -1)
+    return dict(zip(arms, clean, strict=True)), dict(zip(arms, changed, strict=True))
 
 
 def _features(network: Network, images: np.ndarray, accelerator: Accelerator) -> np.ndarray:
@@ -137,58 +140,57 @@ def attacked(
     networks: Sequence[Network],
     images: Images,
     names: Sequence[str],
-    epsilons: Sequence[float],
+    config: Robustness,
     *,
-    budget: attacks.Budget,
     seed: int,
     memo: Memo,
     device: torch.device,
 ) -> dict[str, dict[tuple[str, float], np.ndarray]]:
     """Which test images (n,) each arm with a gradient still gets right, by attack and epsilon (in 255ths).
 
-    Besides the attacks asked for, random noise of the same size and, with PGD, PGD of fewer steps.
+    Besides the named attacks, random noise of the same size and, with PGD, PGD of fewer steps.
     """
     x = torch.from_numpy(images.test).permute(0, 3, 1, 2).to(device).float() / 255
     y = torch.from_numpy(images.labels).to(device)
-    wanted = [attacks.NOISE, *([attacks.SHORT] if "pgd" in names else []), *names]
+    every = [attacks.NOISE, *([attacks.SHORT] if "pgd" in names else []), *names]
     arms = [
         (arm, attacks.Attacked(network.backbone, head.layer, network.view).to(device).eval())
         for network in networks
         for arm, head in network.heads.items()
         if head.layer is not None
     ]
-    found: dict[str, dict[tuple[str, float], np.ndarray]] = {arm: {} for arm, _ in arms}
-    cells = [(arm, model, name, epsilon) for arm, model in arms for name in wanted for epsilon in epsilons]
-    how: dict[str, Any] = {"budget": budget, "seed": seeds.derive(seed, "robustness", "attacks")}
+    right: dict[str, dict[tuple[str, float], np.ndarray]] = {arm: {} for arm, _ in arms}
+    cells = [(arm, model, name, epsilon) for arm, model in arms for name in every for epsilon in config.epsilons]
+    budget = attacks.Budget.of(config.steps)
     for arm, model, name, epsilon in tqdm(cells, "attacks", leave=False, disable=None):
-        measure = partial(attacks.survivors, name, model, x, y, epsilon / 255, **how)
-        found[arm][name, epsilon] = memo.get(f"{arm}.{name}.{epsilon}", measure)
-    return found
+        measure = partial(attacks.survivors, name, model, x, y, epsilon / 255, budget=budget, seed=seed)
+        right[arm][name, epsilon] = memo.get(f"{arm}.{name}.{epsilon}", measure)
+    return right
 
 
 def ood_scores(
     networks: Sequence[Network], images: Images, *, memo: Memo, accelerator: Accelerator
 ) -> dict[str, dict[str, dict[str, np.ndarray]]]:
-    """How strange each arm finds the test images, and those of other classes and of another dataset.
+    """The out-of-distribution scores of the test images, and of those of other classes and of another dataset.
 
     Returns:
         By arm and score (see `ood.SCORES`), (n,) for `test`, `near` (where there is any) and `far`.
     """
     kinds = {"test": images.test, "near": images.near, "far": images.far}
-    found: dict[str, dict[str, dict[str, np.ndarray]]] = {}
+    by_arm: dict[str, dict[str, dict[str, np.ndarray]]] = {}
     for network in networks:
         first = next(iter(network.heads))
         bank = memo.get(f"{first}.train", partial(_features, network, images.train, accelerator))
-        for kind, shown in kinds.items():
-            if shown is None:
+        for kind, pixels in kinds.items():
+            if pixels is None:
                 continue
-            features = memo.get(f"{first}.{kind}", partial(_features, network, shown, accelerator))
+            features = memo.get(f"{first}.{kind}", partial(_features, network, pixels, accelerator))
             distance = ood.knn(features, bank)
             for arm, head in network.heads.items():
-                scores = found.setdefault(arm, {name: {} for name in ood.SCORES})
+                scores = by_arm.setdefault(arm, {name: {} for name in ood.SCORES})
                 for name, values in _scores(head, features, distance).items():
                     scores[name][kind] = values
-    return found
+    return by_arm
 
 
 def _scores(head: Head, features: np.ndarray, distance: np.ndarray) -> dict[str, np.ndarray]:

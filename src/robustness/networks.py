@@ -1,7 +1,7 @@
-"""Every arm from its images on: a backbone that gives features, and heads that read them.
+"""Every arm as a backbone, images -> features, and a head, features -> logits.
 
-A fine-tuned network has one head, its last layer; a frozen backbone has one for each read-out. Affine ones are layers
-too, through which an attack finds the gradient of the whole arm; the others have no gradient to be followed.
+A fine-tuned network has one head, its last layer; a frozen backbone has one for each read-out. An affine head is also
+a layer, so that an attack can take the gradient of the whole arm; other heads have no gradient.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +17,7 @@ from src.core import seeds
 from src.device import mps_check
 from src.nets import fast_cpu, models, preprocess
 from src.readouts import fit, zero_shot
+from src.readouts.config import Frozen
 from src.storage import files
 
 AFFINE = ("linear", "random_head")  # of the read-outs
@@ -42,7 +43,7 @@ class Affine(nn.Module):
 
 @dataclass(frozen=True)
 class Head:
-    """`logits` maps features (n, D) -> (n, K); `layer` does the same to tensors, where it has a gradient."""
+    """`logits` maps features (n, D) -> (n, K); `layer` does the same to tensors, if the head has a gradient."""
 
     logits: Logits
     layer: nn.Module | None = None
@@ -50,7 +51,7 @@ class Head:
 
 @dataclass(frozen=True)
 class Network:
-    """A backbone on its device, images (n, 3, S, S) -> features (n, D), how it sees images, and its heads by arm."""
+    """A backbone on its device, images (n, 3, S, S) -> features (n, D); its preprocessing; and its heads by arm."""
 
     backbone: nn.Module
     view: preprocess.View
@@ -58,7 +59,7 @@ class Network:
 
 
 def affine(parts: Mapping[str, np.ndarray], device: torch.device) -> Head:
-    """The head of an affine read-out, see `readout.Readout`."""
+    """The head of an affine read-out, see `readouts.base.Readout`."""
     layer = Affine(parts).to(device)
 
     def logits(features: np.ndarray) -> np.ndarray:
@@ -68,57 +69,64 @@ def affine(parts: Mapping[str, np.ndarray], device: torch.device) -> Head:
     return Head(logits, layer)
 
 
-def finetuned(name: str, state: dict[str, Tensor], about: Mapping[str, Any], device: torch.device) -> Network:
-    """A fine-tuned arm from its checkpoint."""
-    model = models.restore(about["arch"], state, about["image_size"])
+def finetuned(name: str, state: dict[str, Tensor], header: Mapping[str, Any], device: torch.device) -> Network:
+    """A fine-tuned arm from its checkpoint: a state_dict and its header, as `files.read_tensors` gives them."""
+    arch, size = header["arch"], header["image_size"]
+    model = models.restore(arch, state, size)
     weight, bias = (part.numpy().copy() for part in models.head(model))
     width = weight.shape[1]
     same = {"mean": np.zeros(width, np.float32), "std": np.ones(width, np.float32)}
-    backbone = _backbone(model, about["image_size"], device)
+    backbone = _backbone(model, size, device)
     head = affine({**same, "weight": weight, "bias": bias}, device)
-    return Network(backbone, preprocess.view(about["arch"], about["image_size"]), {name: head})
+    return Network(backbone, preprocess.view(arch, size), {name: head})
 
 
 def _backbone(model: nn.Module, image_size: int, device: torch.device) -> nn.Module:
-    placed = fast_cpu.to_device(fast_cpu.fold(models.without_head(model)), device).requires_grad_(False)
-    mps_check.require(placed, image_size)
-    return placed
+    backbone = fast_cpu.to_device(fast_cpu.fold(models.without_head(model)), device).requires_grad_(False)
+    mps_check.require(backbone, image_size)
+    return backbone
 
 
 def read_finetuned(folder: Path, role: str, methods: Sequence[str], device: torch.device) -> list[Network]:
     """A role's fine-tuned arms from its checkpoints, each a network of its own."""
-    states = {method: files.read_tensors(folder / f"{method}.safetensors") for method in methods}
-    return [finetuned(f"{role}.{method}", *found, device) for method, found in states.items()]
+    checkpoints = {method: files.read_tensors(folder / f"{method}.safetensors") for method in methods}
+    return [finetuned(f"{role}.{method}", *checkpoint, device) for method, checkpoint in checkpoints.items()]
+
+
+@dataclass(frozen=True)
+class FrozenFiles:
+    """Where earlier stages left a frozen backbone: the file of its weights, and the folders of the others."""
+
+    weights: Path
+    features: Path
+    predictions: Path
 
 
 def read_frozen(
-    weights: Path,
-    features: Path,
-    predictions: Path,
     role: str,
-    readouts: Sequence[str],
+    frozen: FrozenFiles,
+    config: Frozen,
     *,
     image_size: int,
     subset: Mapping[str, np.ndarray],
     classes: list[str],
-    shots: int | None,
     seed: int,
     device: torch.device,
 ) -> list[Network]:
     """A frozen backbone with every read-out that these classes allow.
 
-    Affine ones are read from what the stage `eval_*` left beside its predictions; the others are fitted again as there,
-    on the same features, which takes no search.
+    The weights of affine read-outs are read from what the stage `eval_*` left beside its predictions. The others are
+    fitted again on the same features, which needs no search.
     """
-    state, origin = files.read_tensors(weights)
-    stored, head = files.read_features(features)
+    state, origin = files.read_tensors(frozen.weights)
+    features, head = files.read_features(frozen.features)
     pretrained = zero_shot.PretrainedHead(head["weight"], head["bias"]) if head else None
-    wanted, _ = fit.available(readouts, classes, pretrained)
-    parts = fit.few_shot(stored["train"], subset, shots, seed)
+    wanted, _ = fit.available(config.readouts, classes, pretrained)
+    parts = fit.few_shot(features["train"], subset, config.shots, seed)
     heads = {}
     for name in wanted:
         if name in AFFINE:
-            heads[f"{role}.{name}"] = affine(files.read_arrays(predictions / "affine" / f"{name}.npz"), device)
+            heads[f"{role}.{name}"] = affine(files.read_arrays(frozen.predictions / "affine" / f"{name}.npz"), device)
         else:
             fitted = fit.fit(name, parts, rng=seeds.generator(seed, name), head=pretrained, classes=classes)
             heads[f"{role}.{name}"] = Head(fitted.logits)

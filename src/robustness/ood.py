@@ -10,8 +10,8 @@ from scipy import ndimage, stats
 from scipy.special import logsumexp, softmax
 from sklearn.metrics import roc_curve
 
+from src.core.records import Interval
 from src.readouts.nearest import most_similar, unit
-from src.stats.intervals import Interval
 
 SCORES = ("msp", "energy", "knn")
 NEIGHBOURS = 50  # as Sun et al. 2022 take on CIFAR-10

@@ -1,10 +1,9 @@
-"""All of what the stage `robustness` measures, from the arms to metrics, tables and pictures."""
+"""Everything that the stage `robustness` measures, from the arms to the record, the tables and the figures."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from accelerate import Accelerator
@@ -12,11 +11,14 @@ from accelerate import Accelerator
 from src.core import design, seeds
 from src.core.errors import UserError
 from src.device import runtime
-from src.robustness import corruptions, figures, results
-from src.robustness import measure as robustness_measure
-from src.robustness import networks as robustness_networks
-from src.robustness.attacks import Budget, available
+from src.records.robustness import RobustnessResults
+from src.robustness import corruptions, figures, measure, networks, results
+from src.robustness.attacks import available
+from src.robustness.config import Robustness
+from src.robustness.measure import Corrupt, Images, Memo
 from src.robustness.networks import Network
+from src.robustness.results import Measured
+from src.stats.intervals import Sampling
 from src.storage import files, paths
 from src.storage.resume import StateFile
 
@@ -27,9 +29,11 @@ class Study:
 
     Args:
         archs: the architecture of each role.
-        raw, raw_labels: all images (N, H, W, 3) uint8 by split, and the dataset's labels of the test images (N,).
+        raw: all images by split, (N, H, W, 3) uint8.
+        raw_labels: the dataset's labels of all test images (N,).
+        subset: indices and labels of the images of the K classes.
         classes: K.
-        plan: the section `robustness` of the settings.
+        seed: of the choice of images, the corruptions and the attacks.
     """
 
     networks: Sequence[Network]
@@ -39,88 +43,76 @@ class Study:
     subset: Mapping[str, np.ndarray]
     classes: int
     dataset: str
-    plan: Mapping[str, Any]
+    config: Robustness
     seed: int
     accelerator: Accelerator
 
     @property
     def titles(self) -> dict[str, str]:
-        """Of the arms, by name."""
-        called = design.display_names(self.archs)
-        return {
-            name: design.title(name, called[design.split(name)[0]]) for part in self.networks for name in part.heads
-        }
+        """The title of each arm by its name."""
+        backbones = design.display_names(self.archs)
+        names = [name for network in self.networks for name in network.heads]
+        return {name: design.title(name, backbones[design.split(name)[0]]) for name in names}
 
 
-def run_study(drawings: Path, study: Study, *, confidence: float, resamples: int, place: StateFile) -> dict[str, Any]:
-    """Measure every arm, draw and tabulate it, and say what metrics/robustness.json holds.
+def run_study(folder: Path, study: Study, sampling: Sampling, state_file: StateFile) -> RobustnessResults:
+    """Measure every arm, and write tables and figures.
 
     Args:
-        drawings: the folder that gets tables and pictures.
-        place: where to save what is measured, and to go on from.
+        folder: gets the tables and figures.
+        state_file: where measurements are saved from time to time, and resumed from.
 
     Raises:
-        UserError: several processes, an attack without its package, or official files that are not.
+        UserError: there are several processes, an attack lacks its package, or `robustness.corrupted` is not a folder
+            of the official files.
     """
     if study.accelerator.num_processes > 1:
         raise UserError("robustness is measured in one process; run python -m stages.robustness without torchrun")
-    plan, seed = study.plan, study.seed
-    wanted, why = available(plan["attacks"], study.classes)
-    images, index = robustness_measure.choose(study.raw, study.subset, study.dataset, count=plan["images"], seed=seed)
-    names, corrupt = source(plan["corrupted"], images.test, index, study.raw_labels, seed)
-    found = measure(study, images, names, corrupt, wanted, robustness_measure.Memo(place))
-    result = results.report(
-        found,
-        left_out(study.networks if wanted else [], images, names, why),
-        far_name=images.far_name,
-        confidence=confidence,
-        resamples=resamples,
-        seed=seeds.derive(seed, "robustness", "bootstrap"),
-    )
-    write(drawings, found, result, corrupt, confidence)
-    print(results.render(result))
-    return {**result, "environment": runtime.environment(study.accelerator)}
+    config, seed = study.config, study.seed
+    attacks, why = available(config.attacks, study.classes)
+    images, index = measure.choose(study.raw, study.subset, study.dataset, count=config.images, seed=seed)
+    names, corrupt = source(config.corrupted, images.test, index, study.raw_labels, seed)
+    measured = measure_all(study, images, names, corrupt, attacks, Memo(state_file))
+    unavailable = why | left_out(study.networks if attacks else [], images, names)
+    found = results.report(measured, unavailable, sampling, runtime.environment(study.accelerator))
+    write(folder, measured, found, corrupt, sampling.confidence)
+    print(results.render(found))
+    return found
 
 
-def measure(
-    study: Study,
-    images: robustness_measure.Images,
-    names: Sequence[str],
-    corrupt: robustness_measure.Corrupt,
-    attacks: Sequence[str],
-    memo: robustness_measure.Memo,
-) -> results.Measured:
+def measure_all(
+    study: Study, images: Images, names: Sequence[str], corrupt: Corrupt, attacks: Sequence[str], memo: Memo
+) -> Measured:
     """Every arm on corrupted, attacked and unknown images.
 
     Args:
         names, corrupt: what `source` gives.
         attacks: those that exist for these classes.
     """
-    networks, plan, accelerator = study.networks, study.plan, study.accelerator
-    clean, corrupted = robustness_measure.corrupted(
-        networks, images, names, plan["severities"], corrupt=corrupt, memo=memo, accelerator=accelerator
+    arms, config, accelerator = study.networks, study.config, study.accelerator
+    clean, corrupted = measure.corrupted(
+        arms, images, names, config.severities, corrupt=corrupt, memo=memo, accelerator=accelerator
     )
-    attacked = robustness_measure.attacked(
-        networks,
-        images,
-        attacks,
-        plan["epsilons"],
-        budget=Budget.of(plan["steps"]),
-        seed=study.seed,
-        memo=memo,
-        device=accelerator.device,
+    device, seed = accelerator.device, seeds.derive(study.seed, "robustness", "attacks")
+    return Measured(
+        titles=study.titles,
+        names=names,
+        severities=config.severities,
+        clean=clean,
+        corrupted=corrupted,
+        attacked=measure.attacked(arms, images, attacks, config, seed=seed, memo=memo, device=device),
+        ood_scores=measure.ood_scores(arms, images, memo=memo, accelerator=accelerator),
+        far=images.far_name,
     )
-    strange = robustness_measure.ood_scores(networks, images, memo=memo, accelerator=accelerator)
-    return results.Measured(study.titles, names, plan["severities"], clean, corrupted, attacked, strange)
 
 
 def source(
     folder: str | None, images: np.ndarray, index: np.ndarray, raw_labels: np.ndarray, seed: int
-) -> tuple[list[str], robustness_measure.Corrupt]:
-    """The corruptions by name, and what gives the test images with one of them.
+) -> tuple[list[str], Corrupt]:
+    """The names of the corruptions, and the function that returns the test images with one of them.
 
     Args:
-        folder: of the official files; None to corrupt `images` (n, H, W, 3) here, all but with frost.
+        folder: of the official files; None to corrupt `images` (n, H, W, 3) here, by all corruptions but frost.
         index: (n,) the positions of these among all test images, whose labels are `raw_labels`.
     """
     if folder is not None:
@@ -138,40 +130,26 @@ def _official(path: Path, index: np.ndarray, total: int, name: str, severity: in
     return corruptions.read(path, name, severity, index, total)
 
 
-def left_out(
-    networks: Sequence[Network], images: robustness_measure.Images, names: Sequence[str], why: Mapping[str, str]
-) -> list[dict[str, str]]:
-    """What could not be measured, and why.
-
-    Args:
-        networks: those that are attacked.
-        why: of the attacks that do not exist for these classes, by name.
-    """
-    found = [{"what": name, "why": reason} for name, reason in why.items()]
+def left_out(attacked: Sequence[Network], images: Images, names: Sequence[str]) -> dict[str, str]:
+    """Why something cannot be measured, by its name: a corruption, `near` images, or an arm that is not attacked."""
+    why = {}
     if "frost" not in names:
-        reason = "it pastes photographs that are in the official files only; set robustness.corrupted to their folder"
-        found.append({"what": "frost", "why": reason})
+        why["frost"] = (
+            "it pastes photographs that are in the official files only; set robustness.corrupted to their folder"
+        )
     if images.near is None:
-        found.append({"what": "near", "why": "no class of the dataset is left out, so none is unknown; choose fewer"})
-    heads = {arm: head for network in networks for arm, head in network.heads.items()}
-    return found + [
-        {"what": arm, "why": robustness_networks.WHY_NOT} for arm, head in heads.items() if head.layer is None
-    ]
+        why["near"] = "no class of the dataset is left out, so none is unknown; choose fewer"
+    heads = {arm: head for network in attacked for arm, head in network.heads.items()}
+    return why | {arm: networks.WHY_NOT for arm, head in heads.items() if head.layer is None}
 
 
-def write(
-    drawings: Path,
-    found: results.Measured,
-    result: Mapping[str, Any],
-    corrupt: robustness_measure.Corrupt,
-    confidence: float,
-) -> None:
-    """Tables and pictures; none of an earlier setting stays."""
-    files.empty_folder(drawings)
-    for name, (columns, rows) in results.tables(found, result, confidence).items():
-        files.write_table(drawings / f"{name}.csv", columns, rows)
+def write(folder: Path, measured: Measured, found: RobustnessResults, corrupt: Corrupt, confidence: float) -> None:
+    """Write tables and figures into an emptied folder."""
+    files.empty_folder(folder)
+    for name, (columns, rows) in results.tables(measured, found, confidence).items():
+        files.write_table(folder / f"{name}.csv", columns, rows)
     examples = np.stack(
-        [np.stack([corrupt(name, severity)[0] for severity in found.severities]) for name in found.names]
+        [np.stack([corrupt(name, severity)[0] for severity in measured.severities]) for name in measured.names]
     )
-    for name, figure in figures.all_figures(result, examples, found.names).items():
-        files.write_figure(drawings / f"{name}.png", figure)
+    for name, figure in figures.all_figures(found, examples, measured.names).items():
+        files.write_figure(folder / f"{name}.png", figure)

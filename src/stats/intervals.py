@@ -11,6 +11,8 @@ from itertools import combinations
 import numpy as np
 from scipy import stats
 
+from src.core.records import Interval, Pair
+
 Arms = Mapping[str, np.ndarray]
 
 # The effects of the 2 x 2 table as weighted sums of its cells' accuracies; a main effect is a mean of two simple ones.
@@ -37,12 +39,12 @@ EFFECTS: dict[str, dict[str, float]] = {
 
 
 @dataclass(frozen=True)
-class Interval:
-    """An estimate with its confidence interval."""
+class Sampling:
+    """Of the bootstrap: the interval's level, how often to draw, and the seed."""
 
-    value: float
-    low: float
-    high: float
+    confidence: float
+    resamples: int
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -61,19 +63,6 @@ class Resampled:
         factors = np.array(list(weights.values()), float)
         value, draws = (counts[..., columns] @ factors / self.n for counts in (self.right, self.draws))
         return Interval(float(value), *_percentiles(draws, self.confidence))
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two arms: accuracy of `first` minus `second`, McNemar's p, p after Holm, images that only one got right."""
-
-    first: str
-    second: str
-    difference: Interval
-    p: float
-    p_holm: float
-    only_first: int
-    only_second: int
 
 
 @dataclass(frozen=True)

@@ -13,14 +13,17 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from src.core.errors import UserError
+from src.core.records import Record
 
 if TYPE_CHECKING:
     import numpy as np
     from matplotlib.figure import Figure
     from torch import Tensor
+
+AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 
 @contextmanager
@@ -112,6 +115,26 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     with reading(path):
         return json.loads(path.read_text(encoding="utf-8"))
+
+
+def write_record(path: Path, record: Record) -> None:
+    """A record as JSON, without the fields that are None."""
+    write_json(path, record.model_dump(mode="json", exclude_none=True))
+
+
+def read_record(path: Path, kind: type[AnyRecord]) -> AnyRecord:
+    """A record of that class.
+
+    Raises:
+        UserError: there is no such file, or it does not hold one.
+    """
+    with reading(path):
+        return kind.model_validate_json(path.read_bytes())
+
+
+def read_optional_record(path: Path, kind: type[AnyRecord]) -> AnyRecord | None:
+    """The same, or None where the stage that writes it was switched off."""
+    return None if read_json(path) == {} else read_record(path, kind)
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from src.core import design
 
 DATA, METRICS, PLOTS = Path("data"), Path("metrics"), Path("plots")
+RECORDS = DATA / "results"
 
 IMAGE_INPUTS = DATA / "inputs" / "images.json"
 WEIGHT_INPUTS = DATA / "inputs" / "weights.json"
@@ -43,6 +44,11 @@ def plots(name: str) -> Path:
 def metrics(name: str) -> Path:
     """The file of a stage's numbers, which `dvc metrics` shows."""
     return METRICS / f"{name}.json"
+
+
+def record(name: str) -> Path:
+    """What a stage leaves for other stages and programs, as a record; its numbers are in `metrics(name)` too."""
+    return RECORDS / f"{name}.json"
 
 
 def cell_name(cell: str) -> str:

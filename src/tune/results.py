@@ -1,4 +1,4 @@
-"""What a search for settings left: its trials as a table, its metrics and its pictures."""
+"""The results of a search for settings: its summary, its trials as a table, and figures."""
 
 import math
 from collections import Counter
@@ -11,9 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from src.core.records import Environment
 from src.plotting import COLOURS, plain
+from src.records.tune import SearchSummaries, SearchSummary
 from src.storage import files
-from src.tune.search import SEARCHED, STATES, Search, spent
+from src.tune.search import SEARCHED, Search, spent
 
 COLUMNS = ("number", "state", *SEARCHED, "val_accuracy", "val_loss", "epochs", "images", "train_macs")
 STYLES = {"resnet": (COLOURS[0], "o"), "convnext": (COLOURS[5], "s")}  # as everywhere else
@@ -21,30 +23,36 @@ STYLES = {"resnet": (COLOURS[0], "o"), "convnext": (COLOURS[5], "s")}  # as ever
 Searches = Mapping[str, Search]  # by role
 
 
-def summary(searches: Searches) -> dict[str, Any]:
-    """By role what was found and what it took, in the terms in which an arm's training is told."""
-    return {role: _summary(search) for role, search in searches.items()}
+def summary(searches: Searches, environment: Environment) -> SearchSummaries:
+    """What every search found, and what it took, in the terms of a training's cost."""
+    backbones = {role: _summary(search) for role, search in searches.items()}
+    return SearchSummaries(backbones=backbones, environment=environment)
 
 
-def _summary(search: Search) -> dict[str, Any]:
-    trials, states = search.trials, Counter(trial.state for trial in search.trials)
-    return {
-        "configurations": len(trials),
-        **{state: states[state] for state in STATES},
-        "best_trial": search.best.number,
-        **search.best.params,
-        "val_accuracy": search.best.val_accuracy,
-        "first_val_accuracy": trials[0].val_accuracy,
-        "val_images": search.val_images,
-        "images": spent(trials),
-        "images_cap": search.images_cap,
-        "train_macs": sum(trial.train_macs for trial in trials),
-        "train_seconds": sum(trial.train_seconds for trial in trials),
-    }
+def _summary(search: Search) -> SearchSummary:
+    trials, best = search.trials, search.best
+    states = Counter(trial.state for trial in trials)
+    assert best.val_accuracy is not None  # it is complete
+    return SearchSummary(
+        configurations=len(trials),
+        complete=states["complete"],
+        pruned=states["pruned"],
+        diverged=states["diverged"],
+        best_trial=best.number,
+        lr=best.params.get("lr"),
+        weight_decay=best.params.get("weight_decay"),
+        val_accuracy=best.val_accuracy,
+        first_val_accuracy=trials[0].val_accuracy,
+        val_images=search.val_images,
+        images=spent(trials),
+        images_cap=search.images_cap,
+        train_macs=sum(trial.train_macs for trial in trials),
+        train_seconds=sum(trial.train_seconds for trial in trials),
+    )
 
 
 def write_plots(folder: Path, searches: Searches) -> None:
-    """Every search as a table, and the pictures; none of an earlier setting stays."""
+    """Write every search as a table, and the figures, into an emptied folder."""
     files.empty_folder(folder)
     for role, search in searches.items():
         files.write_table(folder / f"trials_{role}.csv", COLUMNS, rows(search))
@@ -53,7 +61,7 @@ def write_plots(folder: Path, searches: Searches) -> None:
 
 
 def rows(search: Search) -> list[list[Any]]:
-    """A search as a table of COLUMNS: what comes out again, so not the seconds."""
+    """A search as a table of COLUMNS, without seconds, which differ from run to run."""
     return [
         [
             *(trial.number, trial.state, *(trial.params.get(name, getattr(search.config, name)) for name in SEARCHED)),
@@ -64,11 +72,11 @@ def rows(search: Search) -> list[list[Any]]:
 
 
 def all_figures(searches: Searches) -> dict[str, Figure]:
-    """Every picture by name."""
-    drawn = {"history": history(searches), "learning_rate": by_rate(searches)}
+    """Every figure by name."""
+    figures = {"history": history(searches), "learning_rate": by_rate(searches)}
     if all("weight_decay" in search.best.params for search in searches.values()):
-        drawn["search"] = plane(searches)
-    return drawn
+        figures["search"] = plane(searches)
+    return figures
 
 
 def history(searches: Searches) -> Figure:
@@ -132,7 +140,7 @@ def _axes(searches: Searches) -> tuple[Figure, Axes]:
 
 
 def _points(axes: Axes, role: str, search: Search, where: Sequence[float]) -> None:
-    """Filled where a trial came to its end, hollow where it was given up, a cross where its loss was no number."""
+    """A filled marker for a complete trial, a hollow one for a pruned trial, a cross for one that diverged."""
     colour, marker = STYLES[role]
     name = plain(search.name)
     looks: dict[str, dict[str, Any]] = {
@@ -141,8 +149,8 @@ def _points(axes: Axes, role: str, search: Search, where: Sequence[float]) -> No
         "diverged": {"marker": "x", "color": colour, "label": f"{name}, loss no number"},
     }
     for state, look in looks.items():
-        found = zip(where, search.trials, strict=True)
-        chosen = [(x, trial.val_accuracy or 0.0) for x, trial in found if trial.state == state]
+        trials = zip(where, search.trials, strict=True)
+        chosen = [(x, trial.val_accuracy or 0.0) for x, trial in trials if trial.state == state]
         if chosen:
             x, y = zip(*chosen, strict=True)
             axes.scatter(x, y, s=30, **look)

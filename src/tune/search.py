@@ -1,12 +1,13 @@
 """The search for a learning rate and a weight decay on validation images, by Optuna.
 
 Each trial is one training by the loop that `finetune_*` uses, from the same weights, head and order of images: the
-first with finetune's own settings, so that a search is never worse than none, on validation images. Later ones are
+first has finetune's own settings, so that on validation images a search is never worse than none. Later ones are
 proposed by a tree-structured Parzen estimator (Bergstra et al. 2011) and given up early by the median rule (Golovin et
 al. 2017: Vizier). Every backbone has the same number of trials and the same cap on training images.
 
-A trial is asked of a study made anew from the trials before it, by a sampler seeded by its number. So it cannot matter
-where a search was interrupted, as it would with Optuna's own storages, where a trial that was cut off keeps its number.
+Each trial is proposed by a study that is made anew from the trials before it, with a sampler seeded by the trial's
+number. So a search that was interrupted and resumed proposes the same trials. With Optuna's own storages it would not:
+there a trial that was cut off keeps its number.
 """
 
 import math
@@ -16,19 +17,17 @@ from dataclasses import asdict, dataclass
 from functools import reduce
 from typing import Any
 
-import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import TrialState
 from torch import nn
 
-from src.core import design, seeds
+from src.core import seeds
 from src.core.errors import DivergedError, UserError
 from src.device import mps_check
-from src.finetune.batches import Data
 from src.finetune.checkpoint import Epoch, TrainState
 from src.finetune.config import Finetune
-from src.finetune.methods import Setup, Weights
+from src.finetune.methods import Setup
 from src.storage.resume import StateFile
 from src.tune.config import Tune
 
@@ -39,7 +38,6 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 SEARCHED = ("lr", "weight_decay")  # of `finetune`
-STATES = ("complete", "pruned", "diverged")
 
 
 @dataclass(frozen=True)
@@ -90,7 +88,7 @@ class Search:
                 f"finetune.lr = {self.config.lr:g}: none of {len(self.trials)} trials of {self.name} around it came "
                 "to its end; try a smaller learning rate"
             )
-        return reduce(lambda found, trial: trial if trial.beats(found) else found, complete)
+        return reduce(lambda best, trial: trial if trial.beats(best) else best, complete)
 
 
 @dataclass(frozen=True)
@@ -115,13 +113,13 @@ class SearchSetup(Setup):
 
 
 def space(config: Finetune, factor: float) -> dict[str, BaseDistribution]:
-    """The range of each setting, around its value, on a logarithmic scale; one that is 0 stays 0."""
+    """The range of each setting, around its value, on a logarithmic scale. A setting that is 0 is not searched."""
     centres = {name: getattr(config, name) for name in SEARCHED if getattr(config, name) > 0}
     return {name: FloatDistribution(value / factor, value * factor, log=True) for name, value in centres.items()}
 
 
 def study_of(trials: Sequence[Trial], distributions: dict[str, BaseDistribution], setup: SearchSetup) -> optuna.Study:
-    """Optuna's view of the trials so far, ready to be asked for the next one."""
+    """An Optuna study of the trials so far; its `ask` proposes the next one."""
     number = len(trials) + 1
     sampler = optuna.samplers.TPESampler(
         n_startup_trials=STARTUP, seed=seeds.derive(setup.seed, "tune", number) % 2**32
@@ -144,34 +142,11 @@ def study_of(trials: Sequence[Trial], distributions: dict[str, BaseDistribution]
     return study
 
 
-def searches(
-    weights: Mapping[str, Weights],
-    *,
-    raw: np.ndarray,
-    subset: Mapping[str, np.ndarray],
-    tune: Tune,
-    state_file: StateFile,
-    **shared: Any,
-) -> dict[str, Search]:
-    """Search for every backbone by its role: on the same images, from the same settings, with the same budget.
-
-    Args:
-        raw: the training images (N, H, W, 3) uint8, of which `subset` holds the indices and labels.
-        shared: the other arguments of `Setup`.
-    """
-    data = Data.of(raw, subset, shared["accelerator"].device)
-    names = design.display_names({role: origin["arch"] for role, (_, origin) in weights.items()})
-    return {
-        role: search(SearchSetup(name=names[role], weights=loaded, data=data, **shared), state_file.part(role), tune)
-        for role, loaded in weights.items()
-    }
-
-
 def search(setup: SearchSetup, state_file: StateFile, tune: Tune) -> Search:
-    """Every trial of one backbone, those from before an interruption too.
+    """All trials of one backbone. A search that was interrupted goes on after its last trial.
 
     Args:
-        state_file: where each trial is saved as it ends, and the present one from time to time.
+        state_file: where each trial is saved when it ends, and the present one from time to time.
 
     Raises:
         UserError: there are several processes or too few validation images, `tune.images` does not suffice for two
@@ -194,10 +169,10 @@ def search(setup: SearchSetup, state_file: StateFile, tune: Tune) -> Search:
 
 
 def require(setup: SearchSetup, cap: int) -> None:
-    """What a search needs to mean anything.
+    """Refuse a search that cannot tell settings apart.
 
     Raises:
-        UserError: there is not enough of it.
+        UserError: there are several processes or too few validation images, or `cap` images are too few for two trials.
     """
     if setup.accelerator.num_processes > 1:
         raise UserError(
@@ -215,19 +190,19 @@ def require(setup: SearchSetup, cap: int) -> None:
         )
 
 
-def run(setup: SearchSetup, asked: optuna.Trial, file: StateFile) -> Trial:
-    """One training, resumed where it was interrupted; the median rule hears of each epoch but the last."""
+def run(setup: SearchSetup, proposed: optuna.Trial, file: StateFile) -> Trial:
+    """One training, resumed where it was interrupted; the median rule may end it after any epoch but the last."""
     model = setup.network()
-    if asked.number == 0:
+    if proposed.number == 0:
         mps_check.require(model, setup.image_size)
     state, start, outcome = TrainState.load(file), time.perf_counter(), "complete"
     for epoch in state.history:
-        asked.report(epoch.val_accuracy, epoch.number)
-    config = setup.config.model_copy(update=asked.params)
+        proposed.report(epoch.val_accuracy, epoch.number)
+    config = setup.config.model_copy(update=proposed.params)
     try:
         for epoch in setup.train(model, config.methods[0], config, state):
-            asked.report(epoch.val_accuracy, epoch.number)
-            if epoch.number < config.epochs and asked.should_prune():
+            proposed.report(epoch.val_accuracy, epoch.number)
+            if epoch.number < config.epochs and proposed.should_prune():
                 outcome = "pruned"
                 break
     except DivergedError:
@@ -237,26 +212,28 @@ def run(setup: SearchSetup, asked: optuna.Trial, file: StateFile) -> Trial:
         setup.accelerator.free_memory()  # as `loop.train` does where it comes to its end
     if outcome == "diverged":
         history.append(diverged_epoch(model, len(history) + 1, setup.epoch_images, time.perf_counter() - start))
-    return record(asked, outcome, state, setup.cost(model, history))
+    return record(proposed, outcome, state, setup.cost(model, history))
 
 
 def diverged_epoch(model: nn.Module, number: int, images: int, seconds: float) -> Epoch:
-    """An epoch whose loss was not a number, for its cost alone: it counts whole."""
+    """An epoch whose loss was not a number. It stands for its cost alone, and counts as a whole epoch."""
     whole = all(parameter.requires_grad for parameter in model.parameters())
     return Epoch(number, math.inf, 0.0, math.inf, 0.0, whole, images, seconds)
 
 
-def record(asked: optuna.Trial, outcome: str, state: TrainState, cost: Mapping[str, Any]) -> Trial:
-    """What is kept of a trial."""
+def record(proposed: optuna.Trial, outcome: str, state: TrainState, cost: Mapping[str, Any]) -> Trial:
+    """The trial as it is saved."""
     best = state.best if state.history else None
     return Trial(
-        asked.number + 1,
-        outcome,
-        asked.params,
-        [epoch.val_accuracy for epoch in state.history],
-        best.val_accuracy if best else None,
-        best.val_loss if best else None,
-        *(cost[name] for name in ("images", "train_macs", "train_seconds")),
+        number=proposed.number + 1,
+        state=outcome,
+        params=proposed.params,
+        accuracies=[epoch.val_accuracy for epoch in state.history],
+        val_accuracy=best.val_accuracy if best else None,
+        val_loss=best.val_loss if best else None,
+        images=cost["images"],
+        train_macs=cost["train_macs"],
+        train_seconds=cost["train_seconds"],
     )
 
 

@@ -9,9 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from src.compare import figures, results
+from src.compare.config import Compare
 from src.core import design
+from src.core.records import Interval
 from src.stats import calibration, intervals
-from src.stats.intervals import Interval
+from tests.helpers.toy_records import evaluation
 
 CLASSES = ["cat", "dog", "frog"]
 ARMS = {"fine-tuned": Interval(0.9, 0.85, 0.93), "frozen": Interval(0.5, 0.4, 0.6)}
@@ -168,14 +170,13 @@ def drawn(chosen: list[str], classes: list[str]) -> dict[str, Figure]:
     """Every picture of such arms, of one architecture: the longest names."""
     rng = np.random.default_rng(0)
     labels = np.arange(40 * len(classes)) % len(classes)
-    metrics = dict.fromkeys((*design.COST, "val_accuracy"), 1.0) | {"calibrated": {"temperature": 1.5}}
     found = {}
     for place, name in enumerate(chosen):
         logits = rng.normal(size=(len(labels), len(classes)))
         logits[np.arange(len(labels)), labels] += 3 - 0.2 * place
         title = design.title(name, f"efficientnet_lite0 ({design.split(name)[0]})")
-        found[name] = results.Arm(title, logits, labels, np.arange(len(labels)), metrics)
-    result = results.report(found, classes, [], base_classes=2, confidence=0.95, resamples=100, seed=0)
+        found[name] = results.Arm(title, logits, labels, np.arange(len(labels)), evaluation())
+    result = results.report(found, classes, {}, Compare(base_classes=2, resamples=100), seed=0)
     return figures.all_figures(found, result)
 
 

@@ -85,7 +85,7 @@ def test_placing_a_network_changes_its_layout_and_not_its_numbers():
 
 
 def test_the_environment_names_device_processor_threads_and_versions():
-    (result,) = runtime.environment(runtime.start("cpu", "fp32"))
+    result = runtime.environment(runtime.start("cpu", "fp32"))
     assert (result["device"], result["precision"], result["processes"]) == ("cpu", "fp32", 1)
     assert result["processor"]
     assert result["threads"] == torch.get_num_threads()

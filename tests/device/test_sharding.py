@@ -109,7 +109,7 @@ def test_two_processes_embed_the_same_bytes_as_one(prepared):
         said = run(*start, "-m", "stages.embed", "convnext", cwd=prepared.folder)
         assert said.count("features each") == 1
         result.append(outputs(prepared.folder, "data/features/convnext"))
-        (environment,) = prepared.json("metrics/embed_convnext.json")["embed_convnext"]["environment"]
+        environment = prepared.json("data/results/embed_convnext.json")["environment"]
         assert environment["processes"] == len(result)
     assert {Path(name).name for name in result[0]} == {"train.npy", "test.npy", "head.npz", "SHA256SUMS"}
     assert result[0] == result[1]

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from src.core.errors import UserError
+from src.core.records import Interval
 from src.experiments import __main__, effects
 from src.experiments.__main__ import DEFAULTS
 from src.experiments.effects import LEAD, Group
-from src.stats.intervals import Interval
 from tests.helpers.toy_runs import DIAGONAL, SAMPLING, run, square
 
 BEFORE = {"finetune.mix": "none", "finetune.mix_alpha": 1.0}

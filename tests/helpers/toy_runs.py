@@ -3,7 +3,10 @@
 import numpy as np
 
 from src.core import design
-from src.experiments.scaling import Run, Sampling
+from src.experiments.scaling import Run
+from src.records.compare import Cost
+from src.stats.intervals import Sampling
+from tests.helpers.toy_records import COST
 
 SAMPLING = Sampling(0.95, 500, 0)
 CELLS = {
@@ -19,7 +22,7 @@ def run(answers, *, classes=2, seed=0, series="first", subset="first", macs=None
     """A run whose arms got right what `answers` says: by arm, a text of a digit for each image."""
     right = {arm: np.array([digit == "1" for digit in text]) for arm, text in answers.items()}
     n = len(next(iter(right.values())))
-    costs = {arm: dict.fromkeys(design.COST, 1.0) | {"train_macs": (macs or {}).get(arm, 0)} for arm in right}
+    costs = {arm: Cost(**COST | {"train_macs": (macs or {}).get(arm, 0)}) for arm in right}
     return Run(
         name=f"{series}-{subset}-k{classes}-seed{seed}",
         series=series,

@@ -61,16 +61,17 @@ COST = {
 @pytest.mark.parametrize("cell", CELLS)
 def test_metrics_hold_what_was_asked(clone, cell):
     role, adaptations = CELLS[cell]
-    arms = clone.json(f"metrics/{cell}.json")[role]
-    (unavailable,) = arms.pop("unavailable", [{"readout": "zero_shot", "why": "class '0' has no entry"}])
-    assert unavailable["readout"] == "zero_shot"
-    assert "class '0' has no entry" in unavailable["why"]
-    assert set(arms) == adaptations
-    for arm in arms.values():
+    arms, record = clone.json(f"metrics/{cell}.json")[role], clone.json(f"data/results/{cell}.json")
+    assert set(record["unavailable"]) == ({"zero_shot"} if "linear" in adaptations else set())
+    assert all("class '0' has no entry" in why for why in record["unavailable"].values())
+    assert set(arms) == set(record["arms"]) == adaptations
+    for name, arm in arms.items():
+        told = record["arms"][name]
         assert 0 <= arm["accuracy"] <= 1
-        assert arm["n"] == sum(row["n"] for row in arm["per_class"])
+        assert arm["n"] == sum(row["n"] for row in told["per_class"])
         assert set(arm) >= QUALITY | COST
-        assert {"device", "torch", "threads"} <= set(arm["environment"][0])
+        assert {key: told[key] for key in arm} == arm
+        assert {"device", "torch", "threads"} <= set(told["environment"])
 
 
 def test_every_arm_was_asked_about_the_same_images_of_the_same_split(clone):
@@ -95,7 +96,7 @@ def test_what_an_arm_costs_counts_every_image_that_it_needed(clone):
 
 def test_arms_that_are_the_same_are_shown_to_be_no_different(clone):
     """Both backbones are EfficientNet-Lite0 here, so whatever is done to them alike gives the same predictions."""
-    compared = clone.json("metrics/compare.json")["compare"]
+    compared = clone.json("data/results/compare.json")
     pairs = {(pair["first"], pair["second"]): pair for pair in compared["pairs"]}
     assert len(pairs) == 10 * 9 / 2
     for adaptation in ("full", "linear", "random_head"):
@@ -111,7 +112,7 @@ def test_arms_that_are_the_same_are_shown_to_be_no_different(clone):
 
 def test_the_page_holds_the_verdict_and_every_arm(clone):
     page = html.unescape((clone.folder / "plots/report.html").read_text(encoding="utf-8").replace("<wbr>", ""))
-    compared = clone.json("metrics/compare.json")["compare"]
+    compared = clone.json("data/results/compare.json")
     for sentence in compared["verdict"]:
         assert sentence in page
     for arm in compared["arms"]:
@@ -120,10 +121,11 @@ def test_the_page_holds_the_verdict_and_every_arm(clone):
 
 def test_robustness_is_measured_of_every_arm_where_it_is_asked_for(everything):
     assert "checks of the attacks: " in everything.output
-    found = everything.json("metrics/robustness.json")["robustness"]
-    assert {role: set(found[role]) for role in ("resnet", "convnext")} == {
+    numbers = everything.json("metrics/robustness.json")["robustness"]
+    assert {role: set(numbers[role]) for role in ("resnet", "convnext")} == {
         role: {"full", *READOUTS} for role in ("resnet", "convnext")
     }
+    found = everything.json("data/results/robustness.json")
     assert {row["effect"] for row in found["effects"]} == {"question", "architecture", "finetuning", "interaction"}
     assert {row["against"] for row in found["ood"]} == {"near", "far"}
     assert 'id="robustness"' in (everything.folder / "plots/report.html").read_text(encoding="utf-8")
@@ -131,20 +133,25 @@ def test_robustness_is_measured_of_every_arm_where_it_is_asked_for(everything):
 
 def test_what_is_off_leaves_nothing(small):
     for stage in ("robustness", "tune"):
-        assert small.json(f"metrics/{stage}.json") == {}
+        assert small.json(f"metrics/{stage}.json") == small.json(f"data/results/{stage}.json") == {}
         assert list((small.folder / "plots" / stage).iterdir()) == []
     assert 'id="robustness"' not in (small.folder / "plots/report.html").read_text(encoding="utf-8")
 
 
-def test_names_of_metrics_never_collide(clone):
+def test_metrics_are_numbers_whose_names_never_collide(clone):
+    def values(value):
+        return [leaf for item in value.values() for leaf in values(item)] if isinstance(value, dict) else [value]
+
     def columns(value, path=""):
         if not isinstance(value, dict):
             return [path]
         return [name for key, item in value.items() for name in columns(item, f"{path}.{key}")]
 
     shown = clone.dvc("metrics", "show", "--json")
-    names = [name for file in json.loads(shown)[""]["data"].values() for name in columns(file["data"])]
+    files = [file["data"] for file in json.loads(shown)[""]["data"].values()]
+    names = [name for file in files for name in columns(file)]
     assert len(names) == len(set(names))
+    assert all(isinstance(value, int | float) for file in files for value in values(file))
     assert {".resnet.full.accuracy", ".resnet.linear.accuracy", ".compare.lead.value"} <= set(names)
 
 
@@ -171,7 +178,7 @@ def test_a_second_repro_runs_the_check_of_the_inputs_alone_and_costs_little_more
 def five(clone):
     """What `dvc exp run` printed of an experiment named five, with five classes and a small rate."""
     output = clone.dvc("exp", "run", "-n", "five", "-S", "classes=5", "-S", "finetune.lr=0.00001")
-    per_class = clone.json("metrics/resnet.json")["resnet"]["full"]["per_class"]
+    per_class = clone.json("data/results/resnet.json")["arms"]["full"]["per_class"]
     clone.git("checkout", "-q", ".")
     assert len(per_class) == 5
     return output
@@ -216,13 +223,13 @@ def test_plots_diff_draws_curves_confusions_classes_and_arms_of_both(clone):
 @pytest.mark.slow
 def test_without_the_controls_two_arms_are_left_and_nothing_else_is_computed(clone):
     output = clone.dvc("exp", "run", "-n", "two", "-S", "controls=false", "-S", "frozen.readouts=[random_head]")
-    compared = clone.json("metrics/compare.json")["compare"]
+    compared = clone.json("data/results/compare.json")
     files = [path for folder in CONTROL_OUTS for path in (clone.folder / folder).rglob("*")]
     clone.git("checkout", "-q", ".")
     for stage in (*ONCE[:3], "finetune_resnet", "eval_resnet"):
         assert f"Stage '{stage}' didn't change, skipping" in output or f"Stage '{stage}' is cached" in output
     assert [arm["arm"] for arm in compared["arms"]] == ["resnet.full", "convnext.random_head"]
-    assert "effects" not in compared
+    assert compared["effects"] == {}
     assert files == []
 
 
@@ -314,7 +321,7 @@ def test_class_names_that_mean_something_elsewhere_are_text_in_every_file(make_c
     few = {"epochs": 1, "batch_size": 4}
     clone.configure(dataset="folder", folder="images", classes=names, prepare={"per_class": None}, finetune=few)
     clone.dvc("repro")
-    assert [row["class"] for row in clone.json("metrics/resnet.json")["resnet"]["full"]["per_class"]] == names
+    assert [row["name"] for row in clone.json("data/results/resnet.json")["arms"]["full"]["per_class"]] == names
     found = set()
     for path in (clone.folder / "plots").rglob("*.csv"):
         with path.open(newline="", encoding="utf-8") as file:

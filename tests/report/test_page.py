@@ -18,12 +18,18 @@ from dvc.utils.hydra import apply_overrides, get_hydra_sweeps
 from PIL import Image
 
 from src.compare import results
+from src.compare.config import Compare
 from src.core import design
+from src.core.records import Interval
+from src.evaluate.arm import Predictions, score
+from src.prepare.config import Prepare
+from src.records.evaluate import Evaluation, Evaluations
+from src.records.robustness import RobustnessResults
+from src.records.tune import SearchSummaries, SearchSummary
 from src.report import format, mistakes, tables
 from src.report import page as report_page
 from src.settings import settings as settings_settings
 from src.settings.settings import Settings
-from src.stats import calibration, scores
 from src.storage import files, paths
 from stages import report
 
@@ -66,44 +72,39 @@ class Experiment:
         per_class: int = 30,
         unavailable: bool = False,
         settings: dict | None = None,
-        tuned: dict | None = None,
+        tuned: SearchSummaries | None = None,
     ) -> None:
         self.settings = Settings.model_validate({"controls": controls, **(settings or {})})
-        self.classes, self.tuned = classes, tuned or {}
+        self.classes, self.tuned = classes, tuned or SearchSummaries()
         self.labels = np.repeat(np.arange(len(classes)), per_class)
         rng = np.random.default_rng(0)
         self.index = rng.permutation(len(self.labels) + 50)[: len(self.labels)]
         self.raw = rng.integers(0, 256, (len(self.labels) + 50, side, side, 3), np.uint8)
         self.picture = png(np.full((300, 450, 3), 255, np.uint8))
-        self.why = [{"readout": "zero_shot", "why": "no mapping for <these> classes"}] if unavailable else []
+        self.why = {"zero_shot": "no mapping for <these> classes"} if unavailable else {}
+        self.robustness: RobustnessResults | None = None
         self.measure()
 
     def measure(self) -> None:
-        """`cells`, the metrics of resnet, resnet_frozen, convnext_finetuned and convnext; `compared`; and `logits`."""
-        methods, readouts = self.settings.finetune.methods, self.settings.frozen.readouts
-        readouts = [name for name in readouts if not (self.why and name == "zero_shot")]
-        parts = [("resnet", methods), ("resnet", readouts), ("convnext", methods), ("convnext", readouts)]
-        self.cells: list[dict] = [{}, {}, {}, {}]
+        """The evaluations of all `cells`, their `comparison`, and the `logits`."""
+        self.cells = {cell: Evaluations() for cell in design.CELLS}
         self.logits: dict[str, np.ndarray] = {}
         found = {}
-        for place, (role, adaptations) in enumerate(parts):
-            if self.settings.controls or place in (0, 3):
-                self.cells[place] = {role: {name: self.arm(f"{role}.{name}") for name in adaptations}}
-                if self.why and place in (1, 3):
-                    self.cells[place][role]["unavailable"] = self.why
-                for name in adaptations:
-                    arm = f"{role}.{name}"
-                    title = design.title(arm, getattr(self.settings, role).arch)
-                    measured = self.cells[place][role][name]
-                    found[arm] = results.Arm(title, self.logits[arm], self.labels, self.index, measured)
-        unavailable = [{"arm": f"convnext.{row['readout']}", "why": row["why"]} for row in self.why]
-        compared = results.report(
-            found, self.classes, unavailable, base_classes=2, confidence=0.95, resamples=200, seed=0
-        )
-        self.compared = json.loads(json.dumps(compared))
+        for cell in design.CELLS if self.settings.controls else design.QUESTION:
+            role, column = cell.split(".")
+            readouts = [name for name in self.settings.frozen.readouts if name not in self.why]
+            names = self.settings.finetune.methods if column == "finetuned" else readouts
+            arms = {name: self.arm(f"{role}.{name}") for name in names}
+            self.cells[cell] = Evaluations(arms=arms, unavailable=self.why if column == "frozen" else {})
+            for name, evaluation in arms.items():
+                arm = f"{role}.{name}"
+                title = design.title(arm, getattr(self.settings, role).arch)
+                found[arm] = results.Arm(title, self.logits[arm], self.labels, self.index, evaluation)
+        unavailable = {f"convnext.{name}": why for name, why in self.why.items()}
+        self.comparison = results.report(found, self.classes, unavailable, Compare(resamples=200), seed=0)
 
-    def arm(self, name: str) -> dict:
-        """One arm's predictions, and its metrics."""
+    def arm(self, name: str) -> Evaluation:
+        """One arm's evaluation on planted predictions."""
         role, adaptation = design.split(name)
         modern, k = role == "convnext", len(self.classes)
         skill = {"full": 0.75, "lp_ft": 0.77, "linear": 0.56, "knn": 0.5, "centroid": 0.45, "zero_shot": 0.4}
@@ -112,31 +113,35 @@ class Experiment:
         if adaptation == "zero_shot":
             logits[:, k // 2] = val_logits[:, k // 2] = -np.inf
         self.logits[name] = logits
-        return {
-            **scores.summary(logits, self.labels, self.classes),
-            "val_accuracy": scores.accuracy(val_logits, self.labels),
-            **calibration.summary(logits, self.labels, val_logits, self.labels),
+        scores = score(Predictions(logits, self.labels, self.index, val_logits, self.labels), self.classes)
+        chosen = {"linear": {"c": 0.01, "configurations": 45}, "knn": {"k": 20, "configurations": 4}}
+        return Evaluation(
+            **dict(scores),
             **{"parameters": 27_800_000 if modern else 11_200_000, "trained_parameters": 7_690},
-            **{"macs": 91_200_000 if modern else 37_200_000, "train_macs": 4.1e12, "train_seconds": 211.0},
+            **{"macs": 91_200_000 if modern else 37_200_000, "train_macs": 41 * 10**11, "train_seconds": 211.0},
             **{"seconds": 3.2, "images_per_second": 1550.0, "peak_memory": 1_610_612_736},
-            "environment": [{"device": "cpu", "processor": "AMD EPYC", "threads": 2, "torch": "2.14.1"}],
-            **{"linear": {"c": 0.01, "configurations": 45}, "knn": {"k": 20, "configurations": 4}}.get(adaptation, {}),
-        }
-
-    def pair(self) -> tuple[dict, dict]:
-        (standing,) = self.compared["cells"]
-        first, second = (
-            {"logits": self.logits[standing[cell]], "labels": self.labels, "index": self.index}
-            for cell in ("resnet.finetuned", "convnext.frozen")
+            environment={"device": "cpu", "processor": "AMD EPYC", "threads": 2, "torch": "2.14.1"},
+            **chosen.get(adaptation, {}),
         )
-        return first, second
+
+    def results(self, **figures: bytes) -> report_page.Results:
+        first, second = (
+            {"logits": self.logits[self.comparison.cells[cell]], "labels": self.labels, "index": self.index}
+            for cell in design.QUESTION
+        )
+        return report_page.Results(
+            comparison=self.comparison,
+            cells=self.cells,
+            tuned=self.tuned,
+            robustness=self.robustness,
+            classes=self.classes,
+            predictions=(first, second),
+            raw=self.raw,
+            figures={"reliability": self.picture, **figures},
+        )
 
     def context(self) -> dict:
-        settings = self.settings.model_dump()
-        pictures = {"reliability": self.picture}
-        return report_page.context(
-            settings, self.compared, self.cells, self.tuned, self.classes, self.pair(), self.raw, pictures
-        )
+        return report_page.context(self.settings, self.results())
 
     def page(self) -> str:
         return report_page.render(self.context())
@@ -192,7 +197,7 @@ def reader(experiment: Experiment) -> Reader:
 
 def test_the_sections_stand_in_order_and_the_verdict_is_first(reader, experiment):
     assert [section["id"] for section in reader.all("section")] == SECTIONS
-    for sentence in experiment.compared["verdict"]:
+    for sentence in experiment.comparison.verdict:
         assert sentence in reader.text["verdict"]
 
 
@@ -219,16 +224,16 @@ def test_the_title_asks_the_question_with_the_number_of_classes(reader):
 
 def test_the_square_shows_each_cells_accuracy_with_its_interval(reader, experiment):
     for arm in ("resnet.full", "resnet.linear", "convnext.full", "convnext.linear"):
-        found = next(row["accuracy"] for row in experiment.compared["arms"] if row["arm"] == arm)
-        shown = f"{100 * found['value']:.1f}\u202f% [{100 * found['low']:.1f}, {100 * found['high']:.1f}]"
+        found = experiment.comparison.arm(arm).accuracy
+        shown = f"{100 * found.value:.1f}\u202f% [{100 * found.low:.1f}, {100 * found.high:.1f}]"
         assert shown in reader.text["table"]
 
 
 def test_effects_stand_beside_the_square_and_those_that_cover_zero_say_so(reader, experiment):
-    assert set(experiment.compared["effects"]) == {"architecture", "finetuning", "interaction"}
-    for found in (experiment.compared["lead"], *experiment.compared["effects"].values()):
-        value, low, high = (format.points(found[part]) for part in ("value", "low", "high"))
-        none = " no difference shown" if found["low"] <= 0 <= found["high"] else ""
+    assert set(experiment.comparison.effects) == {"architecture", "finetuning", "interaction"}
+    for found in (experiment.comparison.lead, *experiment.comparison.effects.values()):
+        value, low, high = (format.points(part) for part in (found.value, found.low, found.high))
+        none = " no difference shown" if found.low <= 0 <= found.high else ""
         assert f"{value} [{low}, {high}]{none}" in reader.text["table"]
 
 
@@ -239,22 +244,23 @@ def test_costs_stand_beside_the_square_in_human_units(reader):
 
 def test_classes_that_differ_in_size_have_their_picture_and_others_none(experiment, reader):
     assert "Accuracy by size of class" not in {found.get("aria-label") for found in reader.all("div")}
-    settings = experiment.settings.model_dump()
-    settings["prepare"] |= {"imbalance": "long_tailed", "imbalance_ratio": 20.0}
-    pictures = dict.fromkeys(("reliability", "by_frequency"), experiment.picture)
-    how = (experiment.tuned, experiment.classes, experiment.pair(), experiment.raw, pictures)
-    found = report_page.context(settings, experiment.compared, experiment.cells, *how)
+    prepare = Prepare(imbalance="long_tailed", imbalance_ratio=20.0)
+    settings = experiment.settings.model_copy(update={"prepare": prepare})
+    found = report_page.context(settings, experiment.results(by_frequency=experiment.picture))
     page = Reader(report_page.render(found))
     assert "Accuracy by size of class" in {found.get("aria-label") for found in page.all("div")}
     assert "(long_tailed, 20 to 1)" in report_page.render(found)
 
 
-TUNED = {"configurations": 20, "lr": 0.00034, "weight_decay": 0.000021, "val_accuracy": 0.712, "train_macs": 8.3e13}
-TUNED |= {"first_val_accuracy": 0.684, "train_seconds": 305.0}
+TUNED = SearchSummary(
+    **{"configurations": 20, "complete": 20, "pruned": 0, "diverged": 0, "best_trial": 7},
+    **{"lr": 0.00034, "weight_decay": 0.000021, "val_accuracy": 0.712, "first_val_accuracy": 0.684},
+    **{"val_images": 500, "images": 1000, "images_cap": 2000, "train_macs": 83 * 10**12, "train_seconds": 305.0},
+)
 
 
 def test_what_was_tuned_stands_beside_the_probes_own_search():
-    text = Reader(Experiment(tuned={"tune": {"resnet": TUNED}}).page()).text["table"]
+    text = Reader(Experiment(tuned=SearchSummaries(backbones={"resnet": TUNED})).page()).text["table"]
     found = text.partition("How settings were found")[2]
     assert "resnet18, fine-tuned 20 lr 0.00034, weight_decay 2.1e-05 71.2\u202f% 68.4\u202f% 83.0\u202fT 5" in found
     for name in ("resnet18", "convnext_tiny"):
@@ -286,19 +292,19 @@ def test_a_read_out_that_cannot_be_had_is_shown_with_its_reason():
 
 
 def test_zero_shot_says_which_classes_it_never_answers(reader, experiment):
-    mapped = experiment.cells[3]["convnext"]["zero_shot"]["mapped"]
-    shown = f"never answers dog ; {100 * mapped['accuracy']:.1f}\u202f% of the {mapped['n']} other images"
+    mapped = experiment.cells["convnext.frozen"].arms["zero_shot"].mapped
+    shown = f"never answers dog ; {100 * mapped.accuracy:.1f}\u202f% of the {mapped.n} other images"
     assert shown in reader.text["arms"]
 
 
 def test_all_arms_are_there_the_most_accurate_first(experiment):
-    values = [arm["accuracy"]["value"] for arm in experiment.context()["arms"]]
+    values = [row.accuracy.value for row in experiment.context()["arms"]]
     assert values == sorted(values, reverse=True)
     assert len(values) == len(experiment.logits) == 12
 
 
 def test_every_pair_is_shown_and_the_questions_pair_outside_the_fold(reader, experiment):
-    assert len(experiment.compared["pairs"]) == 66
+    assert len(experiment.comparison.pairs) == 66
     assert [row.get("class") for row in reader.all("tr")].count("asked") == 2  # alone, and among all
     assert "All 66 pairs" in reader.text["pairs"]
     assert "< 0.0001" in reader.text["pairs"]
@@ -311,29 +317,30 @@ def test_backbones_of_one_architecture_are_told_apart_by_their_roles():
 
 def test_arms_computed_on_different_machines_are_listed_by_machine(experiment):
     other = Experiment()
-    other.cells[0]["resnet"]["full"]["environment"] = [{"device": "cuda", "processor": "H100"}]
+    arms = other.cells["resnet.finetuned"].arms
+    arms["full"] = arms["full"].model_copy(update={"environment": {"device": "cuda", "processor": "H100"}})
     found = other.context()["environments"]
-    assert [(row["environment"]["device"], len(row["titles"])) for row in found] == [("cuda", 1), ("cpu", 11)]
+    assert [(row.environment["device"], len(row.titles)) for row in found] == [("cuda", 1), ("cpu", 11)]
     assert len(experiment.context()["environments"]) == 1
 
 
 def test_confusion_shows_shares_of_each_row_with_a_shade_that_grows_with_the_root():
-    (cat, dog) = tables.confusion([[3, 1], [0, 0]], ["cat", "dog"])["rows"]
-    assert [(cell["share"], cell["right"]) for cell in cat["cells"]] == [(0.75, True), (0.25, False)]
-    assert cat["cells"][1]["shade"] == 0.5
-    assert [cell["share"] for cell in dog["cells"]] == [0, 0]
+    rows = tables.confusion([[3, 1], [0, 0]], ["cat", "dog"]).rows
+    assert [(cell.share, cell.right) for cell in rows["cat"]] == [(0.75, True), (0.25, False)]
+    assert rows["cat"][1].shade == 0.5
+    assert [cell.share for cell in rows["dog"]] == [0, 0]
 
 
 def test_beyond_twenty_classes_the_most_frequent_mistakes_stand_for_the_matrix():
     counts = 10 * np.eye(21, dtype=int)
     counts[4, 7], counts[2, 0] = 5, 3
     found = tables.confusion(counts.tolist(), [f"class {label}" for label in range(21)])
-    assert found["rows"] == []
-    assert [(pair["actual"], pair["predicted"], pair["count"]) for pair in found["pairs"]] == [
+    assert found.rows == {}
+    assert [(pair.actual, pair.predicted, pair.count) for pair in found.pairs] == [
         ("class 4", "class 7", 5),
         ("class 2", "class 0", 3),
     ]
-    assert found["pairs"][0]["share"] == pytest.approx(5 / 15)
+    assert found.pairs[0].share == pytest.approx(5 / 15)
 
 
 LABELS = np.array([0, 0, 0, 1, 1, 1])
@@ -341,31 +348,31 @@ FIRST = np.log([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.7, 0.3], [0.1, 0.9], [0.9
 SECOND = np.log([[0.3, 0.7], [0.2, 0.8], [0.1, 0.9], [0.3, 0.7], [0.2, 0.8], [0.6, 0.4]])
 
 
-def shown(most: int = 12) -> dict[str, dict]:
+def shown(most: int = 12) -> dict[str, mistakes.Group]:
     raw = np.arange(20 * 4 * 4 * 3).reshape(20, 4, 4, 3).astype(np.uint8)
     found = mistakes.groups(FIRST, SECOND, LABELS, np.arange(10, 16), raw, most)
-    return {group["name"]: group for group in found}
+    return {group.name: group for group in found}
 
 
 def test_mistakes_are_divided_by_who_made_them_the_most_confident_first():
     # Mean confidence where both are wrong: image 11 has 0.8, 12 has 0.75, 15 has 0.75.
-    numbers = {name: [image["index"] for image in group["images"]] for name, group in shown().items()}
+    numbers = {name: [image.index for image in group.images] for name, group in shown().items()}
     assert numbers == {"both": [11, 12, 15], "first": [13], "second": [10]}
-    assert {name: group["total"] for name, group in shown(1).items()} == {"both": 3, "first": 1, "second": 1}
-    assert [image["index"] for image in shown(1)["both"]["images"]] == [11]
+    assert {name: group.total for name, group in shown(1).items()} == {"both": 3, "first": 1, "second": 1}
+    assert [image.index for image in shown(1)["both"].images] == [11]
 
 
 def test_a_mistake_carries_the_true_class_and_both_answers_with_their_confidence():
-    (image,) = shown()["first"]["images"]
-    assert image["label"] == 1
-    assert [(said["label"], said["right"]) for said in image["answers"]] == [(0, False), (1, True)]
-    assert [said["sure"] for said in image["answers"]] == pytest.approx([0.7, 0.7])
+    (image,) = shown()["first"].images
+    assert image.label == 1
+    assert [(guess.label, guess.right) for guess in image.predictions] == [(0, False), (1, True)]
+    assert [guess.confidence for guess in image.predictions] == pytest.approx([0.7, 0.7])
 
 
 def test_answers_of_minus_infinity_leave_the_confidence_of_the_others():
     logits = np.array([[-np.inf, 0.0, 0.0]])
     (both, *_) = mistakes.groups(logits, logits, np.array([0]), np.array([0]), np.zeros((1, 8, 8, 3), np.uint8))
-    assert [said["sure"] for said in both["images"][0]["answers"]] == [0.5, 0.5]
+    assert [guess.confidence for guess in both.images[0].predictions] == [0.5, 0.5]
 
 
 def decode(uri: str) -> np.ndarray:
@@ -388,8 +395,8 @@ def test_thumbnails_hold_the_pixels_of_the_images_that_they_are_named_after(expe
 )
 def test_small_images_are_enlarged_by_whole_numbers_and_large_ones_reduced(side, kept, size):
     found = mistakes.thumbnail(np.zeros((side, side, 3), np.uint8))
-    assert decode(found["uri"]).shape == (kept, kept, 3)
-    assert (found["width"], found["height"]) == (size, size)
+    assert decode(found.uri).shape == (kept, kept, 3)
+    assert (found.width, found.height) == (size, size)
 
 
 def test_a_page_of_large_images_and_many_classes_stays_small():
@@ -438,7 +445,7 @@ def test_cut_keeps_short_names_and_ends_long_ones_with_an_ellipsis(text, shown):
         (format.points(0.0881), "+8.81"),
         (format.points(-0.0881), "\N{MINUS SIGN}8.81"),
         (format.points(-0.000001), "0.00"),
-        (format.points_interval({"low": -0.01, "high": 0.02}), "[\N{MINUS SIGN}1.00, +2.00]"),
+        (format.points_interval(Interval(0.0, -0.01, 0.02)), "[\N{MINUS SIGN}1.00, +2.00]"),
         (format.quantity(0), "0"),
         (format.quantity(512), "512"),
         (format.quantity(37_200_000), "37.2 M"),
@@ -510,13 +517,11 @@ def test_the_page_shows_the_command_as_it_is_typed():
 
 def test_the_stage_writes_the_page_from_the_files_of_the_others(experiment, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    first, second = experiment.pair()
-    files.write_json(paths.metrics("compare"), {"compare": experiment.compared})
-    files.write_empty(paths.metrics("robustness"))
-    files.write_json(paths.metrics("tune"), experiment.tuned)
-    cells = (paths.metrics("resnet"), paths.metrics("resnet_frozen"), paths.metrics("convnext_finetuned"))
-    for path, cell in zip((*cells, paths.metrics("convnext")), experiment.cells, strict=True):
-        files.write_json(path, cell)
+    first, second = experiment.results().predictions
+    files.write_record(paths.record("compare"), experiment.comparison)
+    files.write_empty(paths.record("robustness"), paths.record("tune"))
+    for cell, evaluations in experiment.cells.items():
+        files.write_record(paths.record(paths.cell_name(cell)), evaluations)
     files.write_arrays(paths.predictions("resnet.finetuned") / "full.npz", **first)
     files.write_arrays(paths.predictions("convnext.frozen") / "linear.npz", **second)
     files.write_json(paths.SUBSET / "classes.json", experiment.classes)

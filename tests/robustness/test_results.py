@@ -1,19 +1,27 @@
 """What metrics, tables, pictures and the page say of robustness is what was planted."""
 
-import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from src.report import tables as report_tables
+from src.records.robustness import RobustnessResults
+from src.report import tables
 from src.robustness import figures, results
 from src.robustness.results import Measured
+from src.stats.intervals import Sampling
+from src.storage import files
 
 N = 40
 ARMS = ("resnet.full", "resnet.linear", "resnet.knn", "convnext.full", "convnext.linear")
 TITLES = {name: f"title of {name}" for name in ARMS}
 NAMES = ("gaussian_noise", "fog", "saturate")  # the last is none of the fifteen
-UNAVAILABLE = [{"what": "frost", "why": "no <photographs>"}, {"what": "resnet.knn", "why": "no layer"}]
+UNAVAILABLE = {"frost": "no <photographs>", "resnet.knn": "no layer"}
+ENVIRONMENT = {"device": "cpu"}
+
+
+def report(measured: Measured, unavailable=None, resamples: int = 100) -> RobustnessResults:
+    return results.report(measured, unavailable or {}, Sampling(0.95, resamples, 0), ENVIRONMENT)
 
 
 def first(count: int) -> np.ndarray:
@@ -40,47 +48,53 @@ def measured() -> Measured:
     }
     known = np.arange(N) / N
     scores = {"test": known, "near": known + 0.5, "far": known + 2}
-    strange = {name: dict.fromkeys(("msp", "energy", "knn"), scores) for name in ARMS}
-    return Measured(TITLES, NAMES, [1, 5], clean, corrupted, attacked, strange)
+    ood_scores = {name: dict.fromkeys(("msp", "energy", "knn"), scores) for name in ARMS}
+    return Measured(TITLES, NAMES, [1, 5], clean, corrupted, attacked, ood_scores, "digits")
 
 
 @pytest.fixture(scope="module")
-def result(measured) -> dict:
-    found = results.report(measured, UNAVAILABLE, far_name="digits", confidence=0.95, resamples=400, seed=0)
-    return json.loads(json.dumps(found, allow_nan=False))
+def result(measured) -> RobustnessResults:
+    return report(measured, UNAVAILABLE, resamples=400)
+
+
+def test_the_record_is_read_as_it_was_written(result, tmp_path):
+    files.write_record(tmp_path / "robustness.json", result)
+    assert files.read_record(tmp_path / "robustness.json", RobustnessResults) == result
 
 
 def test_the_mean_is_over_the_fifteen_and_severities(result):
-    row = next(row for row in result["corruptions"] if row["arm"] == "resnet.full")
-    assert row["clean"]["value"] == 36 / N
-    assert row["corrupted"]["value"] == pytest.approx((26 + 24 + 16 + 14) / 4 / N)
-    assert row["corrupted"]["low"] < row["corrupted"]["value"] < row["corrupted"]["high"]
-    assert row["drop"]["value"] == pytest.approx(36 / N - 20 / N)
-    assert row["families"] == {"noise": [26 / N, 24 / N], "weather": [16 / N, 14 / N]}
-    assert row["by_severity"] == pytest.approx([21 / N, 19 / N])
-    assert row["by_corruption"]["saturate"] == pytest.approx((N + N - 2) / 2 / N)
+    row = next(row for row in result.corruptions if row.arm == "resnet.full")
+    assert row.clean.value == 36 / N
+    assert row.corrupted.value == pytest.approx((26 + 24 + 16 + 14) / 4 / N)
+    assert row.corrupted.low < row.corrupted.value < row.corrupted.high
+    assert row.drop.value == pytest.approx(36 / N - 20 / N)
+    assert row.families == {"noise": [26 / N, 24 / N], "weather": [16 / N, 14 / N]}
+    assert row.by_severity == pytest.approx([21 / N, 19 / N])
+    assert row.by_corruption["saturate"] == pytest.approx((N + N - 2) / 2 / N)
 
 
 def test_the_worst_of_all_attacks_stands_beside_each(result):
-    rows = {(row["arm"], row["attack"], row["epsilon"]): row["accuracy"]["value"] for row in result["adversarial"]}
+    rows = {(row.arm, row.attack, row.epsilon): row.accuracy.value for row in result.adversarial}
     assert rows["resnet.full", "pgd", 2.0] == rows["resnet.full", "worst", 2.0] == 28 / N
     assert rows["resnet.full", "noise", 2.0] == 34 / N
     assert not any(arm == "resnet.knn" for arm, _, _ in rows)
 
 
 def test_columns_of_dvc_are_few_and_hold_the_first_epsilon(result):
-    assert result["resnet"]["full"] == {
+    numbers = result.numbers()
+    assert numbers["resnet"]["full"] == {
         "clean": 36 / N,
         "corrupted": pytest.approx(20 / N),
         "adversarial": 32 / N,
-        "near_auroc": pytest.approx(result["ood"][0]["auroc"]["value"]),
+        "near_auroc": pytest.approx(result.ood[0].auroc.value),
         "far_auroc": 1,
     }
-    assert "adversarial" not in result["resnet"]["knn"]
+    assert "adversarial" not in numbers["resnet"]["knn"]
+    assert numbers["n"] == N
 
 
 def test_effects_of_the_table_are_differences_of_what_was_planted(result):
-    found = {(row["measure"], row["effect"]): row["value"] for row in result["effects"]}
+    found = {(row.measure, row.effect): row.difference.value for row in result.effects}
     assert found["clean", "question"] == pytest.approx((36 - 24) / N)
     assert found["clean", "finetuning"] == pytest.approx(3 / N)
     assert found["clean", "architecture"] == pytest.approx(-9 / N)
@@ -92,27 +106,24 @@ def test_without_controls_there_is_the_question_alone(measured):
     def kept(parts: dict) -> dict:
         return {name: parts[name] for name in ("resnet.full", "convnext.linear") if name in parts}
 
-    found = Measured(
-        TITLES, NAMES, [1, 5], *map(kept, (measured.clean, measured.corrupted, measured.attacked, measured.strange))
-    )
-    effects = results.report(found, [], far_name="", confidence=0.95, resamples=100, seed=0)["effects"]
-    assert {row["effect"] for row in effects} == {"question"}
+    parts = ("clean", "corrupted", "attacked", "ood_scores")
+    two = replace(measured, **{part: kept(getattr(measured, part)) for part in parts})
+    assert {row.effect for row in report(two).effects} == {"question"}
 
 
 def test_without_attacks_and_without_unknown_classes_the_rest_is_there(measured):
     noise = {
         arm: {key: value for key, value in part.items() if key[0] == "noise"} for arm, part in measured.attacked.items()
     }
-    strange = {
+    ood_scores = {
         arm: {score: {kind: kinds[kind] for kind in ("test", "far")} for score, kinds in scores.items()}
-        for arm, scores in measured.strange.items()
+        for arm, scores in measured.ood_scores.items()
     }
-    found = Measured(TITLES, NAMES, [1, 5], measured.clean, measured.corrupted, noise, strange)
-    result = results.report(found, [], far_name="digits", confidence=0.95, resamples=100, seed=0)
-    assert {row["against"] for row in result["ood"]} == {"far"}
-    assert {row["attack"] for row in result["adversarial"]} == {"noise"}
-    assert not any(row["measure"].startswith("adversarial") for row in result["effects"])
-    assert report_tables.robustness_section(result)["adversarial"] == []
+    result = report(replace(measured, attacked=noise, ood_scores=ood_scores))
+    assert {row.against for row in result.ood} == {"far"}
+    assert {row.attack for row in result.adversarial} == {"noise"}
+    assert not any(row.measure.startswith("adversarial") for row in result.effects)
+    assert tables.robustness_section(result).adversarial == []
     assert "checks of the attacks: 0 of 0 hold" in results.render(result)
     assert set(figures.all_figures(result, np.zeros((3, 2, 8, 8, 3), np.uint8), NAMES)) == {
         *("examples", "corruptions", "adversarial", "ood")
@@ -132,31 +143,27 @@ def test_a_picture_shows_every_arm_and_epsilon(result):
 
 
 def test_tables_have_a_row_for_every_number(measured, result):
-    tables = results.tables(measured, result, 0.95)
-    assert len(tables["corruptions"][1]) == len(ARMS) * 3 * 2
-    assert len(tables["adversarial"][1]) == 4 * 5 * 2
-    assert len(tables["ood"][1]) == len(ARMS) * 3 * 2
-    for columns, rows in tables.values():
+    found = results.tables(measured, result, 0.95)
+    assert len(found["corruptions"][1]) == len(ARMS) * 3 * 2
+    assert len(found["adversarial"][1]) == 4 * 5 * 2
+    assert len(found["ood"][1]) == len(ARMS) * 3 * 2
+    for columns, rows in found.values():
         assert {len(row) for row in rows} == {len(columns)}
 
 
 def test_text_names_an_attack_that_fails(measured):
     attacked = {arm: dict(part) for arm, part in measured.attacked.items()}
     attacked["resnet.full"]["pgd", 2.0] = first(N)
-    found = Measured(TITLES, NAMES, [1, 5], measured.clean, measured.corrupted, attacked, measured.strange)
-    text = results.render(results.report(found, [], far_name="", confidence=0.95, resamples=100, seed=0))
+    text = results.render(report(replace(measured, attacked=attacked)))
     assert "resnet.full: pgd at 2/255 does worse than pgd at 1/255" in text
     assert "distrust its numbers" in text
 
 
 def test_the_page_gives_each_reason_once(result):
-    section = report_tables.robustness_section(result)
-    assert section["unavailable"] == [
-        {"what": "frost", "why": "no <photographs>"},
-        {"what": "resnet.knn", "why": "no layer"},
-    ]
-    assert section["attacks"] == ["fgsm", "pgd"]
-    assert [row["title"] for row in section["adversarial"]] == [TITLES[name] for name in ARMS if name != "resnet.knn"]
-    assert [found["value"] for found in section["adversarial"][0]["worst"]] == [32 / N, 28 / N]
-    assert section["corruptions"][0]["means"] == pytest.approx([25 / N, 15 / N])
-    assert all(len(row["cells"]) == 6 for row in section["ood"])
+    section = tables.robustness_section(result)
+    assert section.unavailable == {"no <photographs>": ["frost"], "no layer": ["resnet.knn"]}
+    assert section.attacks == ["fgsm", "pgd"]
+    assert [row.title for row in section.adversarial] == [TITLES[name] for name in ARMS if name != "resnet.knn"]
+    assert [accuracy.value for accuracy in section.adversarial[0].worst] == [32 / N, 28 / N]
+    assert section.corruptions[0].means == pytest.approx([25 / N, 15 / N])
+    assert all(len(row.cells) == 6 for row in section.ood)

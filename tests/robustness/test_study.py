@@ -10,17 +10,17 @@ from torch import nn
 
 from src.core.errors import UserError
 from src.nets import preprocess
-from src.robustness import corruptions, measure
-from src.robustness import study as robustness_study
-from src.robustness.attacks import Budget
+from src.records.robustness import RobustnessResults
+from src.robustness import corruptions, measure, study
+from src.robustness.config import Robustness
 from src.robustness.measure import Memo
 from src.robustness.networks import Head, Network, affine
+from src.stats.intervals import Sampling
 from src.storage.resume import StateFile
 
-PLAN = {
-    **{"enabled": True, "images": 6, "severities": [1, 5], "attacks": ["fgsm", "autoattack"]},
-    **{"epsilons": [1.0, 8.0], "steps": 2, "corrupted": None},
-}
+CONFIG = Robustness(
+    enabled=True, images=6, severities=[1, 5], attacks=["fgsm", "autoattack"], epsilons=[1.0, 8.0], steps=2
+)
 
 
 class Means(nn.Module):
@@ -64,8 +64,8 @@ def networks() -> list[Network]:
     ]
 
 
-def write(folder: Path, raw, subset, *, place: StateFile | None = None, plan: dict | None = None) -> dict:
-    study = robustness_study.Study(
+def write(folder: Path, raw, subset, state_file: StateFile | None = None) -> RobustnessResults:
+    arms = study.Study(
         networks=networks(),
         archs={"resnet": "resnet18", "convnext": "convnext_tiny"},
         raw=raw,
@@ -73,16 +73,16 @@ def write(folder: Path, raw, subset, *, place: StateFile | None = None, plan: di
         subset=subset,
         classes=3,
         dataset="cifar10",
-        plan={**PLAN, **(plan or {})},
+        config=CONFIG,
         seed=0,
         accelerator=Accelerator(cpu=True),
     )
-    return robustness_study.run_study(folder, study, confidence=0.95, resamples=200, place=place or StateFile())
+    return study.run_study(folder, arms, Sampling(0.95, 200, 0), state_file or StateFile())
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory, raw, subset) -> tuple[Path, dict, int]:
-    """The folder, the metrics, and how many images were looked at for them."""
+def made(tmp_path_factory, raw, subset) -> tuple[Path, RobustnessResults, int]:
+    """The folder, the record, and how many images were looked at for them."""
     folder = tmp_path_factory.mktemp("robustness") / "plots"
     Means.seen = 0
     result = write(folder, raw, subset)
@@ -95,14 +95,14 @@ def test_everything_is_written_and_what_is_missing_has_its_reason(made):
         *("corruptions.csv", "adversarial.csv", "ood.csv"),
         *("corruptions.png", "adversarial.png", "ood.png", "examples.png"),
     }
-    assert result["n"] == 6
-    why = {row["what"]: row["why"] for row in result["unavailable"]}
-    assert set(why) == {"autoattack", "frost", "convnext.knn"}
-    assert "3 classes" in why["autoattack"]
-    assert result["resnet"]["full"]["clean"] == 1
-    assert result["convnext"]["knn"]["clean"] == 0
-    assert result["resnet"]["full"]["near_auroc"] > 0.9
-    assert {row["attack"] for row in result["adversarial"]} == {"noise", "fgsm", "worst"}
+    assert result.n == 6
+    assert set(result.unavailable) == {"autoattack", "frost", "convnext.knn"}
+    assert "3 classes" in result.unavailable["autoattack"]
+    numbers = result.numbers()
+    assert numbers["resnet"]["full"]["clean"] == 1
+    assert numbers["convnext"]["knn"]["clean"] == 0
+    assert numbers["resnet"]["full"]["near_auroc"] > 0.9
+    assert {row.attack for row in result.adversarial} == {"noise", "fgsm", "worst"}
 
 
 def test_the_same_seed_gives_the_same_bytes(made, tmp_path, raw, subset):
@@ -115,7 +115,7 @@ def test_the_same_seed_gives_the_same_bytes(made, tmp_path, raw, subset):
 def test_a_stage_that_was_stopped_goes_on_to_the_same_result(made, tmp_path, raw, subset, monkeypatch):
     _, result, seen = made
     asked: list[int] = []
-    place = StateFile(tmp_path / "state", asked=asked)
+    state_file = StateFile(tmp_path / "state", asked=asked)
     (tmp_path / "state").mkdir()
     counted = []
 
@@ -128,10 +128,10 @@ def test_a_stage_that_was_stopped_goes_on_to_the_same_result(made, tmp_path, raw
     original = corruptions.corrupt
     monkeypatch.setattr(corruptions, "corrupt", stop)
     with pytest.raises(UserError, match=r"stopped by SIGTERM after impulse_noise.1; the same command goes on"):
-        write(tmp_path / "plots", raw, subset, place=place)
+        write(tmp_path / "plots", raw, subset, state_file)
     asked.clear()
     Means.seen = 0
-    assert write(tmp_path / "plots", raw, subset, place=place) == result
+    assert write(tmp_path / "plots", raw, subset, state_file) == result
     assert seen - Means.seen == 2 * 6 * (1 + 5)  # by both networks: the images as they are, and five corruptions
 
 
@@ -152,7 +152,7 @@ def test_with_every_class_known_near_images_are_unavailable_and_far_ones_are_mea
         **{"test_index": np.arange(24), "test_labels": np.arange(24) % 3},
     }
     chosen, _ = measure.choose(raw, everything, "cifar10", count=6, seed=0)
-    why = {row["what"]: row["why"] for row in robustness_study.left_out(networks(), chosen, ["frost"], {})}
+    why = study.left_out(networks(), chosen, ["frost"])
     assert "no class of the dataset is left out" in why["near"]
     found = measure.ood_scores(networks(), chosen, memo=Memo(StateFile()), accelerator=Accelerator(cpu=True))
     assert set(found) == {"resnet.full", "convnext.linear", "convnext.knn"}
@@ -165,12 +165,12 @@ def test_official_files_take_the_place_of_corrupting_and_frost_is_among_them(raw
         np.save(tmp_path / f"{name}.npy", pixels)
     np.save(tmp_path / "labels.npy", np.tile(np.arange(24) % 4, 5).astype(np.uint8))
     index = np.array([3, 1])
-    names, corrupt = robustness_study.source(str(tmp_path), raw["test"][index], index, np.arange(24) % 4, 0)
+    names, corrupt = study.source(str(tmp_path), raw["test"][index], index, np.arange(24) % 4, 0)
     assert "frost" in names
     assert len(names) == 19
     assert np.array_equal(corrupt("frost", 2), pixels[24 + index])
     with pytest.raises(UserError, match="not in the order"):
-        robustness_study.source(str(tmp_path), raw["test"][index], index, np.zeros(24), 0)
+        study.source(str(tmp_path), raw["test"][index], index, np.zeros(24), 0)
 
 
 def test_attacks_answer_for_arms_with_a_gradient_and_noise_is_always_among_them(raw, subset):
@@ -179,8 +179,7 @@ def test_attacks_answer_for_arms_with_a_gradient_and_noise_is_always_among_them(
         networks(),
         chosen,
         ["pgd"],
-        [8.0, 200.0],
-        budget=Budget.of(4),
+        Robustness(epsilons=[8.0, 200.0], steps=4),
         seed=0,
         memo=Memo(StateFile()),
         device=torch.device("cpu"),

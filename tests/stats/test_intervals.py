@@ -9,8 +9,8 @@ from scipy import stats
 from statsmodels.stats import contingency_tables, multitest
 
 from src.core import seeds
+from src.core.records import Interval
 from src.stats import intervals
-from src.stats.intervals import Interval
 
 
 def arm(right: np.ndarray) -> np.ndarray:

@@ -245,6 +245,7 @@ def test_a_search_that_is_off_leaves_empty_outputs_without_torch_or_optuna(tmp_p
     assert (said.stdout, said.stderr) == ("[]\n", "")
     assert (tmp_path / "data/tuned/best_params.yaml").read_text() == "{}\n"
     assert (tmp_path / "metrics/tune.json").read_text() == "{}\n"
+    assert (tmp_path / "data/results/tune.json").read_text() == "{}\n"
     assert list((tmp_path / "plots/tune").iterdir()) == []
 
 

@@ -1,0 +1,84 @@
+"""What the evaluation of one cell of the 2 x 2 table leaves in `data/results/<cell>.json`."""
+
+from pydantic import Field
+
+from src.core.records import Environment, Record
+
+
+class ClassScores(Record):
+    """One class's test images: how many, and how well they are told from the others."""
+
+    name: str
+    precision: float
+    recall: float
+    f1: float
+    n: int
+
+
+class MappedScores(Record):
+    """The accuracy on the `n` test images of classes that the arm can predict."""
+
+    accuracy: float
+    n: int
+
+
+class CalibratedScores(Record):
+    """The scores after logits were divided by the temperature that was fitted on validation images."""
+
+    temperature: float
+    nll: float
+    brier: float
+    ece: float
+
+
+class Scores(Record):
+    """One arm's scores on `n` test images.
+
+    `nll` is in nats; `confusion` counts images, (K, K), actual class by row; classes that the arm can never predict are
+    `unmapped`.
+    """
+
+    accuracy: float
+    n: int
+    top2_accuracy: float | None = None
+    top5_accuracy: float | None = None
+    macro_f1: float
+    val_accuracy: float
+    nll: float
+    brier: float
+    ece: float
+    calibrated: CalibratedScores
+    mapped: MappedScores | None = None
+    unmapped: list[str] = Field([])
+    per_class: list[ClassScores]
+    confusion: list[list[int]]
+
+
+class Evaluation(Scores):
+    """One arm: its scores, what was chosen on validation images, and its cost.
+
+    Fine-tuned arms have `convergence`, see `Training`. A read-out may have been chosen among `configurations`: the
+    linear probe's strength `c`, the number `k` of neighbours. `macs` are those of one image, `seconds` those of all
+    test images, `peak_memory` is in bytes.
+    """
+
+    convergence: str | None = None
+    c: float | None = None
+    k: int | None = None
+    configurations: int | None = None
+    parameters: int
+    trained_parameters: int
+    macs: int
+    train_macs: int
+    train_seconds: float
+    seconds: float
+    images_per_second: float
+    peak_memory: int
+    environment: Environment
+
+
+class Evaluations(Record):
+    """Every arm of a cell by its adaptation, and why each read-out that is missing is unavailable."""
+
+    arms: dict[str, Evaluation] = Field({})
+    unavailable: dict[str, str] = Field({})
