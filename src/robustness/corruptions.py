@@ -1,12 +1,13 @@
 """CIFAR-10-C's corruptions of images, by family and severity.
 
 Constants and functions are those of Hendrycks and Dietterich 2019, as their make_cifar_c.py has them, for a batch of
-images at once and from a seeded generator. They were chosen at 32 pixels: lengths such as a blur's width stay as they
-are on images of other sizes, which are then corrupted less (larger ones) or more (smaller ones). `frost` pastes
-photographs that come with none of our packages: it can be measured on the official files alone, see `cifar_c`.
+images at once and from a seeded generator. They were chosen for 32 pixels: lengths such as a blur's width are the same
+on images of other sizes, so that larger images are corrupted less and smaller ones more. `frost` pastes photographs
+that no package holds, and can only be measured on the official files, see `read`.
 """
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ FAMILIES = {
     "digital": ("contrast", "elastic_transform", "pixelate", "jpeg_compression", "saturate"),
 }
 NAMES = tuple(name for names in FAMILIES.values() for name in names)
-# For whoever tunes against corruptions, so that the benchmark's mean is over the other fifteen.
+# Meant for tuning against corruptions: the benchmark's mean is over the other fifteen.
 EXTRA = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
 SEVERITIES = (1, 2, 3, 4, 5)
 BLOCK = 2**20  # pixels that are corrupted at once: 25 MB for each copy
@@ -77,12 +78,12 @@ def corrupt(images: np.ndarray, name: str, severity: int, rng: np.random.Generat
     """
     function, constant = FUNCTIONS[name], CONSTANTS[name][severity - 1]
     step = max(1, BLOCK // (images.shape[1] * images.shape[2]))
-    found = np.empty_like(images)
+    corrupted = np.empty_like(images)
     for start in range(0, len(images), step):
         changed = function(images[start : start + step] / 255, constant, rng)
-        # As the published files were made: what is not whole is cut off.
-        found[start : start + step] = (np.clip(changed, 0, 1) * 255).astype(np.uint8)
-    return found
+        # Cut off and not rounded, as in the official files.
+        corrupted[start : start + step] = (np.clip(changed, 0, 1) * 255).astype(np.uint8)
+    return corrupted
 
 
 def _gaussian_noise(x: np.ndarray, scale: float, rng: np.random.Generator) -> np.ndarray:
@@ -114,9 +115,10 @@ def _saturate(x: np.ndarray, constant: tuple[float, float], _: np.random.Generat
 
 
 def _each(x: np.ndarray, change: Callable[[Image.Image], Image.Image]) -> np.ndarray:
-    """Through Pillow, which takes one image of whole values at a time."""
-    pictures = (Image.fromarray(image) for image in np.rint(x * 255).astype(np.uint8))
-    return (np.stack([np.asarray(change(picture)) for picture in pictures]) + 1e-6) / 255  # rounding must not lose one
+    """Change each image by Pillow, as uint8."""
+    images = (Image.fromarray(image) for image in np.rint(x * 255).astype(np.uint8))
+    # The summand keeps cutting off later from losing a level.
+    return (np.stack([np.asarray(change(image)) for image in images]) + 1e-6) / 255
 
 
 def _jpeg_compression(x: np.ndarray, quality: int, _: np.random.Generator) -> np.ndarray:
@@ -157,8 +159,21 @@ FUNCTIONS: dict[str, Callable[[np.ndarray, Any, np.random.Generator], np.ndarray
 }
 
 
+def require_packages() -> None:
+    """Refuse to corrupt images here without the package that `spatter` needs.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    if find_spec("cv2") is None:
+        raise UserError(
+            "robustness.corrupted = null: spatter needs the package opencv-python-headless; run pip install -r "
+            "requirements-robustness.txt, or set robustness.corrupted to the folder of the official files"
+        )
+
+
 def read(folder: Path, name: str, severity: int, index: np.ndarray, total: int) -> np.ndarray:
-    """The chosen test images (n, 32, 32, 3) uint8, corrupted.
+    """The chosen test images (n, 32, 32, 3) uint8, corrupted, from the official files.
 
     Args:
         index: (n,) positions in the dataset's own order of its `total` test images.
@@ -166,24 +181,24 @@ def read(folder: Path, name: str, severity: int, index: np.ndarray, total: int) 
     Raises:
         UserError: the file is missing, or does not hold what it should.
     """
-    found = _open(folder / f"{name}.npy")
-    wanted = (total * len(SEVERITIES), 32, 32, 3)
-    if found.shape != wanted or found.dtype != np.uint8:
+    images = _open(folder / f"{name}.npy")
+    shape = (total * len(SEVERITIES), 32, 32, 3)
+    if images.shape != shape or images.dtype != np.uint8:
         raise UserError(
-            f"robustness.corrupted: {folder / name}.npy holds {found.dtype} {found.shape}; allowed is uint8 {wanted}, "
+            f"robustness.corrupted: {folder / name}.npy holds {images.dtype} {images.shape}; allowed is uint8 {shape}, "
             "the official file"
         )
-    return np.array(found[(severity - 1) * total + index])
+    return np.array(images[(severity - 1) * total + index])
 
 
 def require_same_order(folder: Path, labels: np.ndarray) -> None:
-    """Refuse files whose labels are not those of the test images (N,), severity by severity.
+    """Refuse official files whose labels are not those of the test images (N,) for each severity in turn.
 
     Raises:
-        UserError: they are not, so that no image could be told from another.
+        UserError: the images are others, or in another order.
     """
-    found = _open(folder / "labels.npy")
-    if not np.array_equal(found, np.tile(labels, len(SEVERITIES))):
+    official = _open(folder / "labels.npy")
+    if not np.array_equal(official, np.tile(labels, len(SEVERITIES))):
         raise UserError(
             f"robustness.corrupted = {folder}: its labels.npy is not in the order of this dataset's test images; "
             "allowed with dataset: cifar10 are the files of CIFAR-10-C, with cifar100 those of CIFAR-100-C; null "

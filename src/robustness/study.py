@@ -63,8 +63,8 @@ def run_study(folder: Path, study: Study, sampling: Sampling, state_file: StateF
         state_file: where measurements are saved from time to time, and resumed from.
 
     Raises:
-        UserError: there are several processes, an attack lacks its package, or `robustness.corrupted` is not a folder
-            of the official files.
+        UserError: there are several processes, a package is missing, or `robustness.corrupted` is not a folder of the
+            official files.
     """
     if study.accelerator.num_processes > 1:
         raise UserError("robustness is measured in one process; run python -m stages.robustness without torchrun")
@@ -114,11 +114,16 @@ def source(
     Args:
         folder: of the official files; None to corrupt `images` (n, H, W, 3) here, by all corruptions but frost.
         index: (n,) the positions of these among all test images, whose labels are `raw_labels`.
+
+    Raises:
+        UserError: the files are not official ones, or a package is missing.
     """
     if folder is not None:
         path = paths.from_root(folder)
         corruptions.require_same_order(path, raw_labels)
         return list(corruptions.NAMES), partial(_official, path, index, len(raw_labels))
+
+    corruptions.require_packages()
 
     def corrupt(name: str, severity: int) -> np.ndarray:
         return corruptions.corrupt(images, name, severity, seeds.generator(seed, "corruption", name, severity))

@@ -1,8 +1,13 @@
-"""What is put before an image: height maps, flakes and drops, and the edges that drops are lit along."""
+"""Weather that covers an image: fog, snow, drops of water, and mud."""
 
+import cv2
 import numpy as np
+import pytest
+from scipy import ndimage
 
-from src.robustness import filters
+from src.core.errors import UserError
+from src.robustness import corruptions, filters, study
+from src.robustness.corruptions import CONSTANTS
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -32,42 +37,54 @@ def test_snow_makes_a_black_image_lighter_and_the_same_seen_from_either_end():
     assert found.max() > 0.3
 
 
-def test_edges_of_a_square_are_its_border_and_a_flat_image_has_none():
-    images = np.zeros((2, 16, 16), np.uint8)
-    images[0, 4:12, 4:12] = 200
-    edges = filters.canny(images)
-    assert not edges[1].any()
-    assert not edges[0, 6:10, 6:10].any()
-    ring = edges[0]
-    assert ring[3:5, 6].any()
-    assert ring[11:13, 6].any()
-    assert ring[6, 3:5].any()
-    assert ring[6, 11:13].any()
+def published(liquid_layer: np.ndarray, x: np.ndarray, strength: float) -> np.ndarray:
+    """The lines of make_cifar_c.py (github.com/hendrycks/robustness) that put water on an image, word for word."""
+    dist = 255 - cv2.Canny(liquid_layer, 50, 150)
+    dist = cv2.distanceTransform(dist, cv2.DIST_L2, 5)
+    _, dist = cv2.threshold(dist, 20, 20, cv2.THRESH_TRUNC)
+    dist = cv2.blur(dist, (3, 3)).astype(np.uint8)
+    dist = cv2.equalizeHist(dist)
+    ker = np.array([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]])
+    dist = cv2.filter2D(dist, cv2.CV_8U, ker.astype(np.float32))
+    dist = cv2.blur(dist, (3, 3)).astype(np.float32)
+    m = cv2.cvtColor(liquid_layer * dist, cv2.COLOR_GRAY2BGRA)
+    m /= np.max(m, axis=(0, 1))
+    m *= strength
+    one = np.ones_like(m[..., :1])
+    color = np.concatenate((175 / 255.0 * one, 238 / 255.0 * one, 238 / 255.0 * one), axis=2)
+    color = cv2.cvtColor(color, cv2.COLOR_BGR2BGRA)
+    x = cv2.cvtColor(x, cv2.COLOR_BGR2BGRA)
+    return cv2.cvtColor(np.clip(x + m * color, 0, 1), cv2.COLOR_BGRA2BGR)
 
 
-def test_a_weak_edge_counts_where_it_goes_on_from_a_strong_one():
-    """Steps of 20 have a gradient of 80, between the thresholds; one of 100, 400."""
-    image = np.zeros((1, 12, 12), np.uint8)
-    image[0, :, 6:] = 20
-    assert not filters.canny(image).any()
-    image[0, :4, 6:] = 100
-    assert filters.canny(image)[0, 8].any()
+@pytest.mark.parametrize("severity", [1, 2, 3])
+def test_water_is_what_the_published_code_makes_of_the_same_drops(severity):
+    mean, deviation, sigma, least, strength, _ = constant = CONSTANTS["spatter"][severity - 1]
+    images = rng(1).random((20, 32, 32, 3))
+    drops = ndimage.gaussian_filter(rng().normal(mean, deviation, (20, 32, 32)), (0, sigma, sigma), mode="nearest")
+    drops[drops < least] = 0
+    wet = np.clip(drops * 255, 0, 255).astype(np.uint8)
+    ours = np.clip(filters.spatter(images, constant, rng()), 0, 1)
+    seen = wet.any(axis=(1, 2))
+    assert seen.sum() > 10
+    for layer, image, found in zip(wet[seen], images[seen], ours[seen], strict=True):
+        np.testing.assert_allclose(found, published(layer, image.astype(np.float32), strength), atol=1e-5)
 
 
 def test_drops_are_lit_on_one_side_and_an_image_without_drops_stays():
-    assert filters._lit(np.zeros((2, 16, 16), np.uint8)).max() == 0
-    drops = np.zeros((1, 16, 16), np.uint8)
-    drops[0, 4:12, 4:12] = 200
-    found = filters._lit(drops)[0]
+    assert filters.shine(np.zeros((16, 16), np.uint8)).max() == 0
+    drops = np.zeros((16, 16), np.uint8)
+    drops[4:12, 4:12] = 200
+    found = filters.shine(drops)
     assert found.max() == 1
-    assert found[drops[0] == 0].max() == 0
+    assert found[drops == 0].max() == 0
 
 
-def test_levels_are_equalised_by_their_frequency():
-    """Levels 0, 0, 3 and 7: nothing lies below the first, half of the rest below 7."""
-    image = np.array([[[0, 0], [3, 7]]])
-    assert filters._equalised(image).tolist() == [[[0, 0], [128, 255]]]
-    assert filters._equalised(np.full((1, 2, 2), 9)).tolist() == [[[9, 9], [9, 9]]]
+def test_without_its_package_spatter_is_refused_in_one_line_before_anything_is_measured(monkeypatch):
+    monkeypatch.setattr(corruptions, "find_spec", lambda _: None)
+    images = np.zeros((1, 8, 8, 3), np.uint8)
+    with pytest.raises(UserError, match=r"spatter needs .*; run pip install -r requirements-robustness\.txt"):
+        study.source(None, images, np.arange(1), np.arange(1), 0)
 
 
 def test_mud_covers_with_its_own_colour_and_leaves_the_rest():
