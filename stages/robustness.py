@@ -19,7 +19,6 @@ def read_networks(settings: Settings, device: "torch.device") -> "list[Network]"
     from src.robustness.networks import FrozenFiles, read_finetuned, read_frozen
 
     subset = files.read_arrays(paths.SUBSET / "subset.npz")
-    classes = files.read_json(paths.SUBSET / "classes.json")
     networks = []
     for cell in CELLS if settings.controls else QUESTION:
         backbone, column = cell.split(".")
@@ -32,7 +31,6 @@ def read_networks(settings: Settings, device: "torch.device") -> "list[Network]"
                 settings.frozen,
                 image_size=settings.image_size,
                 subset=subset,
-                classes=classes,
                 seed=settings.seed,
                 device=device,
             )

@@ -24,7 +24,7 @@ ROOMS = {  # what each package imports besides itself, and nothing else
     "robustness": GROUND | {"readouts"},
     "settings": GROUND | {"data", "prepare", "readouts", "finetune", "tune", "compare", "robustness"},
     "report": GROUND | {"settings"},
-    "experiments": GROUND | {"settings"},
+    "experiments": GROUND | {"settings", "readouts"},
     "sweep": GROUND | {"settings", "data"},
     "bench": GROUND | {"settings", "data", "prepare", "finetune"},
     "verify": GROUND | {"settings"},

@@ -10,7 +10,7 @@ from src.core.errors import UserError
 
 ROLES = ("resnet", "convnext")
 FINETUNED = ("full", "head", "lp_ft")
-READOUTS = ("linear", "knn", "centroid", "zero_shot", "random_head")
+
 
 # The cells of the 2 x 2 table, and the two that the report compared.
 CELLS = ("resnet.finetuned", "resnet.frozen", "convnext.finetuned", "convnext.frozen")

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from src.core import design, seeds
-from src.evaluate import arm
+from src.evaluate import arm, imagenet
 from src.readouts import base, fit, zero_shot
 from src.readouts.config import Frozen
+from src.readouts.zero_shot import FILE as ZERO_SHOT
 from src.records.embed import Embedding
 from src.records.evaluate import Evaluation, Evaluations
 from src.storage import files
@@ -48,16 +49,20 @@ def evaluate(
     """Fit each read-out on the subset's training images, predict the test images, and save the predictions.
 
     Args:
-        folder: gets <readout>.npz, and affine/<readout>.npz with the weights of read-outs that are affine.
+        folder: gets <readout>.npz, affine/<readout>.npz with the weights of read-outs that are affine, and the
+            categories of zero_shot where it is possible.
         figures: the folder that gets tables and figures.
     """
     head = zero_shot.PretrainedHead(backbone.head["weight"], backbone.head["bias"]) if backbone.head else None
-    wanted, why = fit.available(config.readouts, classes, head)
+    wanted, why = imagenet.available(config.readouts, classes, head)
     parts = fit.few_shot(backbone.features["train"], subset, config.shots, seed)
+    categories = imagenet.categories(classes) if "zero_shot" in wanted else []
+    if categories:
+        files.write_json(folder / ZERO_SHOT, categories)
     arms: dict[str, Evaluation] = {}
     for name in wanted:
         start = time.perf_counter()
-        fitted = fit.fit(name, parts, rng=seeds.generator(seed, name), head=head, classes=classes)
+        fitted = fit.fit(name, parts, rng=seeds.generator(seed, name), head=head, categories=categories)
         fit_seconds = time.perf_counter() - start
         if fitted.affine:
             files.write_arrays(folder / "affine" / f"{name}.npz", **fitted.affine)

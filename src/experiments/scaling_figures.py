@@ -13,11 +13,12 @@ from matplotlib.ticker import NullLocator, PercentFormatter
 from src.core import design
 from src.experiments.scaling import Point
 from src.plotting import CELL_COLOURS, COLOURS, MARKERS, plain
+from src.readouts.config import READOUTS
 from src.stats import intervals
 
-COLUMNS = {"frozen": design.READOUTS, "finetuned": design.FINETUNED}
+COLUMNS = {"frozen": READOUTS, "finetuned": design.FINETUNED}
 SERIES = {"first": "the first K classes", "random": "K classes at random", "named": "classes by name"}
-SHAPES = dict(zip((*design.FINETUNED, *design.READOUTS), "oPXsD^vh", strict=True))
+SHAPES = dict(zip((*design.FINETUNED, *READOUTS), "oPXsD^vh*<>pd8", strict=False))
 WORDS = {"finetuned": "fine-tuned", "frozen": "frozen"}
 
 
@@ -39,7 +40,7 @@ def accuracy(points: Sequence[Point], note: str) -> Figure:
         labels = [("chance", ks[-1], 1 / ks[-1], "0.4")]
         for name, line in lines.items():
             adaptation = design.split(name)[1]
-            colour = COLOURS[COLUMNS[column].index(adaptation)]
+            colour = COLOURS[COLUMNS[column].index(adaptation) % len(COLOURS)]
             _band(axis, line, colour, MARKERS[role])
             labels.append((adaptation.replace("_", " "), line[-1].k, line[-1].mean, colour))
         _label(axis, labels, ks, lowest=0, highest=1)

@@ -4,8 +4,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from src.core.design import READOUTS
 from src.core.section import Section, once, one_of
+
+READOUTS = ("linear", "knn", "centroid", "zero_shot", "random_head")
 
 Readout = Annotated[str, one_of(READOUTS)]
 
@@ -23,3 +24,6 @@ class Frozen(Section):
         ge=1,
         description="training images of each class that the read-outs see, and at most as many to validate; null: all",
     )
+
+
+READOUTS = ("linear", "knn", "centroid", "zero_shot", "random_head")

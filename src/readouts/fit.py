@@ -5,25 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from src.core import seeds
-from src.core.errors import UserError
 from src.readouts import zero_shot
 from src.readouts.base import Features, Readout
 from src.readouts.linear import linear
 from src.readouts.nearest import centroid, knn
 from src.readouts.zero_shot import PretrainedHead
-
-
-def available(readouts: Sequence[str], classes: list[str], head: PretrainedHead | None) -> tuple[list[str], str | None]:
-    """The read-outs that are possible with these classes and this head, and why zero_shot was dropped, if it was.
-
-    Raises:
-        UserError: no read-out is left.
-    """
-    why = zero_shot.unavailable(classes, head) if "zero_shot" in readouts else None
-    possible = [name for name in readouts if not (name == "zero_shot" and why)]
-    if not possible:
-        raise UserError(f"frozen.readouts = [zero_shot]: {why}; allowed here are the others, e.g. linear")
-    return possible, why
 
 
 def few_shot(train: np.ndarray, subset: Mapping[str, np.ndarray], shots: int | None, seed: int) -> Features:
@@ -51,21 +37,22 @@ def random_head(features: Features, *, rng: np.random.Generator) -> Readout:
 
 
 def fit(
-    name: str, features: Features, *, rng: np.random.Generator, head: PretrainedHead | None, classes: Sequence[str]
+    name: str,
+    features: Features,
+    *,
+    rng: np.random.Generator,
+    head: PretrainedHead | None = None,
+    categories: Sequence[Sequence[int]] = (),
 ) -> Readout:
     """Fit the read-out of this name.
 
     Args:
         rng: the generator of random_head.
-        head: the pretrained head, which zero_shot needs; None if it was not pretrained on ImageNet-1k.
-        classes: the K names, in the order of the labels.
-
-    Raises:
-        UserError: zero_shot is not possible, see `zero_shot.unavailable`.
+        head, categories: what zero_shot needs, see `zero_shot.logits`.
     """
     readouts: dict[str, Callable[[], Readout]] = {
         "random_head": lambda: random_head(features, rng=rng),
-        "zero_shot": lambda: _zero_shot(head, classes),
+        "zero_shot": lambda: _zero_shot(head, categories),
         "centroid": lambda: centroid(features),
         "knn": lambda: knn(features),
         "linear": lambda: linear(features),
@@ -73,12 +60,9 @@ def fit(
     return readouts[name]()
 
 
-def _zero_shot(head: PretrainedHead | None, classes: Sequence[str]) -> Readout:
-    """The pretrained head as a read-out; see `fit` for the error."""
-    why = zero_shot.unavailable(classes, head)
-    if head is None or why:
-        raise UserError(why)
-    return Readout(lambda x: zero_shot.logits(x, head, classes))
+def _zero_shot(head: PretrainedHead | None, categories: Sequence[Sequence[int]]) -> Readout:
+    assert head is not None
+    return Readout(lambda x: zero_shot.logits(x, head, categories))
 
 
 def few(labels: np.ndarray, shots: int | None, rng: np.random.Generator) -> np.ndarray:

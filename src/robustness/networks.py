@@ -20,7 +20,6 @@ from src.readouts import fit, zero_shot
 from src.readouts.config import Frozen
 from src.storage import files
 
-AFFINE = ("linear", "random_head")  # of the read-outs
 WHY_NOT = "not attacked: it is no linear layer to follow gradients through, as linear and random_head are"
 
 Logits = Callable[[np.ndarray], np.ndarray]
@@ -109,26 +108,28 @@ def read_frozen(
     *,
     image_size: int,
     subset: Mapping[str, np.ndarray],
-    classes: list[str],
     seed: int,
     device: torch.device,
 ) -> list[Network]:
-    """A frozen backbone with every read-out that these classes allow.
+    """A frozen backbone with every read-out that was evaluated.
 
-    The weights of affine read-outs are read from what the stage `eval_*` left beside its predictions. The others are
-    fitted again on the same features, which needs no search.
+    Beside the predictions are the weights of affine read-outs and the categories of zero_shot, where it was possible.
+    Other read-outs are fitted again on the same features, which needs no search.
     """
     state, origin = files.read_tensors(frozen.weights)
     features, head = files.read_features(frozen.features)
     pretrained = zero_shot.PretrainedHead(head["weight"], head["bias"]) if head else None
-    wanted, _ = fit.available(config.readouts, classes, pretrained)
+    mapped = frozen.predictions / zero_shot.FILE
+    categories = files.read_json(mapped) if mapped.exists() else []
     parts = fit.few_shot(features["train"], subset, config.shots, seed)
     heads = {}
-    for name in wanted:
-        if name in AFFINE:
-            heads[f"{role}.{name}"] = affine(files.read_arrays(frozen.predictions / "affine" / f"{name}.npz"), device)
-        else:
-            fitted = fit.fit(name, parts, rng=seeds.generator(seed, name), head=pretrained, classes=classes)
+    for name in config.readouts:
+        weights = frozen.predictions / "affine" / f"{name}.npz"
+        if weights.exists():
+            heads[f"{role}.{name}"] = affine(files.read_arrays(weights), device)
+        elif name != "zero_shot" or categories:
+            rng = seeds.generator(seed, name)
+            fitted = fit.fit(name, parts, rng=rng, head=pretrained, categories=categories)
             heads[f"{role}.{name}"] = Head(fitted.logits)
     backbone = _backbone(models.restore(origin["arch"], state, image_size), image_size, device)
     return [Network(backbone, preprocess.view(origin["arch"], image_size), heads)]

@@ -12,6 +12,7 @@ from src.compare import figures, results
 from src.compare.config import Compare
 from src.core import design
 from src.core.records import Interval
+from src.readouts.config import READOUTS
 from src.stats import calibration, intervals
 from tests.helpers.toy_records import evaluation
 
@@ -163,7 +164,7 @@ def test_the_reliability_diagram_shows_each_filled_bin_before_and_after():
     assert said == [f"before: ECE {before.ece():.3f}", f"after: ECE {after.ece():.3f}"]
 
 
-SIXTEEN = [f"{role}.{name}" for role in design.ROLES for name in (*design.FINETUNED, *design.READOUTS)]
+SIXTEEN = [f"{role}.{name}" for role in design.ROLES for name in (*design.FINETUNED, *READOUTS)]
 
 
 def drawn(chosen: list[str], classes: list[str]) -> dict[str, Figure]:

@@ -3,8 +3,9 @@
 import pytest
 
 from src.core import design
+from src.readouts.config import READOUTS
 
-ALL = [f"{role}.{name}" for role in design.ROLES for name in (*design.FINETUNED, *design.READOUTS)]
+ALL = [f"{role}.{name}" for role in design.ROLES for name in (*design.FINETUNED, *READOUTS)]
 
 
 @pytest.mark.parametrize(

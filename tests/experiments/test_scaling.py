@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from src.core import design
 from src.core.errors import UserError
 from src.experiments import scaling, scaling_figures
+from src.readouts.config import READOUTS
 from tests.helpers.toy_runs import DIAGONAL, SAMPLING, run, square
 
 
@@ -143,7 +144,7 @@ def test_the_table_shows_accuracies_by_class_count_and_the_lead():
     assert "K = 2: resnet, fine-tuned less convnext, frozen, linear: -50.00" in text
 
 
-ALL_ARMS = [f"{role}.{name}" for role in design.ROLES for name in (*design.FINETUNED, *design.READOUTS)]
+ALL_ARMS = [f"{role}.{name}" for role in design.ROLES for name in (*design.FINETUNED, *READOUTS)]
 
 
 def draw(runs):

@@ -4,6 +4,7 @@ import io
 import subprocess
 import sys
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,17 @@ from scipy.special import softmax
 
 from src.data.classes import CIFAR10_CLASSES
 from src.device import runtime
+from src.evaluate import imagenet
+from src.evaluate.imagenet import mapping
 from src.readouts import zero_shot
-from src.readouts.zero_shot import PretrainedHead, mapping
+from src.readouts.zero_shot import PretrainedHead
 
 CIFAR_IMAGES = Path(__file__).parents[3] / "shared" / "data" / "cifar10-images.zip"
+
+
+def logits(features: np.ndarray, head: PretrainedHead, classes: Sequence[str]) -> np.ndarray:
+    """The read-out of these classes."""
+    return zero_shot.logits(features, head, imagenet.categories(classes))
 
 
 def head(scores: dict[int, float]) -> PretrainedHead:
@@ -73,7 +81,7 @@ def test_categories_that_a_person_checked(category, name):
 
 def test_neither_torch_nor_torchvision_is_needed():
     """They take seconds to import."""
-    code = "import sys; from src.readouts import zero_shot; zero_shot.mapping(); print('torch' in sys.modules)"
+    code = "import sys; from src.evaluate import imagenet; imagenet.mapping(); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 
@@ -81,7 +89,7 @@ def test_neither_torch_nor_torchvision_is_needed():
 def test_a_class_has_the_summed_probability_of_its_categories():
     """exp(score) is 7 for bullfrog, 3 for tree frog, 2 for sorrel, 1 for each of the other 997: 1009 in all."""
     toy = head({30: np.log(7), 31: np.log(3), 339: np.log(2)})
-    result = zero_shot.logits(ONE, toy, ["frog", "horse", "dog"])
+    result = logits(ONE, toy, ["frog", "horse", "dog"])
     np.testing.assert_allclose(np.exp(result), [[11 / 1009, 2 / 1009, 118 / 1009]], rtol=1e-5)
     assert result.dtype == np.float32
 
@@ -91,7 +99,7 @@ def test_probabilities_are_the_whole_softmax_summed_by_class():
     toy = PretrainedHead(rng.normal(size=(1000, 6)).astype(np.float32), rng.normal(size=1000).astype(np.float32))
     x = rng.normal(size=(20, 6)).astype(np.float32)
     whole = softmax(x.astype(np.float64) @ toy.weight.T + toy.bias, axis=1)
-    result = np.exp(zero_shot.logits(x, toy, CIFAR10_CLASSES))
+    result = np.exp(logits(x, toy, CIFAR10_CLASSES))
     for column, name in enumerate(CIFAR10_CLASSES):
         np.testing.assert_allclose(result[:, column], whole[:, list(mapping()[name])].sum(1), rtol=1e-4)
     assert (result.sum(1) < 1).all()
@@ -99,46 +107,46 @@ def test_probabilities_are_the_whole_softmax_summed_by_class():
 
 def test_columns_follow_the_classes_asked_for():
     toy = head({404: 2, 339: 1})
-    there = zero_shot.logits(ONE, toy, ["airplane", "horse", "cat"])
-    np.testing.assert_array_equal(zero_shot.logits(ONE, toy, ["cat", "airplane", "horse"]), there[:, [2, 0, 1]])
+    there = logits(ONE, toy, ["airplane", "horse", "cat"])
+    np.testing.assert_array_equal(logits(ONE, toy, ["cat", "airplane", "horse"]), there[:, [2, 0, 1]])
 
 
 def test_deer_is_impossible_and_the_rest_are_untouched():
     toy = head({351: 9, 404: 2})
-    result = zero_shot.logits(ONE, toy, CIFAR10_CLASSES)
+    result = logits(ONE, toy, CIFAR10_CLASSES)
     deer = CIFAR10_CLASSES.index("deer")
     assert result[0, deer] == -np.inf
     assert np.isfinite(np.delete(result, deer, axis=1)).all()
     others = [name for name in CIFAR10_CLASSES if name != "deer"]
-    np.testing.assert_array_equal(np.delete(result, deer, axis=1), zero_shot.logits(ONE, toy, others))
+    np.testing.assert_array_equal(np.delete(result, deer, axis=1), logits(ONE, toy, others))
 
 
 def test_scores_beyond_the_range_of_exp_do_no_harm():
-    result = zero_shot.logits(ONE, head({404: 5000}), ["airplane", "cat"])
+    result = logits(ONE, head({404: 5000}), ["airplane", "cat"])
     np.testing.assert_allclose(result, [[0, np.log(5) - 5000]], rtol=1e-5, atol=1e-5)
 
 
 def test_unmapped_names_the_classes_known_to_have_no_category():
-    assert zero_shot.unmapped(CIFAR10_CLASSES) == ["deer"]
-    assert zero_shot.unmapped(["cat", "apple"]) == []
+    assert imagenet.unmapped(CIFAR10_CLASSES) == ["deer"]
+    assert imagenet.unmapped(["cat", "apple"]) == []
 
 
 def test_it_is_available_with_or_without_deer():
-    assert zero_shot.unavailable(CIFAR10_CLASSES, head({})) is None
-    assert zero_shot.unavailable(["cat", "deer", "dog"], head({})) is None
+    assert imagenet.unavailable(CIFAR10_CLASSES, head({})) is None
+    assert imagenet.unavailable(["cat", "deer", "dog"], head({})) is None
 
 
 @pytest.mark.parametrize(
     ("classes", "toy", "why"),
     [
-        (["cat", "apple", "pear"], head({}), "class 'apple' has no entry in src/readouts/imagenet_labels.yaml; add"),
+        (["cat", "apple", "pear"], head({}), "class 'apple' has no entry in src/evaluate/imagenet_labels.yaml; add"),
         (["cat", "deer"], head({}), "no category for deer, which leaves fewer than two classes"),
         (["cat", "dog"], None, "the head was not pretrained on ImageNet-1k; set weights to imagenet"),
         (["cat", "dog"], PretrainedHead(np.zeros((10, 1)), np.zeros(10)), "the head was not pretrained on ImageNet-1k"),
     ],
 )
 def test_one_line_says_why_it_cannot_be_had(classes, toy, why):
-    line = zero_shot.unavailable(classes, toy)
+    line = imagenet.unavailable(classes, toy)
     assert line is not None
     assert why in line
     assert "\n" not in line
@@ -173,6 +181,6 @@ def test_imagenets_head_tells_cifar10s_classes_apart_without_training():
     features = inference.predict(
         models.without_head(model), raw, np.arange(len(raw)), view=view, accelerator=runtime.start("cpu", "fp32")
     )
-    result = zero_shot.logits(features, pretrained, CIFAR10_CLASSES).argmax(1)
+    result = logits(features, pretrained, CIFAR10_CLASSES).argmax(1)
     assert (result == labels).mean() >= 0.32
     assert (result[labels == CIFAR10_CLASSES.index("dog")] == CIFAR10_CLASSES.index("dog")).mean() >= 0.7
