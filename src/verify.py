@@ -78,15 +78,15 @@ def differences(first: Path, second: Path) -> Iterator[Mismatch]:
         first: a repository of the first run. Records that it lacks are not compared.
     """
     before, after = locked(first), locked(second)
-    found: set[str] = set()
+    differing: set[str] = set()
     for name in order(first):
-        cause = not any(_within(path, found) for path in before[name]["deps"])
+        cause = not any(_within(path, differing) for path in before[name]["deps"])
         for path, digest in before[name]["outs"].items():
             if path in TIMED or digest == after[name]["outs"].get(path):
                 continue
             if Path(path).parent in NUMBERS and same_numbers(first / path, second / path):
                 continue
-            found.add(path)
+            differing.add(path)
             yield Mismatch(name, path, cause)
 
 
@@ -125,17 +125,17 @@ def machines(first: Path, second: Path) -> Iterator[str]:
 
 def _environments(path: Path) -> list[Environment]:
     """Every environment in a record, in its order."""
-    found: list[Environment] = []
+    environments: list[Environment] = []
 
     def look(value: Any) -> None:
         if isinstance(value, dict):
             if "environment" in value:
-                found.append(value["environment"])
+                environments.append(value["environment"])
             for item in value.values():
                 look(item)
 
     look(json.loads(path.read_text(encoding="utf-8")))
-    return found
+    return environments
 
 
 def write_records(root: Path) -> list[str]:
@@ -178,11 +178,11 @@ def main() -> None:
         start_afresh(second)
         print(f"running the pipeline of the last commit again, in {second}", flush=True)
         shell("dvc", "repro", folder=second, SWEEP_ROOT=str(here))
-        found = list(differences(first, second))
+        mismatches = list(differences(first, second))
         if others := list(machines(first, second)):
             print("recorded on another machine, or with other versions:", *others, sep="\n  ")
-        if found:
-            print(f"{len(found)} artefacts differ:", *found, sep="\n  ")
+        if mismatches:
+            print(f"{len(mismatches)} artefacts differ:", *mismatches, sep="\n  ")
             sys.exit(1)
         print(f"{len(locked(first))} stages: every artefact and every number came out as it was committed")
 

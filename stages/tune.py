@@ -35,11 +35,11 @@ def main(settings: Settings) -> None:
                 name=names[role],
             )
             searches[role] = search(setup, state_file.part(role), settings.tune)
-        files.write_best(paths.BEST_PARAMS, {role: found.best.params for role, found in searches.items()})
+        files.write_best(paths.BEST_PARAMS, {role: item.best.params for role, item in searches.items()})
         results.write_plots(paths.plots("tune"), searches)
         summaries = results.summary(searches, runtime.environment(accelerator))
         files.write_record(paths.record("tune"), summaries)
-        numbers = {role: found.numbers() for role, found in summaries.backbones.items()}
+        numbers = {role: item.numbers() for role, item in summaries.backbones.items()}
         files.write_json(paths.metrics("tune"), {"tune": numbers})
 
 

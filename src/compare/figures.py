@@ -175,7 +175,7 @@ def table(accuracy: Mapping[str, Interval], names: Mapping[str, str], columns: S
 
 
 def reliability(arms: Mapping[str, tuple[Reliability, Reliability]], title: str, colours: Sequence[str]) -> Figure:
-    """Accuracy against confidence of each arm, before and after its temperature, and how many images are that sure.
+    """Accuracy against confidence of each arm, before and after temperature scaling.
 
     A calibrated arm lies on the diagonal; the area of a point is the share of images in its bin.
     """

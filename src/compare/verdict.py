@@ -89,7 +89,7 @@ def _work(cost: Cost) -> str:
 
 
 def _times(value: float, other: float) -> str:
-    """A ratio of two positive numbers as it is said before a noun: `3.2x the`."""
+    """A ratio of two positive numbers as words before a noun: `3.2x the`."""
     ratio = value / other
     if 0.95 <= ratio < 1.05:
         return "the same" if value == other else "about the same"
@@ -126,6 +126,6 @@ def _count(number: int, one: str, many: str) -> str:
 
 
 def _named(arm: ComparedArm) -> str:
-    """`resnet18, fine-tuned` as it stands in a sentence: `resnet18 (fine-tuned)`."""
+    """An arm's title for a sentence: `resnet18, fine-tuned` -> `resnet18 (fine-tuned)`."""
     arch, words = arm.title.split(", ", 1)
     return f"{arch[:-1]}; {words})" if arch.endswith(")") else f"{arch} ({words})"

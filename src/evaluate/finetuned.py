@@ -19,7 +19,8 @@ from src.records.finetune import Trainings
 from src.storage import files
 
 Checkpoint = tuple[dict[str, Tensor], dict[str, Any]]  # a state_dict and its header, as `files.read_tensors` gives them
-TRAINING = {"trained_parameters", "train_macs", "train_seconds", "peak_memory", "convergence"}  # told of an arm too
+# Fields of a training that its arm has too.
+TRAINING = {"trained_parameters", "train_macs", "train_seconds", "peak_memory", "convergence"}
 
 
 def evaluate(

@@ -17,7 +17,7 @@ from src.records.embed import Embedding
 from src.records.evaluate import Evaluation, Evaluations
 from src.storage import files
 
-BACKBONE = {"parameters", "macs", "peak_memory", "environment"}  # of the embedding, told of an arm too
+BACKBONE = {"parameters", "macs", "peak_memory", "environment"}  # fields of an embedding that its arms have too
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def scaling_main(chosen: Sequence[str]) -> None:
     }
     costs = scaling.compute(runs)
     note = scaling.describe(runs, sampling)
-    files.empty_folder(SCALING)  # no picture of other experiments may stay
+    files.empty_folder(SCALING)  # no figure of other experiments may stay
     for name, part in points.items():
         write_points(name, part)
     files.write_table(SCALING / "compute.csv", list(costs[0]), (list(row.values()) for row in costs))
@@ -94,7 +94,7 @@ def parse_effects(words: Sequence[str]) -> argparse.Namespace:
 
 
 def differing(settings: Mapping[str, read.Settings], wanted: Sequence[str]) -> list[str]:
-    """The settings whose effect is asked for: those that were named, or all that differ but the seed.
+    """The settings whose effect is measured: those that were named, or all that differ but the seed.
 
     Raises:
         UserError: there is none, it does not exist, or others differ too.
@@ -106,10 +106,10 @@ def differing(settings: Mapping[str, read.Settings], wanted: Sequence[str]) -> l
             )
     if wanted and (why := read.mixed(settings, ("seed", *wanted))):
         raise UserError(f"{why}; name that setting too, or choose experiments that agree: --experiments NAME ...")
-    found = [key for key in read.varied(settings) if key != "seed"]
-    if not found:
+    names = [key for key in read.varied(settings) if key != "seed"]
+    if not names:
         raise UserError(f"these {len(settings)} experiments differ in no setting but the seed; run some that do")
-    return found
+    return names
 
 
 def read_groups(arguments: argparse.Namespace) -> tuple[list[Group], Sampling]:
@@ -149,14 +149,14 @@ def labels(chosen: Sequence[str], names: Sequence[str]) -> list[int]:
 
 def effects_main(words: Sequence[str]) -> None:
     groups, sampling = read_groups(parse_effects(words))
-    found = effects.effects(groups, sampling)
+    every = effects.effects(groups, sampling)
     note = effects.describe(groups, sampling)
     files.empty_folder(EFFECTS)  # nothing of other experiments may stay
-    rows = [effect.row() for effect in found]
+    rows = [effect.row() for effect in every]
     files.write_table(EFFECTS / "effects.csv", list(rows[0]), (list(row.values()) for row in rows))
-    if changed := effects.moved(found):
+    if changed := effects.moved(every):
         files.write_figure(EFFECTS / "differences.png", effects.differences(changed, note))
-    print(effects.render(found), note, f"written to {EFFECTS}/", sep="\n")
+    print(effects.render(every), note, f"written to {EFFECTS}/", sep="\n")
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ class Group:
     runs: dict[int, Run]
 
     def label(self, first: "Group") -> str:
-        """What sets it apart from the first group, as `-S` takes it; of the first group itself, everything."""
+        """The settings that differ from the first group's, as `-S` takes them; of the first group itself, all."""
         mine = {k: v for k, v in self.values.items() if self is first or k not in first.values or v != first.values[k]}
         return ", ".join(f"{k}={shown(v)}" for k, v in mine.items())
 
@@ -46,9 +46,9 @@ class Group:
 class Effect:
     """An arm's accuracy in a group over `seeds`, or the question's gap, and how it differs from the first group's.
 
-    Intervals are over images and, where there are several, seeds: see `compare.over_seeds`. The difference is over the
-    `paired` seeds that both groups have; with none there is no difference. `train_macs` is the arithmetic of the arm's
-    adaptation, the mean over seeds.
+    Intervals are over images and, where there are several, seeds: see `intervals.over_seeds`. The difference is over
+    the `paired` seeds that both groups have; with none there is no difference. `train_macs` is the arithmetic of the
+    arm's adaptation, the mean over seeds.
     """
 
     setting: str
@@ -81,8 +81,8 @@ def order(groups: Iterable[Group], defaults: Values) -> list[Group]:
 def only(run: Run, labels: Sequence[int]) -> Run:
     """The same run on the test images of some classes alone."""
     part = np.isin(run.labels, labels)
-    right = {arm: answers[part] for arm, answers in run.right.items()}
-    return replace(run, labels=run.labels[part], index=run.index[part], right=right)
+    kept = {arm: right[part] for arm, right in run.right.items()}
+    return replace(run, labels=run.labels[part], index=run.index[part], right=kept)
 
 
 def effects(groups: Sequence[Group], sampling: Sampling) -> list[Effect]:
@@ -107,7 +107,7 @@ def _has(name: str, run: Run) -> bool:
     return name in run.right or name == LEAD
 
 
-def _answers(name: str, run: Run) -> np.ndarray:
+def _right(name: str, run: Run) -> np.ndarray:
     """Of each test image (N,) whether the arm is right; of the gap, 1, 0 or -1."""
     if name != LEAD:
         return run.right[name].astype(np.int8)
@@ -123,19 +123,18 @@ def _title(name: str, run: Run) -> str:
 
 
 def _effect(name: str, group: Group, first: Group, sampling: Sampling) -> Effect:
-    how = asdict(sampling)
-    here, there = ({seed: _answers(name, run) for seed, run in part.runs.items()} for part in (group, first))
+    here, there = ({seed: _right(name, run) for seed, run in part.runs.items()} for part in (group, first))
     shared = [seed for seed in here if seed in there and group is not first]
     difference = None
     if shared:
         mine, theirs = (np.stack([part[seed] for seed in shared]) for part in (here, there))
-        difference = intervals.over_seeds(mine, theirs, **how).interval
+        difference = intervals.over_seeds(mine, theirs, **asdict(sampling)).interval
     return Effect(
         setting=group.label(first),
         name=name,
         title=_title(name, next(iter(group.runs.values()))),
         seeds=len(here),
-        accuracy=intervals.over_seeds(np.stack(list(here.values())), **how).interval,
+        accuracy=intervals.over_seeds(np.stack(list(here.values())), **asdict(sampling)).interval,
         paired=len(shared),
         difference=difference,
         train_macs=None if name == LEAD else fmean(run.costs[name].train_macs for run in group.runs.values()),
@@ -143,30 +142,31 @@ def _effect(name: str, group: Group, first: Group, sampling: Sampling) -> Effect
 
 
 def require_same_images(groups: Sequence[Group]) -> None:
-    """
+    """Require that all runs were tested on the same images.
+
     Raises:
-        UserError: some runs were tested on other images than the first.
+        UserError: naming two that were not.
     """
     first, *others = [run for group in groups for run in group.runs.values()]
     for run in others:
         if not np.array_equal(run.index, first.index) or not np.array_equal(run.labels, first.labels):
             raise UserError(
                 f"{run.name} and {first.name} were tested on different images, so that they cannot be paired; choose "
-                "experiments of the same classes: python -m stages.effects --experiments NAME ..."
+                "experiments of the same classes: python -m src.experiments effects --experiments NAME ..."
             )
 
 
-def moved(found: Sequence[Effect]) -> list[Effect]:
-    """The differences, without those of arms that answer the same in every group.
+def moved(effects: Sequence[Effect]) -> list[Effect]:
+    """The differences of arms that do not predict the same in every group.
 
-    Frozen read-outs do so where a setting is of fine-tuning alone.
+    Frozen read-outs predict the same if the setting concerns fine-tuning alone.
     """
-    names = {effect.name for effect in found if effect.difference not in (None, Interval(0, 0, 0))}
-    return [effect for effect in found if effect.name in names and effect.difference is not None]
+    names = {effect.name for effect in effects if effect.difference not in (None, Interval(0, 0, 0))}
+    return [effect for effect in effects if effect.name in names and effect.difference is not None]
 
 
 def describe(groups: Sequence[Group], sampling: Sampling) -> str:
-    """In a line, what the effects are of."""
+    """In a line, which experiments were compared."""
     runs = [run for group in groups for run in group.runs.values()]
     counts = sorted({len(group.runs) for group in groups})
     seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
@@ -176,14 +176,16 @@ def describe(groups: Sequence[Group], sampling: Sampling) -> str:
     )
 
 
-def render(found: Sequence[Effect]) -> str:
+def render(effects: Sequence[Effect]) -> str:
     """For the terminal: arm by arm, what it reaches under each setting, and the difference from the first."""
-    changed = {effect.name for effect in moved(found)}
-    compared = {effect.name: effect.title for effect in found if effect.difference is not None}
-    width = max(len(effect.setting) for effect in found)
+    changed = {effect.name for effect in moved(effects)}
+    compared = {effect.name: effect.title for effect in effects if effect.difference is not None}
+    width = max(len(effect.setting) for effect in effects)
     lines = []
-    for name in dict.fromkeys(effect.name for effect in found if effect.name not in compared or effect.name in changed):
-        here = [effect for effect in found if effect.name == name]
+    for name in dict.fromkeys(
+        effect.name for effect in effects if effect.name not in compared or effect.name in changed
+    ):
+        here = [effect for effect in effects if effect.name == name]
         lines.append(here[0].title if len({effect.title for effect in here}) == 1 else name)
         lines += [f"  {effect.setting:<{width}}  {_shown(effect)}" for effect in here]
     still = [title for name, title in compared.items() if name not in changed]
@@ -206,26 +208,26 @@ def _points(part: Interval) -> str:
     return f"{100 * part.value:+.1f} [{100 * part.low:+.1f}, {100 * part.high:+.1f}]"
 
 
-SHARE = 0.8  # of the height between two settings, in which the arms stand
+SHARE = 0.8  # of the height between two settings, over which the arms are spread
 
 
-def differences(found: Sequence[Effect], note: str) -> Figure:
+def differences(effects: Sequence[Effect], note: str) -> Figure:
     """The difference from the first setting that each makes to each arm, in points, with its interval.
 
     Args:
-        found: effects that have a difference, of one or more arms.
+        effects: effects that have a difference, of one or more arms.
         note: the title.
     """
-    settings, names = (list(dict.fromkeys(getattr(row, part) for row in found)) for part in ("setting", "name"))
+    settings, names = (list(dict.fromkeys(getattr(row, part) for row in effects)) for part in ("setting", "name"))
     labels = [plain(setting.replace(", ", "\n")) for setting in settings]
     height = 1.8 + sum(max(0.2 * (label.count("\n") + 1), 0.25 * len(names)) + 0.15 for label in labels)
     figure = Figure(figsize=(8, height), layout="constrained")
     figure.suptitle(plain(note), fontsize=10)
     axes = figure.subplots()
     axes.axvline(0, color="0.5", linewidth=1)
-    for place, name in enumerate(names):
-        rows = [row for row in found if row.name == name]
-        shift = SHARE * ((place + 0.5) / len(names) - 0.5)
+    for number, name in enumerate(names):
+        rows = [row for row in effects if row.name == name]
+        shift = SHARE * ((number + 0.5) / len(names) - 0.5)
         _intervals(axes, rows, [settings.index(row.setting) + shift for row in rows], **_look(name))
     axes.set_yticks(range(len(settings)), labels)
     axes.set(ylim=(len(settings) - 0.5, -0.5), xlabel="difference, points")
@@ -234,12 +236,12 @@ def differences(found: Sequence[Effect], note: str) -> Figure:
     return figure
 
 
-def _intervals(axes: Axes, rows: Sequence[Effect], places: Sequence[float], **look: Any) -> None:
+def _intervals(axes: Axes, rows: Sequence[Effect], heights: Sequence[float], **look: Any) -> None:
     drawn = [(100 * part.value, 100 * part.low, 100 * part.high) for row in rows if (part := row.difference)]
     middle, low, high = np.array(drawn).T
     title = rows[0].title if len({row.title for row in rows}) == 1 else rows[0].name
     reach = [middle - low, high - middle]
-    axes.errorbar(middle, places, xerr=reach, linestyle="none", capsize=2, label=_short(title), **look)
+    axes.errorbar(middle, heights, xerr=reach, linestyle="none", capsize=2, label=_short(title), **look)
 
 
 def _short(title: str) -> str:

@@ -47,15 +47,15 @@ def comparisons(chosen: Sequence[str]) -> dict[str, Comparison]:
         UserError: one that was named has no results, or there are none at all.
     """
     names = list(dict.fromkeys(chosen)) or names_of_head()
-    found = {name: comparison for name in names if (comparison := compared(name)) is not None}
-    lacking = [name for name in names if name not in found]
+    loaded = {name: comparison for name in names if (comparison := compared(name)) is not None}
+    lacking = [name for name in names if name not in loaded]
     if chosen and lacking:
         raise UserError(f"{lacking[0]}: it has no {paths.record('compare')} of this pipeline; run all stages of it")
     if lacking:
         print(f"left out, without {paths.record('compare')}: {listed(lacking)}")
-    if not found:
+    if not loaded:
         raise UserError("no finished experiment is derived from the current commit; `make sweep` runs some")
-    return found
+    return loaded
 
 
 def settings(name: str) -> dict[str, Any]:
@@ -111,35 +111,35 @@ def read_cached(system: dvc.api.DVCFileSystem, name: str, path: str) -> bytes:
         raise UserError(f"{name}: {path} is not in DVC's cache; `dvc exp pull` it from where it was run") from None
 
 
-def varied(found: Mapping[str, Settings]) -> dict[str, dict[str, list[str]]]:
+def varied(by_run: Mapping[str, Settings]) -> dict[str, dict[str, list[str]]]:
     """The settings that differ between runs, by name: each value's text, and who has it. Hardware does not count."""
     differing = {}
-    for key in dict.fromkeys(key for settings in found.values() for key in settings):
+    for key in dict.fromkeys(key for settings in by_run.values() for key in settings):
         values: dict[str, list[str]] = {}
-        for name, settings in found.items():
+        for name, settings in by_run.items():
             values.setdefault(shown(settings.get(key)), []).append(name)
         if len(values) > 1 and key not in HARDWARE:
             differing[key] = values
     return differing
 
 
-def mixed(found: Mapping[str, Settings], free: Sequence[str] = SWEPT) -> str | None:
+def mixed(by_run: Mapping[str, Settings], free: Sequence[str] = SWEPT) -> str | None:
     """Why runs of these settings, by name, do not belong together: the first that differs and is not free; or None."""
-    for key, values in varied(found).items():
+    for key, values in varied(by_run).items():
         if not may_differ(key, free):
             parts = [f"{value} in {listed(holders)}" for value, holders in values.items()]
             return f"{key} differs: {', '.join(parts)}"
     return None
 
 
-def agreeing(found: Mapping[str, Settings], free: Sequence[str]) -> list[str]:
+def agreeing(by_run: Mapping[str, Settings], free: Sequence[str]) -> list[str]:
     """The most runs that differ in free settings, and not in the seed alone, and agree in all others; else all runs."""
     groups: dict[str, list[str]] = {}
-    for name, settings in found.items():
+    for name, settings in by_run.items():
         rest = {key: value for key, value in settings.items() if not may_differ(key, free)}
         groups.setdefault(json.dumps(rest, sort_keys=True), []).append(name)
-    differing = [names for names in groups.values() if set(varied({name: found[name] for name in names})) - {"seed"}]
-    return max(differing, key=len, default=list(found))
+    differing = [names for names in groups.values() if set(varied({name: by_run[name] for name in names})) - {"seed"}]
+    return max(differing, key=len, default=list(by_run))
 
 
 def listed(names: Sequence[str], most: int = 3) -> str:
@@ -148,11 +148,11 @@ def listed(names: Sequence[str], most: int = 3) -> str:
     return ", ".join(names[:most]) + more
 
 
-def distinct(found: Mapping[str, Settings], keys: Sequence[str] = SWEPT) -> tuple[list[str], list[tuple[str, str]]]:
+def distinct(by_run: Mapping[str, Settings], keys: Sequence[str] = SWEPT) -> tuple[list[str], list[tuple[str, str]]]:
     """The names without those that repeat another's values of some settings, and each of these with the one kept."""
     kept: dict[str, str] = {}
     repeated = []
-    for name, settings in found.items():
+    for name, settings in by_run.items():
         key = repr([settings.get(swept) for swept in keys])
         if key in kept:
             repeated.append((name, kept[key]))
@@ -203,9 +203,9 @@ def predictions(name: str, arms: Iterable[str]) -> dict[str, dict[str, np.ndarra
     Raises:
         UserError: DVC's cache lacks them.
     """
-    system, found = dvc.api.DVCFileSystem(rev=name), {}
+    system, arrays = dvc.api.DVCFileSystem(rev=name), {}
     for arm in arms:
         path = (paths.predictions(design.cell(arm)) / f"{design.split(arm)[1]}.npz").as_posix()
         with np.load(BytesIO(read_cached(system, name, path)), allow_pickle=False) as archive:
-            found[arm] = {key: archive[key] for key in ("logits", "labels", "index")}
-    return found
+            arrays[arm] = {key: archive[key] for key in ("logits", "labels", "index")}
+    return arrays

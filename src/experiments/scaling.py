@@ -1,4 +1,4 @@
-"""What becomes of the arms as classes are added: tables over the runs of a sweep.
+"""The arms as classes are added: tables over the runs of a sweep.
 
 Pure functions of runs. A *series* is a way to choose K classes: `first` takes the first K, so that the subsets are
 nested; `random` draws them, by `subset_seed`; `named` are lists of names. Series are never averaged with each other.
@@ -19,12 +19,14 @@ from src.records.compare import Cost
 from src.stats import intervals
 from src.stats.intervals import Sampling
 
+# Of one run, how many arms (N,) are right on each image, and how many to subtract: two arms differ by one less another.
+Term = tuple[np.ndarray, np.ndarray | None]
 SERIES = ("first", "random", "named")
 
 
 @dataclass(frozen=True)
 class Run:
-    """One experiment: which classes under which seed, and what its arms, by name, made of N test images.
+    """One experiment: its classes, its seed, and the results of its arms, by name, on N test images.
 
     `right` holds for each arm which images (N,) it got right; `labels` (N,) and `index` (N,) say which images; `cells`
     the arm in each cell of the 2 x 2 table.
@@ -67,68 +69,84 @@ class Point:
     covers: str
 
 
+@dataclass(frozen=True)
+class Estimate:
+    """The fields of a point that are estimated."""
+
+    mean: float
+    sd: float | None
+    low: float
+    high: float
+    covers: str
+
+
 Table = list[dict[str, Any]]
 
 
 def by_series_and_classes(runs: Iterable[Run]) -> dict[tuple[str, int], list[Run]]:
     """Runs by series and K, both in order, and each group by subset and seed."""
-    found: dict[tuple[str, int], list[Run]] = {}
+    groups: dict[tuple[str, int], list[Run]] = {}
     for run in sorted(runs, key=lambda run: (SERIES.index(run.series), run.classes, run.subset, run.seed)):
-        found.setdefault((run.series, run.classes), []).append(run)
-    return found
+        groups.setdefault((run.series, run.classes), []).append(run)
+    return groups
 
 
-def estimate(
-    subsets: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray | None]]], sampling: Sampling
-) -> dict[str, Any]:
+def estimate(subsets: Mapping[str, Sequence[Term]], sampling: Sampling) -> Estimate:
     """The mean, its spread over runs and its interval.
 
     Args:
-        subsets: for each, by seed, how many answers (N,) of an image are right, and of how many that is to be
-            taken off: two arms differ by the first of each less the second. N is the same under every seed.
-
-    Returns:
-        `mean`, `sd`, `low`, `high`, `covers` of `Point`.
+        subsets: for each, the terms by seed. N is the same under every seed.
     """
     means = {
-        name: [float(plus.mean() - (0 if minus is None else minus.mean())) for plus, minus in seeds]
-        for name, seeds in subsets.items()
+        name: [float(plus.mean() - (0 if minus is None else minus.mean())) for plus, minus in terms]
+        for name, terms in subsets.items()
     }
     every = [mean for part in means.values() for mean in part]
     sd = float(np.std(every, ddof=1)) if len(every) > 1 else None
     if len(subsets) == 1:
-        (seeds,) = subsets.values()
-        taken = [minus for _, minus in seeds if minus is not None]
-        first, second = np.stack([plus for plus, _ in seeds]), np.stack(taken) if taken else None  # (S, N)
-        found = intervals.over_seeds(first, second, **asdict(sampling))
-        middle, low, high = astuple(found.interval)
-        return {"mean": middle, "sd": sd, "low": low, "high": high, "covers": found.covers}
+        (terms,) = subsets.values()
+        minus = [second for _, second in terms if second is not None]
+        first, second = np.stack([plus for plus, _ in terms]), np.stack(minus) if minus else None  # (S, N)
+        over_seeds = intervals.over_seeds(first, second, **asdict(sampling))
+        middle, low, high = astuple(over_seeds.interval)
+        return Estimate(middle, sd, low, high, over_seeds.covers)
     averages = [np.mean(part) for part in means.values()]
     middle, error = float(np.mean(averages)), float(stats.sem(averages))
     reach = error * float(stats.t.ppf((1 + sampling.confidence) / 2, len(averages) - 1))
-    return {"mean": middle, "sd": sd, "low": middle - reach, "high": middle + reach, "covers": "subsets"}
+    return Estimate(middle, sd, middle - reach, middle + reach, "subsets")
 
 
 def _point(
     name: str,
     title: str,
     runs: Sequence[Run],
-    terms: Sequence[tuple[np.ndarray, np.ndarray | None]],
+    terms: Sequence[Term],
     sampling: Sampling,
     scale: float = 1,
 ) -> Point:
-    """One point of runs of one series and K, of which each has a term of `estimate`; its numbers times `scale`."""
-    subsets: dict[str, list[tuple[np.ndarray, np.ndarray | None]]] = {}
+    """The point of some runs of one series and K, each with its term; all numbers times `scale`."""
+    subsets: dict[str, list[Term]] = {}
     images: dict[str, Run] = {}
     for run, term in zip(runs, terms, strict=True):
         other = images.setdefault(run.subset, run)
         if not np.array_equal(run.index, other.index):
             raise UserError(f"{run.name} and {other.name} have the same classes and were tested on different images")
         subsets.setdefault(run.subset, []).append(term)
-    found = estimate(subsets, sampling)
-    found |= {key: found[key] * scale for key in ("mean", "sd", "low", "high") if found[key] is not None}
-    seeds = len({run.seed for run in runs})
-    return Point(runs[0].series, runs[0].classes, name, title, seeds, len(subsets), len(runs), **found)
+    estimated = estimate(subsets, sampling)
+    return Point(
+        series=runs[0].series,
+        k=runs[0].classes,
+        name=name,
+        title=title,
+        seeds=len({run.seed for run in runs}),
+        subsets=len(subsets),
+        runs=len(runs),
+        mean=estimated.mean * scale,
+        sd=None if estimated.sd is None else estimated.sd * scale,
+        low=estimated.low * scale,
+        high=estimated.high * scale,
+        covers=estimated.covers,
+    )
 
 
 def accuracy(runs: Sequence[Run], sampling: Sampling) -> list[Point]:
@@ -146,7 +164,7 @@ def agreed_cells(runs: Sequence[Run]) -> Mapping[str, str]:
     """The arm in each cell of the 2 x 2 table.
 
     Raises:
-        UserError: the runs do not agree, since a read-out that stands for its column is not available to all.
+        UserError: the runs do not agree, as some lack the read-out that stands in the table of others.
     """
     first, *others = runs
     for run in others:
@@ -164,7 +182,7 @@ def gaps(runs: Sequence[Run], sampling: Sampling) -> list[Point]:
 
     `lead` is the question's: fine-tuned ResNet less frozen ConvNeXt. The other cells of the 2 x 2 table stand against
     the frozen ConvNeXt too, by the names of their cells. `architecture`, `finetuning` and `interaction` are the effects
-    of `compare.EFFECTS`, where all four cells are.
+    of `intervals.EFFECTS`, where all four cells were run.
     """
     cells = agreed_cells(runs)
     first, second = design.QUESTION
@@ -181,7 +199,7 @@ def gaps(runs: Sequence[Run], sampling: Sampling) -> list[Point]:
 
 
 def _contrast(name: str, title: str, runs: Sequence[Run], weights: Mapping[str, float], sampling: Sampling) -> Point:
-    """A weighted sum of the cells' accuracies. The weights are equal but for their signs, and are taken out."""
+    """A weighted sum of the cells' accuracies, whose weights differ in their signs alone."""
     (scale,) = {abs(weight) for weight in weights.values()}
     terms = []
     for run in runs:
@@ -227,7 +245,7 @@ def base_classes(runs: Sequence[Run], sampling: Sampling) -> list[Point]:
     """The report's bars: fine-tuned ResNet and ConvNeXt with an untrained head at every K, tested on the base classes.
 
     All K outputs compete, as in the report. Only the series of the first K classes has the same base classes at every
-    K; the others have no such bars. Where no untrained head was run, the 2 x 2 table's frozen ConvNeXt has its place.
+    K; the others have no such bars. Where no untrained head was run, the 2 x 2 table's frozen ConvNeXt replaces it.
     """
     points = []
     for (series, _), group in by_series_and_classes(runs).items():
@@ -244,7 +262,7 @@ def base_classes(runs: Sequence[Run], sampling: Sampling) -> list[Point]:
 
 
 def describe(runs: Sequence[Run], sampling: Sampling) -> str:
-    """In a line, what a table or picture is made of."""
+    """In a line, which experiments a table or figure is made of."""
     subsets = len({(run.series, run.subset) for run in runs})
     drawn = f", {subsets} subsets of classes at a K" if subsets > 1 else ""
     seeds = len({run.seed for run in runs})
@@ -255,18 +273,18 @@ def describe(runs: Sequence[Run], sampling: Sampling) -> str:
 def missing(runs: Sequence[Run]) -> list[str]:
     """What these runs cannot show, a sentence each."""
     groups = by_series_and_classes(runs)
-    found = []
+    sentences = []
     if len({k for _, k in groups}) == 1:
-        found.append(f"Not shown: what more classes change; all runs have {runs[0].classes}.")
+        sentences.append(f"Not shown: what more classes change; all runs have {runs[0].classes}.")
     single = [k for (_, k), group in groups.items() if len(group) == 1]
     if single:
         counts = ", ".join(map(str, dict.fromkeys(single)))
-        found.append(f"Not shown: the spread over seeds at K = {counts}, run once; intervals cover test images.")
+        sentences.append(f"Not shown: the spread over seeds at K = {counts}, run once; intervals cover test images.")
     if len(runs[0].cells) < 4:
-        found.append("Not shown: the effects of architecture and fine-tuning, which need `controls: true`.")
+        sentences.append("Not shown: the effects of architecture and fine-tuning, which need `controls: true`.")
     if all(series != "first" for series, _ in groups):
-        found.append("Not shown: the report's bars, which need runs of the first K classes.")
-    return found
+        sentences.append("Not shown: the report's bars, which need runs of the first K classes.")
+    return sentences
 
 
 def render(accuracies: Sequence[Point], gap: Sequence[Point]) -> str:

@@ -95,8 +95,8 @@ def compute(rows: Sequence[Mapping[str, Any]], note: str) -> Figure:
         axis.plot(*zip(*best, strict=True), color="0.6", linewidth=1, drawstyle="steps-post", zorder=1)
         axis.axhline(1 / k, color="0.5", linestyle=":", linewidth=1)
         for row in here:
-            place = max(row["train_macs"], nothing), row["accuracy"]
-            axis.plot(*place, **_mark(row["name"], filled=row["front"]), zorder=2)
+            point = max(row["train_macs"], nothing), row["accuracy"]
+            axis.plot(*point, **_mark(row["name"], filled=row["front"]), zorder=2)
         lowest = min([1 / k, *(row["accuracy"] for row in here)])
         axis.set(title=f"K = {k}, {SERIES[series]}", ylim=(lowest - 0.05 * (1 - lowest) - 0.01, 1.02))
         axis.set(xlabel="multiply-adds of adaptation", ylabel="accuracy on the test images")
@@ -114,11 +114,11 @@ def base_classes(points: Sequence[Point], count: int, note: str) -> Figure:
     figure = Figure(figsize=(1.6 + 1.35 * len(bars), 4.4), layout="constrained")
     figure.suptitle(plain(note), fontsize=10)
     axis = figure.subplots()
-    for place, point in enumerate(bars):
+    for position, point in enumerate(bars):
         spread = [[point.mean - point.low], [point.high - point.mean]]
         colour = CELL_COLOURS[design.cell(point.name)]
-        axis.bar(place, point.mean, yerr=spread, color=colour, width=0.65, capsize=4)
-        axis.text(place, min(point.high, 1) + 0.02, f"{point.mean:.1%}", ha="center")
+        axis.bar(position, point.mean, yerr=spread, color=colour, width=0.65, capsize=4)
+        axis.text(position, min(point.high, 1) + 0.02, f"{point.mean:.1%}", ha="center")
     names = [f"{point.title.replace(', ', chr(10))}\nK = {point.k}" for point in bars]
     axis.set_xticks(range(len(bars)), [plain(name) for name in names], fontsize=9)
     axis.set(ylim=(0, 1.12), ylabel=f"accuracy on the first {count} classes alone")
@@ -184,10 +184,10 @@ def _apart(values: Sequence[float], distance: float) -> list[float]:
         groups.append([value])
         while len(groups) > 1 and _edge(groups[-2], distance, 1) + distance > _edge(groups[-1], distance, -1) + 1e-12:
             groups[-2:] = [groups[-2] + groups[-1]]
-    places = [_edge(group, distance, -1) + distance * i for group in groups for i in range(len(group))]
-    found = np.empty(len(values))
-    found[order] = places
-    return found.tolist()
+    moved = [_edge(group, distance, -1) + distance * i for group in groups for i in range(len(group))]
+    in_order = np.empty(len(values))
+    in_order[order] = moved
+    return in_order.tolist()
 
 
 def _edge(group: Sequence[float], distance: float, side: int) -> float:
@@ -195,14 +195,14 @@ def _edge(group: Sequence[float], distance: float, side: int) -> float:
 
 
 def _arithmetic_axis(axis: Axes, nothing: float | None, paid: Sequence[float]) -> None:
-    """A logarithmic axis over the costs, on which zero has a place of its own, or None."""
+    """A logarithmic axis over the costs; `nothing` is the position of a cost of zero, if there is one."""
     axis.set_xscale("log")
     low, high = np.log10(min(paid)), np.log10(max(paid))
     ticks = np.arange(np.ceil(low - 0.3), high + 0.3)
     names = [rf"$10^{{{power:.0f}}}$" for power in ticks]
-    places = [] if nothing is None else [(nothing, "none")]
-    places += list(zip(10.0**ticks, names, strict=True))
-    axis.set_xticks([place for place, _ in places], [name for _, name in places])
+    labels = [] if nothing is None else [(nothing, "none")]
+    labels += list(zip(10.0**ticks, names, strict=True))
+    axis.set_xticks([value for value, _ in labels], [name for _, name in labels])
     axis.xaxis.set_minor_locator(NullLocator())
     axis.set_xlim((min(paid) if nothing is None else nothing) / 2, max(paid) * 2)
 

@@ -51,7 +51,7 @@ class Setup:
         return fast_cpu.to_device(model, self.accelerator.device)
 
     def train(self, model: nn.Module, method: str, config: Finetune, state: TrainState) -> Iterator[Epoch]:
-        """Train in place by a method, phase after phase, each with a schedule of its own; see `loop.train`."""
+        """Train in place by a method. Each of its phases has its own schedule; see `loop.train`."""
         done = 0
         for whole, epochs in phases(method, config.epochs):
             if whole:

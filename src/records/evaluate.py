@@ -6,7 +6,7 @@ from src.core.records import Environment, Record
 
 
 class ClassScores(Record):
-    """One class's test images: how many, and how well they are told from the others."""
+    """The scores of one class, which has `n` test images."""
 
     name: str
     precision: float

@@ -75,13 +75,13 @@ def groups(
         predictions = [Prediction(guess, share, guess == label) for guess, share in pairs]
         return Mistake(number, label, predictions, thumbnail(np.asarray(raw[number])))
 
-    found = []
+    named = []
     for name, chosen in kinds.items():
         positions = np.flatnonzero(chosen)
         mean = (confidence * wrong).sum(0)[positions] / wrong.sum(0)[positions]
         shown = positions[np.argsort(-mean, kind="stable")[:most]]
-        found.append(Group(name, len(positions), [mistake(position) for position in shown.tolist()]))
-    return found
+        named.append(Group(name, len(positions), [mistake(position) for position in shown.tolist()]))
+    return named
 
 
 def thumbnail(pixels: np.ndarray, side: int = SIDE) -> Thumbnail:

@@ -184,12 +184,12 @@ def searches(tuned: SearchSummaries, comparison: Comparison, evaluations: ByArm)
     """The searches of fine-tuned arms, and beside them those of the linear probes; none where nothing was tuned."""
     rows = []
     for role in design.ROLES if tuned.backbones else ():
-        if found := tuned.backbones.get(role):
+        if search := tuned.backbones.get(role):
             title = comparison.arm(comparison.cells[f"{role}.finetuned"]).title
-            chosen = {name: value for name in ("lr", "weight_decay") if (value := getattr(found, name)) is not None}
-            cost = found.train_macs, found.train_seconds
+            chosen = {name: value for name in ("lr", "weight_decay") if (value := getattr(search, name)) is not None}
+            cost = search.train_macs, search.train_seconds
             rows.append(
-                SearchRow(title, found.configurations, chosen, found.val_accuracy, found.first_val_accuracy, *cost)
+                SearchRow(title, search.configurations, chosen, search.val_accuracy, search.first_val_accuracy, *cost)
             )
         probe = evaluations.get(f"{role}.linear")
         if probe and probe.configurations and probe.c is not None:

@@ -1,6 +1,6 @@
-"""How well a network tells images of its classes from others that it was never shown.
+"""Out-of-distribution detection: how well scores tell images of the classes from images of others.
 
-Three scores that are higher the stranger an image seems, and how well they divide known from unknown images.
+Scores are higher for unknown images. Known images are those of the classes.
 """
 
 from dataclasses import dataclass
@@ -36,15 +36,15 @@ def knn(features: np.ndarray, bank: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Placements:
-    """Of each known image the share of unknown ones that seem stranger (n,), and of each unknown image the share of
-    known ones that seem less strange (m,); ties count half. Their mean is the AUROC."""
+    """For each known image (n,) the share of unknown ones with a higher score; for each unknown image (m,) the share of
+    known ones with a lower score. Ties count half. The mean of either is the AUROC."""
 
     known: np.ndarray
     unknown: np.ndarray
 
 
 def placements(known: np.ndarray, unknown: np.ndarray) -> Placements:
-    """From the scores (n,) of images of the classes and (m,) of others."""
+    """From the scores of known images (n,) and unknown ones (m,)."""
     ranks = stats.rankdata(np.concatenate([known, unknown]))
     n, m = len(known), len(unknown)
     below = ranks[n:] - stats.rankdata(unknown)  # known images below each unknown one
@@ -68,16 +68,16 @@ def auroc(parts: dict[str, Placements], weights: dict[str, float], *, confidence
 
 
 def fpr95(known: np.ndarray, unknown: np.ndarray) -> float:
-    """The share of unknown images that pass where 95 in 100 known ones do."""
+    """The share of unknown images that pass the threshold which 95 in 100 known ones pass."""
     labels = np.concatenate([np.ones(len(known)), np.zeros(len(unknown))])
     false, true, _ = roc_curve(labels, -np.concatenate([known, unknown]), drop_intermediate=False)
     return float(false[np.argmax(true >= 0.95)])
 
 
 def far(dataset: str, count: int, height: int, width: int, rng: np.random.Generator) -> tuple[str, np.ndarray]:
-    """Images (n, H, W, 3) uint8 of another dataset, at most `count`, and what they are.
+    """What the images of another dataset are, and at most `count` of them, (n, H, W, 3) uint8.
 
-    scikit-learn's handwritten digits, enlarged; where the classes are digits, pieces of its two photographs.
+    scikit-learn's handwritten digits, enlarged; if the classes are digits, pieces of its two photographs.
     """
     if dataset == "digits":
         from sklearn.datasets import load_sample_images

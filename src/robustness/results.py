@@ -47,7 +47,7 @@ class Measured:
 def report(
     measured: Measured, unavailable: Mapping[str, str], sampling: Sampling, environment: Environment
 ) -> RobustnessResults:
-    """Everything that is said of the arms.
+    """The record of what was measured.
 
     Args:
         unavailable: why something could not be measured, by its name.

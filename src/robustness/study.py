@@ -74,10 +74,10 @@ def run_study(folder: Path, study: Study, sampling: Sampling, state_file: StateF
     names, corrupt = source(config.corrupted, images.test, index, study.raw_labels, seed)
     measured = measure_all(study, images, names, corrupt, attacks, Memo(state_file))
     unavailable = why | left_out(study.networks if attacks else [], images, names)
-    found = results.report(measured, unavailable, sampling, runtime.environment(study.accelerator))
-    write(folder, measured, found, corrupt, sampling.confidence)
-    print(results.render(found))
-    return found
+    report = results.report(measured, unavailable, sampling, runtime.environment(study.accelerator))
+    write(folder, measured, report, corrupt, sampling.confidence)
+    print(results.render(report))
+    return report
 
 
 def measure_all(
@@ -148,13 +148,13 @@ def left_out(attacked: Sequence[Network], images: Images, names: Sequence[str]) 
     return why | {arm: networks.WHY_NOT for arm, head in heads.items() if head.layer is None}
 
 
-def write(folder: Path, measured: Measured, found: RobustnessResults, corrupt: Corrupt, confidence: float) -> None:
+def write(folder: Path, measured: Measured, report: RobustnessResults, corrupt: Corrupt, confidence: float) -> None:
     """Write tables and figures into an emptied folder."""
     files.empty_folder(folder)
-    for name, (columns, rows) in results.tables(measured, found, confidence).items():
+    for name, (columns, rows) in results.tables(measured, report, confidence).items():
         files.write_table(folder / f"{name}.csv", columns, rows)
     examples = np.stack(
         [np.stack([corrupt(name, severity)[0] for severity in measured.severities]) for name in measured.names]
     )
-    for name, figure in figures.all_figures(found, examples, measured.names).items():
+    for name, figure in figures.all_figures(report, examples, measured.names).items():
         files.write_figure(folder / f"{name}.png", figure)

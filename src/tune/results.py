@@ -24,7 +24,7 @@ Searches = Mapping[str, Search]  # by role
 
 
 def summary(searches: Searches, environment: Environment) -> SearchSummaries:
-    """What every search found, and what it took, in the terms of a training's cost."""
+    """The best trial of every search, and the cost of all its trials."""
     backbones = {role: _summary(search) for role, search in searches.items()}
     return SearchSummaries(backbones=backbones, environment=environment)
 
@@ -80,7 +80,7 @@ def all_figures(searches: Searches) -> dict[str, Figure]:
 
 
 def history(searches: Searches) -> Figure:
-    """Validation accuracy by trial, and the best so far of those that came to their end."""
+    """Validation accuracy by trial, and the best complete trial so far."""
     figure, axes = _axes(searches)
     for role, search in searches.items():
         _points(axes, role, search, [trial.number for trial in search.trials])
@@ -100,7 +100,7 @@ def history(searches: Searches) -> Figure:
 
 
 def by_rate(searches: Searches) -> Figure:
-    """Validation accuracy against the learning rate; a line stands where finetune's own is."""
+    """Validation accuracy against the learning rate; a line marks finetune's own."""
     figure, axes = _axes(searches)
     for role, search in searches.items():
         _points(axes, role, search, [trial.params["lr"] for trial in search.trials])
@@ -111,7 +111,7 @@ def by_rate(searches: Searches) -> Figure:
 
 
 def plane(searches: Searches) -> Figure:
-    """Where each backbone's trials lay, and how accurate they were; a ring around the best."""
+    """Every trial by learning rate and weight decay, its accuracy as a colour; a ring marks the best."""
     figure = Figure(figsize=(5 * len(searches) + 1, 4), layout="constrained")
     figure.suptitle(_title(searches))
     everything = [trial.val_accuracy or 0.0 for search in searches.values() for trial in search.trials]

@@ -61,7 +61,7 @@ def require_legible(figure: Figure) -> None:
         assert min(overlap) <= 1, f"{first!r} and {second!r} overlap"
 
 
-def test_every_arm_has_a_bar_as_long_as_its_accuracy_with_its_interval_its_name_and_its_colour():
+def test_every_arm_has_a_bar_with_its_interval_name_and_colour():
     (axes,) = figures.accuracies(ARMS, "title", 0.1, COLOURS).axes
     assert [bar.get_width() for bar in axes.patches] == [0.9, 0.5]
     np.testing.assert_allclose(whiskers(axes), [[0.85, 0.93], [0.4, 0.6]])
@@ -93,7 +93,7 @@ def test_all_or_nothing_right_can_be_drawn(right):
         assert render(figures.accuracies(found, "title", 0.5, COLOURS[:1]))
 
 
-def test_the_base_classes_stand_side_by_side_and_chance_is_another_where_fewer_compete():
+def test_both_tests_on_the_base_classes_have_their_own_chance():
     told = {name: Interval(value.value + 0.05, value.low, 1.0) for name, value in ARMS.items()}
     figure = figures.base_classes(ARMS, told, "title", base=2, classes=5, colours=COLOURS)
     full, restricted = figure.axes

@@ -73,7 +73,7 @@ def test_the_winner_is_named_with_the_runner_up_and_the_number_of_classes():
     )
 
 
-def test_how_far_the_winner_is_ahead_is_given_with_its_certainty_and_so_is_the_reports_own_pair():
+def test_the_margin_and_the_reports_own_pair_are_given_with_their_certainty():
     _, second, _ = verdict.sentences(compared(FOUR))
     assert second == (
         "The difference is 5.0 points (95% interval +4.0 to +6.0) on 10,000 test images, "
@@ -110,7 +110,7 @@ def test_no_difference_is_shown_where_the_interval_covers_zero():
     assert "no difference shown in the report's own pair" not in second  # 10 points, +- 6
 
 
-def test_no_difference_is_shown_in_the_reports_own_pair_either_where_its_interval_covers_zero():
+def test_no_difference_is_shown_in_the_reports_own_pair_if_its_interval_covers_zero():
     _, second, _ = verdict.sentences(compared(FOUR, half=0.11))
     assert "; no difference shown in the report's own pair, resnet18 (fine-tuned) less" in second
 

@@ -33,7 +33,7 @@ def test_what_is_switched_off_does_not_count_and_what_switches_it_frees_it():
     assert read.mixed(found, ("tune.enabled",)) == "finetune.mix differs: none in one, mixup in two"
 
 
-def test_of_all_experiments_the_most_that_differ_in_what_is_asked_for_alone_are_chosen():
+def test_most_experiments_that_differ_in_the_wanted_settings_alone_are_chosen():
     found = {
         "base": PLAIN,
         "again": PLAIN | {"seed": 1},

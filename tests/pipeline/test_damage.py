@@ -58,7 +58,7 @@ def is_one_line(output: str) -> bool:
     return output.startswith("error: ") and output.count("\n") == 1
 
 
-def test_a_flipped_bit_is_noticed_by_the_reader_which_keeps_its_outputs_and_repro_repairs_it(clone):
+def test_a_flipped_bit_is_noticed_by_the_reader_and_repaired_by_repro(clone):
     for path, stage in READERS.items():
         before = outputs(clone, stage)
         flip(clone.folder / path)
@@ -76,7 +76,7 @@ def test_a_flipped_bit_is_noticed_by_the_reader_which_keeps_its_outputs_and_repr
     assert clone.git("status", "--short") == ""
 
 
-def test_damage_in_the_cache_is_noticed_by_the_reader_and_without_its_cache_repro_makes_it_again(clone):
+def test_damage_in_the_cache_is_noticed_and_repaired_without_the_cache(clone):
     """One file of the cache is damaged, and one is gone; the working tree has lost both."""
     path, gone, before = "data/checkpoints/resnet/full.safetensors", "data/features/convnext/head.npz", clone.hashes()
     flip(cached(clone, path))

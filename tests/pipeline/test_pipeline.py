@@ -155,7 +155,7 @@ def test_metrics_are_numbers_whose_names_never_collide(clone):
     assert {".resnet.full.accuracy", ".resnet.linear.accuracy", ".compare.lead.value"} <= set(names)
 
 
-def test_a_second_repro_runs_the_check_of_the_inputs_alone_and_costs_little_more_than_starting_dvc(clone):
+def test_a_second_repro_runs_the_check_of_the_inputs_alone_and_is_fast(clone):
     def seconds(*command):
         """Of the processor, which a busy machine changes little; the clock on the wall tells how busy it is."""
         before = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -16,7 +16,7 @@ def many(count: int) -> np.ndarray:
     return right(*range(count))
 
 
-def test_the_worst_counts_images_that_no_attack_breaks_and_neither_noise_nor_the_short_pgd():
+def test_the_worst_counts_images_that_no_real_attack_breaks():
     attacked = {
         **{("noise", 1.0): right(0), ("pgd_short", 1.0): right(), ("pgd", 1.0): right(0, 1, 2)},
         ("fgsm", 1.0): right(1, 2, 3),

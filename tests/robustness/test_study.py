@@ -112,7 +112,7 @@ def test_the_same_seed_gives_the_same_bytes(made, tmp_path, raw, subset):
         assert (tmp_path / "plots" / path.name).read_bytes() == path.read_bytes(), path.name
 
 
-def test_a_stage_that_was_stopped_goes_on_to_the_same_result(made, tmp_path, raw, subset, monkeypatch):
+def test_a_stage_that_was_stopped_resumes_to_the_same_result(made, tmp_path, raw, subset, monkeypatch):
     _, result, seen = made
     asked: list[int] = []
     state_file = StateFile(tmp_path / "state", asked=asked)
@@ -146,7 +146,7 @@ def test_test_images_of_the_classes_alone_are_chosen_and_near_ones_of_the_others
     assert (len(every.test), len(every.near), len(every.train)) == (18, 6, 30)
 
 
-def test_with_every_class_known_near_images_are_unavailable_and_far_ones_are_measured(raw):
+def test_if_every_class_is_known_only_far_images_are_measured(raw):
     everything = {
         **{"train_index": np.arange(40), "train_labels": np.arange(40) % 3},
         **{"test_index": np.arange(24), "test_labels": np.arange(24) % 3},

@@ -14,7 +14,7 @@ def rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def test_fog_is_between_zero_and_one_fills_it_and_drifts_more_finely_where_it_decays_less():
+def test_fog_fills_the_range_and_is_finer_if_it_decays_less():
     smooth, rough = (filters.plasma(20, 32, decay, rng()) for decay in (3, 1.75))
     for heights in (smooth, rough):
         assert heights.min(axis=(1, 2)).tolist() == [0] * 20
@@ -80,7 +80,7 @@ def test_drops_are_lit_on_one_side_and_an_image_without_drops_stays():
     assert found[drops == 0].max() == 0
 
 
-def test_without_its_package_spatter_is_refused_in_one_line_before_anything_is_measured(monkeypatch):
+def test_without_its_package_spatter_is_refused_in_one_line(monkeypatch):
     monkeypatch.setattr(corruptions, "find_spec", lambda _: None)
     images = np.zeros((1, 8, 8, 3), np.uint8)
     with pytest.raises(UserError, match=r"spatter needs .*; run pip install -r requirements-robustness\.txt"):

@@ -123,7 +123,7 @@ def test_a_tuned_rate_is_better_than_one_that_is_far_too_small():
     assert found.best.params["lr"] > 3e-4
 
 
-def test_a_trial_is_given_up_where_its_best_so_far_is_below_the_median_of_the_others_at_that_epoch(found):
+def test_a_trial_whose_best_epoch_is_below_the_median_is_given_up(found):
     """The median rule, by hand."""
     for trial in found.trials:
         before = [other for other in found.trials[: trial.number - 1] if other.state == "complete"]
