@@ -32,7 +32,7 @@ NUMBERS = (paths.METRICS, paths.RECORDS)  # folders of files that are compared n
 
 @dataclass(frozen=True)
 class Mismatch:
-    """An artefact that is not as it was; `cause` if everything that its stage read was."""
+    """An artefact that differs; it is a `cause` if nothing that its stage read differs."""
 
     stage: str
     path: str

@@ -1,4 +1,4 @@
-"""Numbers of several arms in, matplotlib Figure out; never saves."""
+"""Figures of the comparison of all arms; never saves them."""
 
 from collections.abc import Mapping, Sequence
 
@@ -60,7 +60,7 @@ def _before_and_after(arm: Arm) -> tuple[Reliability, Reliability]:
 
 
 def _bars(axes: Axes, accuracies: Mapping[str, Interval], colours: Sequence[str], chance: float) -> None:
-    """One bar for each arm with its interval and value, the first on top, and a line where guessing would stand."""
+    """One bar for each arm with its interval and value, the first on top, and a line at chance."""
     for position, (interval, colour) in enumerate(zip(accuracies.values(), colours, strict=True)):
         spread = [[interval.value - interval.low], [interval.high - interval.value]]
         axes.barh(position, interval.value, xerr=spread, color=colour, height=0.6, capsize=3)
@@ -93,7 +93,7 @@ def base_classes(
     classes: int,
     colours: Sequence[str],
 ) -> Figure:
-    """The report's test on the first `base` of the classes: with all outputs competing, and with theirs alone."""
+    """The report's test on the first `base` classes: with all outputs competing, and with theirs alone."""
     figure = Figure(figsize=(11, 1.6 + 0.45 * len(full_head)), layout="constrained")
     figure.suptitle(plain(title))
     left, right = figure.subplots(1, 2, sharey=True)
@@ -125,7 +125,7 @@ def per_class(recall: Mapping[str, np.ndarray], classes: Sequence[str], title: s
 def by_frequency(
     recall: Mapping[str, np.ndarray], train_images: Sequence[int], title: str, colours: Sequence[str]
 ) -> Figure:
-    """Each class's recall (K,) against its training images (K,), an arm in a colour; a line joins the means."""
+    """Recall of each class (K,) against its training images (K,), a colour for each arm; a line joins the means."""
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     figure.suptitle(plain(title))
     axes = figure.subplots()

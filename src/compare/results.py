@@ -64,7 +64,7 @@ def report(
     """Compare arms that were tested on the same images.
 
     Args:
-        unavailable: why an arm could not be had, by its name.
+        unavailable: why an arm is missing, by its name.
         seed: of the bootstrap.
         train_images: of each class, where the settings make classes differ in size.
     """
@@ -91,7 +91,7 @@ def report(
 
 
 def predictions(arms: Arms) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Logits (N, K) by arm, and the labels (N,) that they have in common."""
+    """Logits (N, K) by arm, and the labels (N,) of all."""
     return {name: arm.logits for name, arm in arms.items()}, next(iter(arms.values())).labels
 
 

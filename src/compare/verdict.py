@@ -18,7 +18,7 @@ def sentences(comparison: Comparison) -> list[str]:
 
 
 def _pair(pairs: list[Pair], first: str, second: str) -> Pair:
-    """The pair of two arms, turned where it is listed the other way round."""
+    """The pair of two arms, turned if it is listed the other way round."""
     for pair in pairs:
         if (pair.first, pair.second) == (first, second):
             return pair
@@ -72,7 +72,7 @@ def _cost(best: ComparedArm, second: ComparedArm) -> str:
 
 
 def _training(a: Cost, b: Cost) -> str:
-    """What adapting took. An arm that trains nothing has no MACs there, though setting it up takes a moment."""
+    """The cost of training. An arm without training has no MACs, but a moment of set-up time."""
     if not a.train_macs:
         return f"needed no training, instead of {_work(b)}"
     if not b.train_macs:

@@ -17,8 +17,10 @@ from src.storage import files
 
 @dataclass(frozen=True)
 class Predictions:
-    """An arm's logits of the test images (N, K), their labels (N,) and positions in the raw array (N,); and of the
-    validation images the logits (n, K) and labels (n,)."""
+    """An arm's logits (N, K) of the test images, their labels (N,), and their positions (N,) in the raw array.
+
+    Of the validation images the logits (n, K) and labels (n,).
+    """
 
     logits: np.ndarray
     labels: np.ndarray
@@ -90,7 +92,7 @@ def curves(history: Sequence[Mapping[str, float]], best: int, title: str) -> Fig
 
 
 def confusion(counts: np.ndarray, classes: Sequence[str], title: str) -> Figure:
-    """A confusion matrix (K, K): each row the share of that class's images, its counts' percentages in the cells."""
+    """A confusion matrix (K, K) of counts, drawn as each cell's share of its row: the images of the actual class."""
     size = len(classes)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = 3 + 0.45 * min(size, MOST_NAMES)

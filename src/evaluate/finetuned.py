@@ -15,7 +15,7 @@ from src.device import mps_check
 from src.evaluate import arm
 from src.nets import fast_cpu, inference, models, preprocess
 from src.records.evaluate import Evaluation, Evaluations
-from src.records.finetune import Trainings
+from src.records.finetune import Training, Trainings
 from src.storage import files
 
 Checkpoint = tuple[dict[str, Tensor], dict[str, Any]]  # a state_dict and its header, as `files.read_tensors` gives them
@@ -57,13 +57,17 @@ def evaluate(
         title = design.title(f"{role}.{method}", f"{arch} ({header['weights']} weights)")
         scores = arm.write_arm(folder, figures, method, title, predictions, header["classes"])
         training = trainings.methods[method]
-        caption = f"{title} on {len(header['classes'])} classes\n{training.convergence}"
-        curves = arm.curves(header["history"], header["epoch"], caption)
-        files.write_figure(figures / "pictures" / f"curves_{method}.png", curves)
+        write_curves(figures / "pictures" / f"curves_{method}.png", title, header, training)
         cost = models.inference_cost(model, size, accelerator) | training.model_dump(include=TRAINING)
         arms[method] = Evaluation(**dict(scores), **cost, seconds=seconds, images_per_second=scores.n / seconds)
         print(f"{role}.{method}: accuracy {scores.accuracy:.4f} on {scores.n:,} test images")
     return Evaluations(arms=arms)
+
+
+def write_curves(path: Path, title: str, header: Mapping[str, Any], training: Training) -> None:
+    """Draw every epoch of a checkpoint's training."""
+    caption = f"{title} on {len(header['classes'])} classes\n{training.convergence}"
+    files.write_figure(path, arm.curves(header["history"], header["epoch"], caption))
 
 
 def predict(

@@ -92,7 +92,7 @@ def predict(
 def readout_cost(
     fitted: base.Readout, embedding: Embedding, n: int, fit_seconds: float, predict_seconds: float
 ) -> dict[str, Any]:
-    """What a read-out took; the backbone's share is the time that embedding took for as many images."""
+    """The cost of a read-out. The backbone's part of the time is that of embedding as many images."""
     rate = embedding.images_per_second
     seconds = predict_seconds + n / rate
     return {

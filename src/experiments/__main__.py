@@ -113,7 +113,7 @@ def differing(settings: Mapping[str, read.Settings], wanted: Sequence[str]) -> l
 
 
 def read_groups(arguments: argparse.Namespace) -> tuple[list[Group], Sampling]:
-    """The experiments by what differs, first the group that is nearest to the defaults."""
+    """The experiments grouped by the settings that differ, the group nearest to the defaults first."""
     comparisons = read.comparisons(arguments.experiments)
     settings = {name: read.settings(name) for name in comparisons}
     if arguments.settings and not arguments.experiments:
@@ -136,7 +136,7 @@ def read_groups(arguments: argparse.Namespace) -> tuple[list[Group], Sampling]:
 
 
 def labels(chosen: Sequence[str], names: Sequence[str]) -> list[int]:
-    """Those of the chosen classes; of all, where none is chosen.
+    """The labels of the chosen classes; of all, if none is chosen.
 
     Raises:
         UserError: the experiments have no such class.

@@ -1,7 +1,6 @@
 """What a setting changed: experiments that differ in it, paired by seed and test image.
 
-Pure functions of runs. A *group* is the runs under one value of the settings that differ, by seed; the first group is
-what the others are compared with.
+Pure functions of runs. A *group* holds the runs with the same settings, by seed; all are compared with the first group.
 """
 
 import textwrap
@@ -74,7 +73,7 @@ class Effect:
 
 
 def order(groups: Iterable[Group], defaults: Values) -> list[Group]:
-    """First the group with the fewest settings that are not at their defaults."""
+    """Sort groups by how many of their settings differ from the defaults, the fewest first."""
     return sorted(groups, key=lambda group: sum(defaults.get(key) != value for key, value in group.values.items()))
 
 
@@ -86,7 +85,7 @@ def only(run: Run, labels: Sequence[int]) -> Run:
 
 
 def effects(groups: Sequence[Group], sampling: Sampling) -> list[Effect]:
-    """Of every arm that the first group has, and of the question's gap, in every group.
+    """The effects on every arm of the first group, and on the question's gap, in every group.
 
     Raises:
         UserError: groups were tested on different images, or have different arms in the 2 x 2 table.
@@ -108,7 +107,7 @@ def _has(name: str, run: Run) -> bool:
 
 
 def _right(name: str, run: Run) -> np.ndarray:
-    """Of each test image (N,) whether the arm is right; of the gap, 1, 0 or -1."""
+    """Whether the arm is right on each test image (N,), 0 or 1; for the gap 1, 0 or -1."""
     if name != LEAD:
         return run.right[name].astype(np.int8)
     first, second = (run.right[run.cells[cell]].astype(np.int8) for cell in design.QUESTION)
@@ -177,7 +176,7 @@ def describe(groups: Sequence[Group], sampling: Sampling) -> str:
 
 
 def render(effects: Sequence[Effect]) -> str:
-    """For the terminal: arm by arm, what it reaches under each setting, and the difference from the first."""
+    """The terminal's text: each arm's accuracy under each setting, and the difference from the first."""
     changed = {effect.name for effect in moved(effects)}
     compared = {effect.name: effect.title for effect in effects if effect.difference is not None}
     width = max(len(effect.setting) for effect in effects)
@@ -212,7 +211,7 @@ SHARE = 0.8  # of the height between two settings, over which the arms are sprea
 
 
 def differences(effects: Sequence[Effect], note: str) -> Figure:
-    """The difference from the first setting that each makes to each arm, in points, with its interval.
+    """Every setting's difference from the first, for each arm, in points with its interval.
 
     Args:
         effects: effects that have a difference, of one or more arms.

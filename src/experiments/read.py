@@ -64,7 +64,7 @@ def settings(name: str) -> dict[str, Any]:
 
 
 def used(settings: Settings) -> dict[str, Any]:
-    """Settings without those that another one switches off."""
+    """The settings without those that another setting switches off."""
     idle = [(prefix, switch) for prefix, switch, is_on in SWITCHED if not is_on(settings.get(switch))]
     return {
         key: value
@@ -74,7 +74,7 @@ def used(settings: Settings) -> dict[str, Any]:
 
 
 def may_differ(key: str, free: Sequence[str]) -> bool:
-    """Whether a setting is of the hardware, among the free ones, or switched by one of these."""
+    """Whether runs may differ in a setting: it is free, switched on by a free one, or concerns the hardware."""
     prefixes = tuple(prefix for prefix, switch, _ in SWITCHED if switch in free)
     return key in (*free, *HARDWARE) or key.startswith(prefixes)
 
@@ -112,7 +112,7 @@ def read_cached(system: dvc.api.DVCFileSystem, name: str, path: str) -> bytes:
 
 
 def varied(by_run: Mapping[str, Settings]) -> dict[str, dict[str, list[str]]]:
-    """The settings that differ between runs, by name: each value's text, and who has it. Hardware does not count."""
+    """The settings that differ between runs: by name each value, as text, with its runs. Hardware is ignored."""
     differing = {}
     for key in dict.fromkeys(key for settings in by_run.values() for key in settings):
         values: dict[str, list[str]] = {}
@@ -124,7 +124,7 @@ def varied(by_run: Mapping[str, Settings]) -> dict[str, dict[str, list[str]]]:
 
 
 def mixed(by_run: Mapping[str, Settings], free: Sequence[str] = SWEPT) -> str | None:
-    """Why runs of these settings, by name, do not belong together: the first that differs and is not free; or None."""
+    """Why runs with these settings cannot be compared: the first setting that differs and is not free, or None."""
     for key, values in varied(by_run).items():
         if not may_differ(key, free):
             parts = [f"{value} in {listed(holders)}" for value, holders in values.items()]
@@ -133,7 +133,7 @@ def mixed(by_run: Mapping[str, Settings], free: Sequence[str] = SWEPT) -> str | 
 
 
 def agreeing(by_run: Mapping[str, Settings], free: Sequence[str]) -> list[str]:
-    """The most runs that differ in free settings, and not in the seed alone, and agree in all others; else all runs."""
+    """The largest set of runs that differ in free settings alone, besides the seed; all runs if there is none."""
     groups: dict[str, list[str]] = {}
     for name, settings in by_run.items():
         rest = {key: value for key, value in settings.items() if not may_differ(key, free)}
@@ -143,13 +143,13 @@ def agreeing(by_run: Mapping[str, Settings], free: Sequence[str]) -> list[str]:
 
 
 def listed(names: Sequence[str], most: int = 3) -> str:
-    """Names in a line, of many only the first."""
+    """Names in a line; of many, the first and how many follow."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
 
 
 def distinct(by_run: Mapping[str, Settings], keys: Sequence[str] = SWEPT) -> tuple[list[str], list[tuple[str, str]]]:
-    """The names without those that repeat another's values of some settings, and each of these with the one kept."""
+    """The runs that differ in some settings; and each run that repeats another, with the other."""
     kept: dict[str, str] = {}
     repeated = []
     for name, settings in by_run.items():
@@ -162,7 +162,7 @@ def distinct(by_run: Mapping[str, Settings], keys: Sequence[str] = SWEPT) -> tup
 
 
 def subset_of(settings: Settings) -> tuple[str, str]:
-    """The series that an experiment belongs to, and its subset of classes within it."""
+    """An experiment's series, and its subset of classes in the series."""
     if settings.get("subset_seed") is not None:
         return "random", f"subset_seed {settings['subset_seed']}"
     if isinstance(settings["classes"], int):

@@ -180,8 +180,8 @@ def agreed_cells(runs: Sequence[Run]) -> Mapping[str, str]:
 def gaps(runs: Sequence[Run], sampling: Sampling) -> list[Point]:
     """The gap between arms at every K, by name.
 
-    `lead` is the question's: fine-tuned ResNet less frozen ConvNeXt. The other cells of the 2 x 2 table stand against
-    the frozen ConvNeXt too, by the names of their cells. `architecture`, `finetuning` and `interaction` are the effects
+    `lead` is the question's: fine-tuned ResNet less frozen ConvNeXt. The other cells of the 2 x 2 table are compared
+    with the frozen ConvNeXt too, under their own names. `architecture`, `finetuning` and `interaction` are the effects
     of `intervals.EFFECTS`, where all four cells were run.
     """
     cells = agreed_cells(runs)
@@ -212,9 +212,9 @@ def _contrast(name: str, title: str, runs: Sequence[Run], weights: Mapping[str, 
 
 
 def compute(runs: Sequence[Run]) -> Table:
-    """Every arm's accuracy beside its cost at every K, means over runs; `front` says that no arm is as good for less.
+    """Every arm's accuracy and cost at every K, means over runs; `front` marks the Pareto optimal arms.
 
-    The cost is `train_macs`: all arithmetic of adaptation; of frozen arms, to embed the images that they learnt from.
+    The cost is `train_macs`: the arithmetic of training, or of embedding the images that a frozen arm learns from.
     """
     rows: Table = []
     for (series, k), group in by_series_and_classes(runs).items():
@@ -233,8 +233,10 @@ def compute(runs: Sequence[Run]) -> Table:
 
 
 def front(points: Sequence[tuple[float, float]]) -> list[bool]:
-    """Which points (cost, accuracy) are Pareto optimal: no other costs at most as much, is at least as accurate, and is
-    better in one of the two."""
+    """Which points (cost, accuracy) are Pareto optimal.
+
+    A point is not if another costs at most as much, is at least as accurate, and is better in one of the two.
+    """
     return [
         not any(c <= cost and a >= accuracy and (c < cost or a > accuracy) for c, a in points)
         for cost, accuracy in points

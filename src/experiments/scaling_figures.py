@@ -1,4 +1,4 @@
-"""Tables over class counts in, matplotlib Figure out; never saves."""
+"""Figures of the arms over class counts; never saves them."""
 
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
@@ -148,7 +148,7 @@ def _panels(
 
 
 def _band(axis: Axes, line: Sequence[Point], colour: str, marker: str) -> None:
-    """The means with their intervals; a single K has a bar, where a band would have no width."""
+    """The means with their intervals as a band; for a single K as a bar."""
     ks, means, low, high = zip(*((point.k, point.mean, point.low, point.high) for point in line), strict=True)
     axis.plot(ks, means, color=colour, marker=marker, markersize=4)
     if len(line) > 1:
@@ -177,7 +177,7 @@ def _label(
 
 
 def _apart(values: Sequence[float], distance: float) -> list[float]:
-    """The values, moved as little as makes any two at least `distance` apart, in the same order."""
+    """The values in the same order, moved as little as possible until any two are `distance` apart."""
     order = np.argsort(values, kind="stable")
     groups: list[list[float]] = []  # each of values that push one another: they stand evenly around their mean
     for value in (values[i] for i in order):

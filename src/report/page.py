@@ -71,7 +71,7 @@ def context(settings: Settings, results: Results) -> dict[str, Any]:
 
 
 def numbers(results: Results) -> dict[str, Any]:
-    """Those of the template's variables that are the arms' numbers."""
+    """The variables of the template that hold the arms' numbers."""
     comparison, evaluations = results.comparison, tables.by_arm(results.cells)
     cells = tables.cells(comparison, evaluations)
     return {

@@ -54,7 +54,7 @@ Cells = Mapping[str, ArmRow]  # by name, `resnet.frozen`
 
 @dataclass(frozen=True)
 class EffectRow:
-    """A difference, drawn on an axis that ends at `reach` on both sides."""
+    """A difference; the axis that shows it ends at `reach` on both sides."""
 
     name: str
     difference: Interval
@@ -63,7 +63,7 @@ class EffectRow:
 
 @dataclass(frozen=True)
 class PairRow:
-    """A pair of arms, drawn likewise; `question` marks the pair that the report compared."""
+    """A pair of arms, with the same axis; `question` marks the pair that the report compared."""
 
     pair: Pair
     titles: tuple[str, str]
@@ -73,7 +73,7 @@ class PairRow:
 
 @dataclass(frozen=True)
 class SearchRow:
-    """How an arm's settings were found on validation images: `untuned` is the accuracy before the search."""
+    """The search of an arm's settings on validation images; `untuned` is the accuracy before it."""
 
     title: str
     configurations: int
@@ -152,7 +152,7 @@ def cells(comparison: Comparison, evaluations: ByArm) -> dict[str, ArmRow]:
 
 
 def effects(comparison: Comparison) -> list[EffectRow]:
-    """The difference that the question asks for and, where all four cells were run, what it is made of."""
+    """The question's difference and, if all four cells were run, the effects of the 2 x 2 table."""
     differences = {"lead": comparison.lead, **comparison.effects}
     reach = _reach(differences.values())
     return [EffectRow(name, difference, reach) for name, difference in differences.items()]
@@ -181,7 +181,7 @@ def all_arms(comparison: Comparison, evaluations: ByArm) -> list[ArmRow]:
 
 
 def searches(tuned: SearchSummaries, comparison: Comparison, evaluations: ByArm) -> list[SearchRow]:
-    """The searches of fine-tuned arms, and beside them those of the linear probes; none where nothing was tuned."""
+    """The searches of fine-tuned arms and of linear probes; none if nothing was tuned."""
     rows = []
     for role in design.ROLES if tuned.backbones else ():
         if search := tuned.backbones.get(role):

@@ -1,8 +1,8 @@
-"""Changes of an image's pixels by at most epsilon each that make a network wrong.
+"""Attacks: changes of an image's pixels, by at most epsilon each, that make a network wrong.
 
-Images are what the dataset holds, (n, 3, H, W) float32 in [0, 1], before any resizing: epsilon means the same for every
-network. Own code are random noise, FGSM (Goodfellow et al. 2015) and PGD (Madry et al. 2018); APGD-CE, Square and the
-whole of AutoAttack (Croce and Hein 2020) are their authors' code, packaged as `pyautoattack`.
+Images are those of the dataset, (n, 3, H, W) float32 in [0, 1], before any resizing, so that epsilon means the same for
+every network. Random noise, FGSM (Goodfellow et al. 2015) and PGD (Madry et al. 2018) are our own code; APGD-CE, Square
+and all of AutoAttack (Croce and Hein 2020) are their authors' code, packaged as `pyautoattack`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -51,14 +51,14 @@ class Attacked(nn.Module):
 
 @dataclass(frozen=True)
 class Budget:
-    """The `steps` of PGD and APGD-CE, and the `queries` of Square, which are without a backward pass."""
+    """The `steps` of PGD and APGD-CE, and the `queries` of Square, each of which is a forward pass alone."""
 
     steps: int
     queries: int
 
     @classmethod
     def of(cls, steps: int) -> "Budget":
-        """As many queries as the setting `robustness.steps` says."""
+        """The budget of the setting `robustness.steps`."""
         return cls(steps, 25 * steps)
 
 
@@ -85,10 +85,10 @@ def available(names: Sequence[str], classes: int) -> tuple[list[str], dict[str, 
 def survivors(
     name: str, model: nn.Module, images: Tensor, labels: Tensor, epsilon: float, *, budget: Budget, seed: int
 ) -> np.ndarray:
-    """Which images (n,) the network gets right, and still does when attacked.
+    """Which images (n,) the network gets right, unchanged and attacked.
 
     Args:
-        model: in evaluation mode, without parameters that learn; images (n, 3, H, W) in [0, 1] -> logits (n, K).
+        model: in evaluation mode, no parameter requires a gradient; images (n, 3, H, W) in [0, 1] -> logits (n, K).
         images, labels: on the model's device.
         epsilon: the most by which any value changes, as a share of the range.
 
@@ -125,7 +125,7 @@ def within(changed: Tensor, x: Tensor, epsilon: float) -> Tensor:
 
 
 def gradient(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Of the cross-entropy at x, (n, 3, H, W), and the logits there (n, K)."""
+    """The gradient (n, 3, H, W) of the cross-entropy at x, and the logits (n, K) at x."""
     x = x.detach().requires_grad_()
     with torch.enable_grad():
         logits = model(x)
@@ -169,7 +169,7 @@ def pgd_short(model: nn.Module, x: Tensor, y: Tensor, epsilon: float, budget: Bu
 
 
 def apgd_ce(model: nn.Module, x: Tensor, y: Tensor, epsilon: float, budget: Budget, seed: int) -> Tensor:
-    """PGD on the cross-entropy, its steps halved where they lead nowhere: AutoAttack's first."""
+    """PGD on the cross-entropy whose steps are halved when they stop helping: the first attack of AutoAttack."""
     from pyautoattack.autopgd_base import APGDAttack
 
     attack = APGDAttack(model, n_iter=budget.steps, eps=epsilon, seed=seed, loss="ce", device=x.device)
@@ -177,7 +177,7 @@ def apgd_ce(model: nn.Module, x: Tensor, y: Tensor, epsilon: float, budget: Budg
 
 
 def square(model: nn.Module, x: Tensor, y: Tensor, epsilon: float, budget: Budget, seed: int) -> Tensor:
-    """Square Attack (Andriushchenko et al. 2020): random search over squares, which asks for no gradient."""
+    """Square Attack (Andriushchenko et al. 2020): random search over squares, without gradients."""
     from pyautoattack.square import SquareAttack
 
     attack = SquareAttack(model, n_queries=budget.queries, eps=epsilon, seed=seed, device=x.device, resc_schedule=True)
@@ -206,7 +206,7 @@ CHANCE = 0.01  # the probability below which a stronger attack that does worse i
 
 
 def _real(attacked: Survivors) -> list[str]:
-    """The names of the attacks, without what they are checked against."""
+    """The names of the attacks, without noise and PGD of fewer steps."""
     return list(dict.fromkeys(name for name, _ in attacked if name not in (NOISE, SHORT)))
 
 

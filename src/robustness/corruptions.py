@@ -70,7 +70,7 @@ CONSTANTS: dict[str, tuple[Any, ...]] = {
 
 
 def corrupt(images: np.ndarray, name: str, severity: int, rng: np.random.Generator) -> np.ndarray:
-    """Images (n, H, W, 3) uint8, corrupted, in the same form.
+    """Corrupt images (n, H, W, 3) uint8; the result has the same form.
 
     Args:
         name: one of `NAMES` but for frost.
@@ -95,7 +95,7 @@ def _shot_noise(x: np.ndarray, photons: float, rng: np.random.Generator) -> np.n
 
 
 def _impulse_noise(x: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
-    """Salt and pepper, half and half, for each colour of a pixel by itself."""
+    """Salt and pepper, half each, for every colour of a pixel on its own."""
     hit, salt = rng.random(x.shape) < share, rng.random(x.shape) < 0.5
     return np.where(hit, salt, x)
 

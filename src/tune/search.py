@@ -42,7 +42,7 @@ SEARCHED = ("lr", "weight_decay")  # of `finetune`
 
 @dataclass(frozen=True)
 class Trial:
-    """One trial: what was tried, what it reached on validation images, and what it took."""
+    """One trial: its settings, its results on validation images, and its cost."""
 
     number: int  # from 1
     state: str  # complete, pruned (given up by the median rule) or diverged (its loss was no number)
@@ -55,7 +55,7 @@ class Trial:
     train_seconds: float
 
     def beats(self, other: "Trial") -> bool:
-        """As epochs do: by accuracy, ties by the lower loss; the earlier trial stays where both are equal."""
+        """By validation accuracy, ties by the lower loss; a trial does not beat its equal."""
         ours, theirs = ((trial.val_accuracy or 0.0, -(trial.val_loss or math.inf)) for trial in (self, other))
         return ours > theirs
 
@@ -77,10 +77,10 @@ class Search:
 
     @property
     def best(self) -> Trial:
-        """The best of those that came to their end.
+        """The best complete trial.
 
         Raises:
-            UserError: none did.
+            UserError: there is none.
         """
         complete = [trial for trial in self.trials if trial.state == "complete"]
         if not complete:
@@ -108,7 +108,7 @@ class SearchSetup(Setup):
 
     @property
     def trial_images(self) -> int:
-        """Training images of a trial that comes to its end."""
+        """Training images of a complete trial."""
         return self.config.epochs * self.epoch_images
 
 
