@@ -29,8 +29,8 @@ def test_causes_come_before_what_follows_whatever_the_order_of_the_file(tmp_path
             middle=({"begin": digest}, {"middle": digest}),
             first=({"code.py": "0"}, {"begin": digest, "other": "0"}),
         )
-    found = list(verify.differences(tmp_path / "a", tmp_path / "b"))
-    assert [(each.path, each.cause) for each in found] == [("begin", True), ("middle", False), ("end", False)]
+    result = list(verify.differences(tmp_path / "a", tmp_path / "b"))
+    assert [(each.path, each.cause) for each in result] == [("begin", True), ("middle", False), ("end", False)]
 
 
 def test_times_are_no_difference_and_numbers_are(tmp_path):
@@ -43,7 +43,7 @@ def test_times_are_no_difference_and_numbers_are(tmp_path):
     assert list(verify.differences(first, second)) == []
     assert list(verify.machines(first, second)) == ["torch: 1 recorded, 2 here"]
     path.write_text(json.dumps({"arm": {"accuracy": 0.6, "seconds": 1}}))
-    (found,) = verify.differences(first, second)
-    assert str(found) == "data/results/resnet.json (eval): first cause"
+    (result,) = verify.differences(first, second)
+    assert str(result) == "data/results/resnet.json (eval): first cause"
     (first / "data/results/resnet.json").unlink()
     assert list(verify.differences(first, second)) == []

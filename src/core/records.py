@@ -48,8 +48,8 @@ class Record(BaseModel):
 
         Texts, lists and the environment are left out, as DVC makes a column of whatever it finds outside of lists.
         """
-        found = {name: _numbers(value) for name, value in self if name != "environment"}
-        return {name: value for name, value in found.items() if value not in (None, {})}
+        numbers = {name: _numbers(value) for name, value in self if name != "environment"}
+        return {name: value for name, value in numbers.items() if value not in (None, {})}
 
 
 def _numbers(value: Any) -> Any:

@@ -39,15 +39,13 @@ def train(
     first: int = 1,
     epochs: int | None = None,
 ) -> Iterator[Epoch]:
-    """Train in place, and yield after each epoch, when the model holds the weights of that epoch.
+    """Train in place, processes sharing each batch, and yield after each epoch, while the model holds its weights.
 
-    If any layer is frozen, the model stays in evaluation mode: no dropout, batch-norm statistics fixed. Several
-    processes share every batch.
+    If any layer is frozen, the model stays in evaluation mode: no dropout, batch-norm statistics fixed.
 
     Args:
         state: from which an interrupted run goes on.
-        first: the number of the first epoch of this phase.
-        epochs: of this phase; those of the config by default.
+        first, epochs: the number of this phase's first epoch, and how many it has (by default those of the config).
 
     Raises:
         UserError: the loss is not a number, a batch cannot be shared or does not fit, or someone asked to stop.

@@ -24,6 +24,3 @@ class Frozen(Section):
         ge=1,
         description="training images of each class that the read-outs see, and at most as many to validate; null: all",
     )
-
-
-READOUTS = ("linear", "knn", "centroid", "zero_shot", "random_head")

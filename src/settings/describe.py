@@ -43,9 +43,9 @@ def sections() -> Iterator[tuple[str, str, list[Row]]]:
     inner = {name: field["$ref"] for name, field in schema["properties"].items() if "$ref" in field}
     yield "", "", [_row(name, field) for name, field in schema["properties"].items() if name not in inner]
     for section, reference in inner.items():
-        found = schema["$defs"][reference.rsplit("/", 1)[-1]]
-        settings = [_row(f"{section}.{name}", field) for name, field in found["properties"].items()]
-        yield section, found["description"], settings
+        definition = schema["$defs"][reference.rsplit("/", 1)[-1]]
+        settings = [_row(f"{section}.{name}", field) for name, field in definition["properties"].items()]
+        yield section, definition["description"], settings
 
 
 def shown(value: Any) -> str:

@@ -88,9 +88,9 @@ def test_all_or_nothing_right_can_be_drawn(right):
     """The interval's end is the value itself then, and a whisker may not have a negative length."""
     for n in (2, 10, 359, 10_000):
         logits = np.tile([right, 0.5], (n, 1))
-        found = intervals.accuracies({"arm": logits}, np.zeros(n, np.int64), confidence=0.95)
-        assert found["arm"].value == right
-        assert render(figures.accuracies(found, "title", 0.5, COLOURS[:1]))
+        result = intervals.accuracies({"arm": logits}, np.zeros(n, np.int64), confidence=0.95)
+        assert result["arm"].value == right
+        assert render(figures.accuracies(result, "title", 0.5, COLOURS[:1]))
 
 
 def test_both_tests_on_the_base_classes_have_their_own_chance():
@@ -164,40 +164,40 @@ def test_the_reliability_diagram_shows_each_filled_bin_before_and_after():
     assert said == [f"before: ECE {before.ece():.3f}", f"after: ECE {after.ece():.3f}"]
 
 
-SIXTEEN = [f"{role}.{name}" for role in design.ROLES for name in (*design.FINETUNED, *READOUTS)]
+EVERY_ARM = [f"{role}.{name}" for role in design.ROLES for name in (*design.FINETUNED, *READOUTS)]
 
 
 def drawn(chosen: list[str], classes: list[str]) -> dict[str, Figure]:
     """Every picture of such arms, of one architecture: the longest names."""
     rng = np.random.default_rng(0)
     labels = np.arange(40 * len(classes)) % len(classes)
-    found = {}
+    arms = {}
     for place, name in enumerate(chosen):
         logits = rng.normal(size=(len(labels), len(classes)))
         logits[np.arange(len(labels)), labels] += 3 - 0.2 * place
         title = design.title(name, f"efficientnet_lite0 ({design.split(name)[0]})")
-        found[name] = results.Arm(title, logits, labels, np.arange(len(labels)), evaluation())
-    result = results.report(found, classes, {}, Compare(base_classes=2, resamples=100), seed=0)
-    return figures.all_figures(found, result)
+        arms[name] = results.Arm(title, logits, labels, np.arange(len(labels)), evaluation())
+    result = results.report(arms, classes, {}, Compare(base_classes=2, resamples=100), seed=0)
+    return figures.all_figures(arms, result)
 
 
 @pytest.mark.parametrize("classes", [2, 10])
-@pytest.mark.parametrize("chosen", [SIXTEEN, ["resnet.full", "convnext.linear"]], ids=["16 arms", "2 arms"])
+@pytest.mark.parametrize("chosen", [EVERY_ARM, ["resnet.full", "convnext.linear"]], ids=["every arm", "two arms"])
 def test_no_text_covers_another(chosen, classes):
-    found = drawn(chosen, [f"class {label}" for label in range(classes)])
-    assert set(found) == {"arms", "base_classes", "per_class", "reliability"} | (
+    result = drawn(chosen, [f"class {label}" for label in range(classes)])
+    assert set(result) == {"arms", "base_classes", "per_class", "reliability"} | (
         {"table"} if len(chosen) > 2 else set()
     )
-    for figure in found.values():
+    for figure in result.values():
         require_legible(figure)
 
 
 def test_pictures_in_detail_show_the_cells_of_the_table_alone():
-    found = drawn(SIXTEEN, CLASSES)
-    assert len(found["arms"].axes[0].patches) == 16
-    assert len(found["per_class"].legends[0].get_texts()) == 4
-    assert len(found["reliability"].axes) == 4
-    assert [label.get_text() for label in found["table"].axes[0].get_xticklabels()] == [
+    result = drawn(EVERY_ARM, CLASSES)
+    assert len(result["arms"].axes[0].patches) == len(EVERY_ARM)
+    assert len(result["per_class"].legends[0].get_texts()) == 4
+    assert len(result["reliability"].axes) == 4
+    assert [label.get_text() for label in result["table"].axes[0].get_xticklabels()] == [
         "frozen\n(linear)",
         "fine-tuned\n(full)",
     ]

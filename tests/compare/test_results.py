@@ -35,9 +35,9 @@ FOUND = {
 }
 
 
-def report(found: dict[str, results.Arm], unavailable=None, *, seed: int = 0, train_images=()) -> Comparison:
+def report(result: dict[str, results.Arm], unavailable=None, *, seed: int = 0, train_images=()) -> Comparison:
     config = Compare(base_classes=2, confidence=0.9, resamples=200)
-    return results.report(found, CLASSES, unavailable or {}, config, seed=seed, train_images=train_images)
+    return results.report(result, CLASSES, unavailable or {}, config, seed=seed, train_images=train_images)
 
 
 @pytest.fixture(scope="module")
@@ -86,8 +86,8 @@ def test_backbones_that_share_no_read_out_are_refused():
 def test_the_lead_and_the_effects_worked_by_hand(result):
     """ResNet 0.8 and 0.4, ConvNeXt 0.9 and 0.5: parallel, so that nothing interacts."""
     assert result.lead.value == pytest.approx(0.8 - 0.5)
-    found = {name: effect.value for name, effect in result.effects.items()}
-    assert found == pytest.approx({"architecture": 0.1, "finetuning": 0.4, "interaction": 0}, abs=1e-12)
+    effects = {name: effect.value for name, effect in result.effects.items()}
+    assert effects == pytest.approx({"architecture": 0.1, "finetuning": 0.4, "interaction": 0}, abs=1e-12)
 
 
 def test_every_two_arms_are_a_pair(result):
@@ -111,17 +111,17 @@ def test_the_base_classes_are_tested_with_the_full_head_and_restricted(result):
 
 
 def test_without_controls_there_are_two_cells_and_no_effects():
-    found = report({name: FOUND[name] for name in ("resnet.full", "convnext.knn")})
-    assert found.cells == {"resnet.finetuned": "resnet.full", "convnext.frozen": "convnext.knn"}
-    assert found.effects == {}
-    assert found.lead == found.pairs[0].difference
+    result = report({name: FOUND[name] for name in ("resnet.full", "convnext.knn")})
+    assert result.cells == {"resnet.finetuned": "resnet.full", "convnext.frozen": "convnext.knn"}
+    assert result.effects == {}
+    assert result.lead == result.pairs[0].difference
 
 
 def test_arms_that_answer_alike_differ_by_nothing_and_the_verdict_says_so():
-    found = report({"resnet.full": FOUND["resnet.full"], "convnext.knn": arm("convnext_tiny, frozen, k-NN", 16)})
-    assert found.lead == Interval(0.0, 0.0, 0.0)
-    assert (found.pairs[0].p, found.pairs[0].p_holm) == (1, 1)
-    assert "no difference shown" in found.verdict[0]
+    result = report({"resnet.full": FOUND["resnet.full"], "convnext.knn": arm("convnext_tiny, frozen, k-NN", 16)})
+    assert result.lead == Interval(0.0, 0.0, 0.0)
+    assert (result.pairs[0].p, result.pairs[0].p_holm) == (1, 1)
+    assert "no difference shown" in result.verdict[0]
 
 
 def test_the_record_is_read_as_it_was_written_and_its_numbers_are_few(result, tmp_path):
@@ -191,8 +191,8 @@ def test_the_stage_counts_training_images_where_classes_differ_in_size(imbalance
 def test_balanced_accuracy_is_the_mean_over_classes_and_not_over_images():
     uneven = np.repeat(np.arange(3), [40, 20, 20])
     logits = np.tile(np.float32([1, 0, 0]), (80, 1))  # every image is taken for a cat
-    found = {name: results.Arm(arm.title, logits, uneven, np.arange(80), evaluation()) for name, arm in FOUND.items()}
-    told = report(found, train_images=[3, 2, 1])
+    result = {name: results.Arm(arm.title, logits, uneven, np.arange(80), evaluation()) for name, arm in FOUND.items()}
+    told = report(result, train_images=[3, 2, 1])
     assert told.arms[0].accuracy.value == 0.5
     assert told.by_frequency.arms[0].balanced_accuracy == pytest.approx(1 / 3)
 

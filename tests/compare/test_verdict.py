@@ -213,6 +213,6 @@ def test_two_backbones_of_one_architecture_are_told_apart_by_their_role(monkeypa
 
 def test_there_are_three_sentences_and_each_ends():
     for result in (compared(TWO), compared(FOUR), compared(FOUR, half=0.5), compared(TWO, half=0.5)):
-        found = verdict.sentences(result)
-        assert len(found) == 3
-        assert all(sentence.endswith(".") and sentence[0].isupper() for sentence in found)
+        sentences = verdict.sentences(result)
+        assert len(sentences) == 3
+        assert all(sentence.endswith(".") and sentence[0].isupper() for sentence in sentences)

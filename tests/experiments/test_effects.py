@@ -22,17 +22,17 @@ def group(values, *texts, frozen="1010", first_seed=0):
     """A group in which the fine-tuned ResNet got right what `texts` say, seed by seed."""
     answers = [{"resnet.full": text, "convnext.linear": frozen} for text in texts]
     runs = [run(given, seed=seed, cells=DIAGONAL) for seed, given in enumerate(answers, first_seed)]
-    return Group(values, {found.seed: found for found in runs})
+    return Group(values, {result.seed: result for result in runs})
 
 
 def by_name(groups):
-    found = effects.effects(groups, SAMPLING)
-    return {(effect.name, effect.setting): effect for effect in found}
+    result = effects.effects(groups, SAMPLING)
+    return {(effect.name, effect.setting): effect for effect in result}
 
 
 def test_a_difference_is_paired_by_seed_and_image():
-    found = by_name([group(BEFORE, "1100", "1000"), group(AFTER, "1110", "1010")])
-    before, after = (found["resnet.full", s] for s in ("finetune.mix=none, finetune.mix_alpha=1.0", LABEL))
+    result = by_name([group(BEFORE, "1100", "1000"), group(AFTER, "1110", "1010")])
+    before, after = (result["resnet.full", s] for s in ("finetune.mix=none, finetune.mix_alpha=1.0", LABEL))
     assert (before.accuracy.value, after.accuracy.value) == (0.375, 0.625)
     assert before.difference is None
     assert (after.seeds, after.paired) == (2, 2)
@@ -41,8 +41,8 @@ def test_a_difference_is_paired_by_seed_and_image():
 
 
 def test_the_gap_of_the_question_is_compared_as_the_arms_are():
-    found = by_name([group(BEFORE, "1100"), group(AFTER, "1111")])
-    lead = found[LEAD, LABEL]
+    result = by_name([group(BEFORE, "1100"), group(AFTER, "1111")])
+    lead = result[LEAD, LABEL]
     assert lead.title == "resnet, fine-tuned less convnext, frozen, linear"
     assert (lead.accuracy.value, lead.difference.value) == (0.5, 0.5)
     assert lead.train_macs is None
@@ -66,8 +66,8 @@ def test_a_label_names_what_differs_from_the_first_group_as_s_takes_it():
 
 
 def test_seeds_that_only_one_group_has_are_not_paired():
-    found = by_name([group(BEFORE, "1100", "0000"), group(AFTER, "1110", "1111", first_seed=1)])
-    effect = found["resnet.full", LABEL]
+    result = by_name([group(BEFORE, "1100", "0000"), group(AFTER, "1110", "1111", first_seed=1)])
+    effect = result["resnet.full", LABEL]
     assert (effect.seeds, effect.paired) == (2, 1)
     assert effect.difference.value == 0.75  # of seed 1 alone
     assert by_name([group(BEFORE, "1100"), group(AFTER, "1110", first_seed=1)])["resnet.full", LABEL].difference is None
@@ -75,18 +75,18 @@ def test_seeds_that_only_one_group_has_are_not_paired():
 
 def test_what_no_setting_changes_is_named_once_and_not_drawn():
     groups = [group(BEFORE, "1100" * 25, frozen="1010" * 25), group(AFTER, "0111" * 25, frozen="1010" * 25)]
-    found = effects.effects(groups, SAMPLING)
-    assert {effect.name for effect in effects.moved(found)} == {"resnet.full", LEAD}
-    text = effects.render(found)
+    result = effects.effects(groups, SAMPLING)
+    assert {effect.name for effect in effects.moved(result)} == {"resnet.full", LEAD}
+    text = effects.render(result)
     assert "the same under each setting: convnext, frozen, linear" in text
     assert "  finetune.mix=mixup, finetune.mix_alpha=0.2  0.750 [" in text
     assert text.count("+25.0 [") == 2 + 1  # the arm's difference, the gap's, and the gap itself
 
 
 def test_the_images_of_some_classes_can_be_looked_at_alone():
-    found = effects.only(run({"resnet.full": "110010"}, classes=3), [1, 2])
-    assert found.labels.tolist() == [1, 2, 1, 2]
-    assert found.right["resnet.full"].tolist() == [True, False, True, False]
+    result = effects.only(run({"resnet.full": "110010"}, classes=3), [1, 2])
+    assert result.labels.tolist() == [1, 2, 1, 2]
+    assert result.right["resnet.full"].tolist() == [True, False, True, False]
     assert __main__.labels([], ["cat", "dog"]) == [0, 1]
     assert __main__.labels(["dog"], ["cat", "dog"]) == [1]
     with pytest.raises(UserError, match="--classes dgo: did you mean dog"):
@@ -108,14 +108,14 @@ def test_runs_on_other_images_are_refused_by_name():
     ],
 )
 def test_settings_that_do_not_exist_or_are_not_all_are_refused(wanted, message):
-    found = {"one": BEFORE | {"seed": 0, "finetune.lr": 1}, "two": AFTER | {"seed": 1, "finetune.lr": 2}}
+    result = {"one": BEFORE | {"seed": 0, "finetune.lr": 1}, "two": AFTER | {"seed": 1, "finetune.lr": 2}}
     with pytest.raises(UserError, match=message):
-        __main__.differing(found, wanted)
+        __main__.differing(result, wanted)
 
 
 def test_every_setting_that_differs_counts_where_none_is_named():
-    found = {"one": BEFORE | {"seed": 0, "device": "cpu"}, "two": AFTER | {"seed": 1, "device": "mps"}}
-    assert __main__.differing(found, []) == ["finetune.mix", "finetune.mix_alpha"]
+    result = {"one": BEFORE | {"seed": 0, "device": "cpu"}, "two": AFTER | {"seed": 1, "device": "mps"}}
+    assert __main__.differing(result, []) == ["finetune.mix", "finetune.mix_alpha"]
     with pytest.raises(UserError, match="these 2 experiments differ in no setting but the seed"):
         __main__.differing({"one": BEFORE | {"seed": 0}, "two": BEFORE | {"seed": 1}}, [])
 
@@ -124,7 +124,7 @@ def test_the_picture_has_every_difference_with_its_interval_and_comes_out_the_sa
     runs = [square("1100" * 20, "1000" * 20, "1110" * 20, "1010" * 20, seed=seed) for seed in range(2)]
     better = [square("1101" * 20, "1001" * 20, "0110" * 20, "1010" * 20, seed=seed) for seed in range(2)]
     groups = [
-        Group(values, {found.seed: found for found in part}) for values, part in ((BEFORE, runs), (AFTER, better))
+        Group(values, {result.seed: result for result in part}) for values, part in ((BEFORE, runs), (AFTER, better))
     ]
     moved = effects.moved(effects.effects(groups, SAMPLING))
 

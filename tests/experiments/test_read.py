@@ -13,8 +13,8 @@ def test_runs_that_differ_in_what_a_sweep_varies_or_in_the_device_are_mixed():
 
 
 def test_another_setting_is_refused_with_its_values_and_experiments():
-    found = {"one": PLAIN, "two": PLAIN | {"finetune.lr": 0.01}, "three": PLAIN}
-    assert read.mixed(found) == "finetune.lr differs: 0.001 in one, three, 0.01 in two"
+    result = {"one": PLAIN, "two": PLAIN | {"finetune.lr": 0.01}, "three": PLAIN}
+    assert read.mixed(result) == "finetune.lr differs: 0.001 in one, three, 0.01 in two"
 
 
 def test_a_setting_that_an_older_run_does_not_have_differs_too():
@@ -28,13 +28,16 @@ def test_what_is_switched_off_does_not_count_and_what_switches_it_frees_it():
     assert read.used(off | {"dataset": "digits"}) == left
     on = {"finetune.mix": "mixup", "finetune.mix_alpha": 0.2, "tune.enabled": True, "tune.trials": 5}
     assert read.used(on) == on
-    found = {"one": PLAIN | {"finetune.mix": "none"}, "two": PLAIN | {"finetune.mix": "mixup", "finetune.mix_alpha": 2}}
-    assert read.mixed(found, ("finetune.mix",)) is None
-    assert read.mixed(found, ("tune.enabled",)) == "finetune.mix differs: none in one, mixup in two"
+    result = {
+        "one": PLAIN | {"finetune.mix": "none"},
+        "two": PLAIN | {"finetune.mix": "mixup", "finetune.mix_alpha": 2},
+    }
+    assert read.mixed(result, ("finetune.mix",)) is None
+    assert read.mixed(result, ("tune.enabled",)) == "finetune.mix differs: none in one, mixup in two"
 
 
 def test_most_experiments_that_differ_in_the_wanted_settings_alone_are_chosen():
-    found = {
+    result = {
         "base": PLAIN,
         "again": PLAIN | {"seed": 1},
         "few": PLAIN | {"frozen.shots": 5},
@@ -42,8 +45,8 @@ def test_most_experiments_that_differ_in_the_wanted_settings_alone_are_chosen():
         "slower": PLAIN | {"finetune.lr": 0.1, "seed": 1},
         "more": PLAIN | {"finetune.lr": 0.1, "seed": 2},
     }
-    assert read.agreeing(found, ("seed", "frozen.shots")) == ["base", "again", "few"]
-    assert read.agreeing(found, ("seed", "finetune.epochs")) == list(found)
+    assert read.agreeing(result, ("seed", "frozen.shots")) == ["base", "again", "few"]
+    assert read.agreeing(result, ("seed", "finetune.epochs")) == list(result)
 
 
 def test_of_many_names_the_first_are_listed():
@@ -52,8 +55,8 @@ def test_of_many_names_the_first_are_listed():
 
 
 def test_of_runs_with_the_same_classes_and_seed_one_is_kept():
-    found = {"one": PLAIN, "seed": PLAIN | {"seed": 1}, "again": PLAIN | {"device": "cuda"}}
-    assert read.distinct(found) == (["one", "seed"], [("again", "one")])
+    result = {"one": PLAIN, "seed": PLAIN | {"seed": 1}, "again": PLAIN | {"device": "cuda"}}
+    assert read.distinct(result) == (["one", "seed"], [("again", "one")])
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from tests.helpers.toy_runs import DIAGONAL, SAMPLING, run, square
 
 
 def only(points, **fields):
-    (found,) = [point for point in points if all(getattr(point, name) == value for name, value in fields.items())]
-    return found
+    (result,) = [point for point in points if all(getattr(point, name) == value for name, value in fields.items())]
+    return result
 
 
 def test_a_point_is_the_mean_over_seeds_with_their_standard_deviation():
@@ -149,13 +149,13 @@ ALL_ARMS = [f"{role}.{name}" for role in design.ROLES for name in (*design.FINET
 
 def draw(runs):
     """Every picture of these runs by name."""
-    found = {
+    result = {
         "accuracy": scaling_figures.accuracy(scaling.accuracy(runs, SAMPLING), "note"),
         "gap": scaling_figures.gap(scaling.gaps(runs, SAMPLING), "note"),
         "compute": scaling_figures.compute(scaling.compute(runs), "note"),
     }
     bars = scaling.base_classes(runs, SAMPLING)
-    return found | ({"base_classes": scaling_figures.base_classes(bars, 2, "note")} if bars else {})
+    return result | ({"base_classes": scaling_figures.base_classes(bars, 2, "note")} if bars else {})
 
 
 def texts(figure: Figure):

@@ -58,9 +58,9 @@ def test_shapes_types_and_layout_stay_and_the_batch_given_is_left_alone(how):
     config, batch, images = Finetune(**how), pixels(12, 8, 24), inputs(12)
     kept = batch.clone(), images.clone()
     with seeded(0):
-        found = apply_policy(batch, config.policy)
+        result = apply_policy(batch, config.policy)
         mixed, _ = erase_and_mix(images, LABELS[:12], 10, config)
-    assert (found.shape, found.dtype, found.is_contiguous()) == (batch.shape, torch.uint8, True)
+    assert (result.shape, result.dtype, result.is_contiguous()) == (batch.shape, torch.uint8, True)
     assert (mixed.shape, mixed.dtype, mixed.stride()) == (images.shape, torch.float32, images.stride())
     assert same((batch, images), kept)
 
@@ -115,9 +115,9 @@ def test_two_classes_can_be_mixed_too():
 def test_rectangles_are_erased_from_so_many_groups_as_the_probability_says():
     images, erased = inputs(), []
     for seed in range(60):
-        _, found, _ = augmented(seed, erasing=0.25)
-        changed = (found != images).any(1)
-        assert (found.permute(0, 2, 3, 1)[changed] == 0).all()
+        _, result, _ = augmented(seed, erasing=0.25)
+        changed = (result != images).any(1)
+        assert (result.permute(0, 2, 3, 1)[changed] == 0).all()
         for group in changed.split(24 // GROUPS):
             box = group[0]
             assert (group == box).all()

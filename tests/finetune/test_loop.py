@@ -129,10 +129,10 @@ def batches_of(data: Data, *, size: int, augment: bool = False) -> list[tuple[Te
 
 def test_batches_follow_the_order_and_are_full(data):
     order = seeds.generator(0, "order", 1).permutation(70)
-    found = batches_of(data, size=16)
-    assert [len(labels) for _, labels in found] == [16] * 4
-    assert torch.cat([labels for _, labels in found]).tolist() == data.train_labels[order[:64]].tolist()
-    inputs = torch.cat([inputs for inputs, _ in found])
+    result = batches_of(data, size=16)
+    assert [len(labels) for _, labels in result] == [16] * 4
+    assert torch.cat([labels for _, labels in result]).tolist() == data.train_labels[order[:64]].tolist()
+    inputs = torch.cat([inputs for inputs, _ in result])
     expected = preprocess.to_input(torch.from_numpy(data.images[data.train_index[order[:64]]]), VIEW)
     torch.testing.assert_close(inputs, expected)
 
@@ -345,8 +345,8 @@ def test_an_epoch_is_shown_in_one_line():
 
 def test_the_cost_is_that_of_all_epochs_at_the_pace_of_the_median_one():
     history = [replace(EPOCH, seconds=seconds) for seconds in (1.0, 2.0, 64.0)]
-    found = loop.cost(history, macs=10)
-    assert (found["images"], found["train_seconds"], found["train_images_per_second"]) == (192, 67.0, 32.0)
+    result = loop.cost(history, macs=10)
+    assert (result["images"], result["train_seconds"], result["train_images_per_second"]) == (192, 67.0, 32.0)
 
 
 def test_the_arithmetic_of_a_step_is_three_forward_passes_or_one_where_only_the_head_learns():

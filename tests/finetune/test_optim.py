@@ -26,10 +26,10 @@ def test_without_settings_it_is_cross_entropy_to_the_last_bit():
 
 def test_weights_are_inverse_frequencies_as_in_scikit_learn():
     expected = compute_class_weight("balanced", classes=np.arange(3), y=TRAIN)
-    found = optim.inverse_frequency(np.bincount(TRAIN))
-    np.testing.assert_allclose(found, expected)
-    np.testing.assert_allclose(found, [100 / 180, 100 / 90, 100 / 30])
-    assert found[TRAIN].mean() == pytest.approx(1)
+    result = optim.inverse_frequency(np.bincount(TRAIN))
+    np.testing.assert_allclose(result, expected)
+    np.testing.assert_allclose(result, [100 / 180, 100 / 90, 100 / 30])
+    assert result[TRAIN].mean() == pytest.approx(1)
 
 
 def test_every_image_counts_by_the_weight_of_its_class():

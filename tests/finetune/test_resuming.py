@@ -60,8 +60,8 @@ def test_a_training_that_ends_at_any_step_goes_on_to_the_same_bytes(recipe, tmp_
         with pytest.raises(CutError):
             train(place, **RECIPES[recipe])
         place.left = -1
-        weights, again, found = train(place, **RECIPES[recipe])
-        assert same(found.best_weights, state.best_weights)
+        weights, again, result = train(place, **RECIPES[recipe])
+        assert same(result.best_weights, state.best_weights)
         assert [epoch.results() for epoch in again] == [epoch.results() for epoch in history]
         if cut < steps:  # after the last one nothing is left to do, not even to the network
             assert same(weights, whole)
@@ -139,6 +139,6 @@ def test_outputs_that_are_there_are_left_out_and_the_others_are_the_same():
     raw = np.tile(raw, (8, 1, 1, 1))
     whole = inference.predict(model, raw, np.arange(len(raw)), view=view, accelerator=CPU)
     for skip in (0, size, 2 * size, len(raw)):
-        found = list(inference.outputs(model, raw, np.arange(len(raw)), view=view, accelerator=CPU, skip=skip))
-        assert sum(map(len, found)) == len(raw) - skip
-        assert not found or np.array_equal(np.concatenate(found), whole[skip:])
+        result = list(inference.outputs(model, raw, np.arange(len(raw)), view=view, accelerator=CPU, skip=skip))
+        assert sum(map(len, result)) == len(raw) - skip
+        assert not result or np.array_equal(np.concatenate(result), whole[skip:])

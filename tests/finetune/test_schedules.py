@@ -1,4 +1,4 @@
-"""Schedules: by how much the rate of learning is multiplied at a step."""
+"""Schedules: the factor on the learning rate at each step."""
 
 import numpy as np
 import pytest

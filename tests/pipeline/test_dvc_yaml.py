@@ -26,10 +26,10 @@ OF_OTHER_DATASETS = {"download.max_side"}
 @pytest.fixture(scope="module")
 def records(whole, everything):
     """By stage what it did in a `dvc repro`, and in a run of what is off by default; see tests/helpers/recorder."""
-    found = {}
+    result = {}
     for clone in (whole, everything):  # what is off ran in the latter
-        found |= {path.name.split(".")[0]: json.loads(path.read_text()) for path in clone.records.glob("*.json")}
-    return {name: found["-".join(stage["cmd"].split("stages.")[1].split())] for name, stage in PIPELINE.items()}
+        result |= {path.name.split(".")[0]: json.loads(path.read_text()) for path in clone.records.glob("*.json")}
+    return {name: result["-".join(stage["cmd"].split("stages.")[1].split())] for name, stage in PIPELINE.items()}
 
 
 def entry(stage: str, section: str) -> set[str]:

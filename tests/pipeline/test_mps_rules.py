@@ -85,7 +85,7 @@ def pipeline(tmp_path_factory):
         values[name] = values[name] | value if isinstance(value, dict) else value
     settings, digits = Settings.model_validate(values), sources.digits()
     few = {"train": first(digits["train"], 130), "test": first(digits["test"], 40)}
-    found = {}
+    result = {}
     with pytest.MonkeyPatch.context() as patch:
         listed = Path("dvc.yaml").read_text()  # by which a stage names what it saves in case it is interrupted
         patch.chdir(tmp_path_factory.mktemp("pipeline"))
@@ -99,12 +99,12 @@ def pipeline(tmp_path_factory):
                 device.layers, device.runs = 0, []
                 module, *words = PIPELINE[stage]["cmd"].removeprefix("python -m ").split()
                 importlib.import_module(module).main(settings, *words)
-                found[stage] = SimpleNamespace(layers=device.layers, runs=device.runs)
-    return SimpleNamespace(stages=found, operations=device.operations)
+                result[stage] = SimpleNamespace(layers=device.layers, runs=device.runs)
+    return SimpleNamespace(stages=result, operations=device.operations)
 
 
 def test_no_stage_breaks_a_rule_and_those_with_a_network_ran_it_on_the_device(pipeline):
-    ran = {stage for stage, found in pipeline.stages.items() if found.layers > 0}
+    ran = {stage for stage, result in pipeline.stages.items() if result.layers > 0}
     assert ran == {
         *("finetune_resnet", "embed_convnext", "eval_resnet"),
         *("finetune_convnext", "embed_resnet", "eval_convnext_finetuned"),
@@ -131,9 +131,9 @@ def test_on_the_pretended_device_a_training_gives_the_numbers_of_the_cpu(data, m
     expected = train(data, model, runtime.start("cpu", "fp32"), optimizer="sgd")
     with pretended(monkeypatch, RUNS):
         placed = fast_cpu.to_device(network(), MPS)
-        found = train(data, placed, runtime.start("mps", "fp32"), optimizer="sgd")
+        result = train(data, placed, runtime.start("mps", "fp32"), optimizer="sgd")
         state = {name: tensor.cpu() for name, tensor in placed.state_dict().items()}
-    for ours, theirs in zip(found, expected, strict=True):
+    for ours, theirs in zip(result, expected, strict=True):
         assert ours.results() == pytest.approx(theirs.results(), rel=1e-4)
     for name, theirs in model.state_dict().items():
         torch.testing.assert_close(state[name], theirs, rtol=1e-3, atol=1e-4)
@@ -150,8 +150,8 @@ def test_on_the_pretended_device_batches_are_augmented_as_on_the_cpu(data, monke
     change |= {"optimizer": "sgd", "epochs": 4}
     expected = train(data, network(), runtime.start("cpu", "fp32"), **change)
     with pretended(monkeypatch, RUNS):
-        found = train(data, fast_cpu.to_device(network(), MPS), runtime.start("mps", "fp32"), **change)
-    for ours, theirs in zip(found, expected, strict=True):
+        result = train(data, fast_cpu.to_device(network(), MPS), runtime.start("mps", "fp32"), **change)
+    for ours, theirs in zip(result, expected, strict=True):
         assert ours.results() == pytest.approx(theirs.results(), rel=1e-3)
 
 

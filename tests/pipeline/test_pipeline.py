@@ -76,13 +76,13 @@ def test_metrics_hold_what_was_asked(clone, cell):
 
 
 def test_every_arm_was_asked_about_the_same_images_of_the_same_split(clone):
-    found = [
+    result = [
         np.load(clone.folder / f"data/predictions/{cell}/{name}.npz")
         for cell, (_, adaptations) in CELLS.items()
         for name in adaptations
     ]
     for part in ("index", "labels", "val_labels"):
-        assert all(np.array_equal(arm[part], found[0][part]) for arm in found)
+        assert all(np.array_equal(arm[part], result[0][part]) for arm in result)
 
 
 def test_what_an_arm_costs_counts_every_image_that_it_needed(clone):
@@ -127,9 +127,9 @@ def test_robustness_is_measured_of_every_arm_where_it_is_asked_for(everything):
     assert {role: set(numbers[role]) for role in ("resnet", "convnext")} == {
         role: {"full", *READOUTS} for role in ("resnet", "convnext")
     }
-    found = everything.json("data/results/robustness.json")
-    assert {row["effect"] for row in found["effects"]} == {"question", "architecture", "finetuning", "interaction"}
-    assert {row["against"] for row in found["ood"]} == {"near", "far"}
+    result = everything.json("data/results/robustness.json")
+    assert {row["effect"] for row in result["effects"]} == {"question", "architecture", "finetuning", "interaction"}
+    assert {row["against"] for row in result["ood"]} == {"near", "far"}
     assert 'id="robustness"' in (everything.folder / "plots/report.html").read_text(encoding="utf-8")
 
 
@@ -248,13 +248,13 @@ def test_a_queued_sweep_over_class_counts_brings_every_experiment_back(small):
     small.dvc("queue", "start")
     assert wait_for_queue(small).count("Success") == 2
     _, baseline = json.loads(small.dvc("exp", "show", "--json"))
-    found = {}
+    result = {}
     for experiment in baseline["experiments"]:
         data = experiment["revs"][0]["data"]
         classes = data["params"]["params.yaml"]["data"]["classes"]
-        found[classes] = data["metrics"]["metrics/resnet.json"]["data"]["resnet"]["full"]["n"]
-    assert {2, 3} <= set(found)
-    assert found[2] < found[3]
+        result[classes] = data["metrics"]["metrics/resnet.json"]["data"]["resnet"]["full"]["n"]
+    assert {2, 3} <= set(result)
+    assert result[2] < result[3]
 
 
 def test_a_temporary_run_finds_a_relative_folder_that_git_does_not_track(small):
@@ -324,11 +324,11 @@ def test_class_names_that_mean_something_elsewhere_are_text_in_every_file(make_c
     clone.configure(dataset="folder", folder="images", classes=names, prepare={"per_class": None}, finetune=few)
     clone.dvc("repro")
     assert [row["name"] for row in clone.json("data/results/resnet.json")["arms"]["full"]["per_class"]] == names
-    found = set()
+    result = set()
     for path in (clone.folder / "plots").rglob("*.csv"):
         with path.open(newline="", encoding="utf-8") as file:
-            found |= {value for row in csv.reader(file) for value in row}
-    assert set(names) <= found
+            result |= {value for row in csv.reader(file) for value in row}
+    assert set(names) <= result
     assert not list(clone.folder.rglob("pwned"))
     clone.dvc("plots", "show", "-o", "shown")
     assert "<script>alert(1)" not in (clone.folder / "plots/report.html").read_text(encoding="utf-8")

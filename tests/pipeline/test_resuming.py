@@ -28,14 +28,14 @@ def trained(make_clone):
 
 
 def outs(folder: Path) -> dict[str, str]:
-    found = {}
+    result = {}
     for name in ("data/checkpoints/resnet", "data/features/convnext", "plots/finetune_resnet"):
-        found |= {
+        result |= {
             str(path.relative_to(folder)): files.sha256(path)
             for path in (folder / name).rglob("*")
             if path.is_file() and path.name != "metrics.json"
         }
-    return found
+    return result
 
 
 def test_killed_at_25_random_moments_the_same_bytes_come_out(trained):
@@ -47,9 +47,9 @@ def test_killed_at_25_random_moments_the_same_bytes_come_out(trained):
         text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
-    assert found["kills"] == 25
-    assert found["resumed"] > 5, found
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result["kills"] == 25
+    assert result["resumed"] > 5, result
     assert outs(trained.folder) == expected
     assert not list((trained.folder / "data" / "resume").glob("*"))
 

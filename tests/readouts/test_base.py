@@ -13,6 +13,7 @@ from src.core import seeds
 from src.readouts import fit as readouts_fit
 from src.readouts import linear, nearest, zero_shot
 from src.readouts.base import Features, Readout
+from src.readouts.config import READOUTS
 from src.readouts.linear import C_GRID
 
 
@@ -306,9 +307,6 @@ def fit(name: str, features: Features) -> Readout:
     return readouts_fit.fit(name, features, rng=np.random.default_rng(0), head=HEAD, categories=categories)
 
 
-NAMES = ("random_head", "zero_shot", "centroid", "knn", "linear")
-
-
 def test_the_name_in_the_settings_chooses_the_readout():
     features = blobs(3, spread=1)
     expected = {
@@ -329,7 +327,7 @@ def test_images_counts_those_whose_features_were_needed():
     assert {name: fit(name, features).images for name in counts} == counts
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", READOUTS)
 @pytest.mark.parametrize("classes", [2, 3])
 def test_one_training_image_per_class_is_enough(name, classes):
     features = blobs(classes, spread=0.01, each=1)
@@ -349,7 +347,7 @@ def test_one_training_image_per_class_tells_apart_what_is_apart(name):
     assert accuracy(fit(name, few), few) == 1
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", READOUTS)
 @pytest.mark.parametrize("value", [0, 3])
 def test_features_that_never_vary_do_no_harm(name, value):
     features = blobs(3, spread=1)
@@ -360,7 +358,7 @@ def test_features_that_never_vary_do_no_harm(name, value):
     np.testing.assert_allclose(logits, np.broadcast_to(logits[0], logits.shape), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", READOUTS)
 def test_an_image_whose_features_are_all_zero_does_no_harm(name):
     features = blobs(3, spread=0.5)
     train = features.train.copy()
@@ -369,7 +367,7 @@ def test_an_image_whose_features_are_all_zero_does_no_harm(name):
     assert np.isfinite(result.logits(np.zeros((1, 5), np.float32))).all()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", READOUTS)
 def test_a_readout_changes_no_features(name):
     """They may be mapped from a file and shared with the next read-out."""
     features = blobs(3, spread=1)

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import math
 import re
 import shlex
 import shutil
@@ -23,6 +24,7 @@ from src.core import design
 from src.core.records import Interval
 from src.evaluate.arm import Predictions, score
 from src.prepare.config import Prepare
+from src.readouts.config import READOUTS
 from src.records.evaluate import Evaluation, Evaluations
 from src.records.robustness import RobustnessResults
 from src.records.tune import SearchSummaries, SearchSummary
@@ -89,7 +91,7 @@ class Experiment:
         """The evaluations of all `cells`, their `comparison`, and the `logits`."""
         self.cells = {cell: Evaluations() for cell in design.CELLS}
         self.logits: dict[str, np.ndarray] = {}
-        found = {}
+        result = {}
         for cell in design.CELLS if self.settings.controls else design.QUESTION:
             role, column = cell.split(".")
             readouts = [name for name in self.settings.frozen.readouts if name not in self.why]
@@ -99,9 +101,9 @@ class Experiment:
             for name, evaluation in arms.items():
                 arm = f"{role}.{name}"
                 title = design.title(arm, getattr(self.settings, role).arch)
-                found[arm] = results.Arm(title, self.logits[arm], self.labels, self.index, evaluation)
+                result[arm] = results.Arm(title, self.logits[arm], self.labels, self.index, evaluation)
         unavailable = {f"convnext.{name}": why for name, why in self.why.items()}
-        self.comparison = results.report(found, self.classes, unavailable, Compare(resamples=200), seed=0)
+        self.comparison = results.report(result, self.classes, unavailable, Compare(resamples=200), seed=0)
 
     def arm(self, name: str) -> Evaluation:
         """One arm's evaluation on planted predictions."""
@@ -224,16 +226,16 @@ def test_the_title_asks_the_question_with_the_number_of_classes(reader):
 
 def test_the_square_shows_each_cells_accuracy_with_its_interval(reader, experiment):
     for arm in ("resnet.full", "resnet.linear", "convnext.full", "convnext.linear"):
-        found = experiment.comparison.arm(arm).accuracy
-        shown = f"{100 * found.value:.1f}\u202f% [{100 * found.low:.1f}, {100 * found.high:.1f}]"
+        result = experiment.comparison.arm(arm).accuracy
+        shown = f"{100 * result.value:.1f}\u202f% [{100 * result.low:.1f}, {100 * result.high:.1f}]"
         assert shown in reader.text["table"]
 
 
 def test_effects_stand_beside_the_square_and_those_that_cover_zero_say_so(reader, experiment):
     assert set(experiment.comparison.effects) == {"architecture", "finetuning", "interaction"}
-    for found in (experiment.comparison.lead, *experiment.comparison.effects.values()):
-        value, low, high = (format.points(part) for part in (found.value, found.low, found.high))
-        none = " no difference shown" if found.low <= 0 <= found.high else ""
+    for result in (experiment.comparison.lead, *experiment.comparison.effects.values()):
+        value, low, high = (format.points(part) for part in (result.value, result.low, result.high))
+        none = " no difference shown" if result.low <= 0 <= result.high else ""
         assert f"{value} [{low}, {high}]{none}" in reader.text["table"]
 
 
@@ -243,13 +245,13 @@ def test_costs_stand_beside_the_square_in_human_units(reader):
 
 
 def test_classes_that_differ_in_size_have_their_picture_and_others_none(experiment, reader):
-    assert "Accuracy by size of class" not in {found.get("aria-label") for found in reader.all("div")}
+    assert "Accuracy by size of class" not in {result.get("aria-label") for result in reader.all("div")}
     prepare = Prepare(imbalance="long_tailed", imbalance_ratio=20.0)
     settings = experiment.settings.model_copy(update={"prepare": prepare})
-    found = report_page.context(settings, experiment.results(by_frequency=experiment.picture))
-    page = Reader(report_page.render(found))
-    assert "Accuracy by size of class" in {found.get("aria-label") for found in page.all("div")}
-    assert "(long_tailed, 20 to 1)" in report_page.render(found)
+    result = report_page.context(settings, experiment.results(by_frequency=experiment.picture))
+    page = Reader(report_page.render(result))
+    assert "Accuracy by size of class" in {result.get("aria-label") for result in page.all("div")}
+    assert "(long_tailed, 20 to 1)" in report_page.render(result)
 
 
 TUNED = SearchSummary(
@@ -261,13 +263,13 @@ TUNED = SearchSummary(
 
 def test_what_was_tuned_stands_beside_the_probes_own_search():
     text = Reader(Experiment(tuned=SearchSummaries(backbones={"resnet": TUNED})).page()).text["table"]
-    found = text.partition("How settings were found")[2]
-    assert "resnet18, fine-tuned 20 lr 0.00034, weight_decay 2.1e-05 71.2\u202f% 68.4\u202f% 83.0\u202fT 5" in found
+    result = text.partition("How settings were found")[2]
+    assert "resnet18, fine-tuned 20 lr 0.00034, weight_decay 2.1e-05 71.2\u202f% 68.4\u202f% 83.0\u202fT 5" in result
     for name in ("resnet18", "convnext_tiny"):
         assert re.search(
-            rf"{name}, frozen, linear 45 c 0.01 [\d.]+\u202f% \u2013 4.10\u202fT 3\u202fmin 31\u202fs", found
+            rf"{name}, frozen, linear 45 c 0.01 [\d.]+\u202f% \u2013 4.10\u202fT 3\u202fmin 31\u202fs", result
         )
-    assert "convnext_tiny, fine-tuned" not in found  # without controls it is neither trained nor tuned
+    assert "convnext_tiny, fine-tuned" not in result  # without controls it is neither trained nor tuned
 
 
 def test_where_nothing_was_tuned_nothing_is_said_of_it(reader):
@@ -300,13 +302,14 @@ def test_zero_shot_says_which_classes_it_never_answers(reader, experiment):
 def test_all_arms_are_there_the_most_accurate_first(experiment):
     values = [row.accuracy.value for row in experiment.context()["arms"]]
     assert values == sorted(values, reverse=True)
-    assert len(values) == len(experiment.logits) == 12
+    assert len(values) == len(experiment.logits) == 2 * (1 + len(READOUTS))  # of two networks, and one fine-tuned
 
 
 def test_every_pair_is_shown_and_the_questions_pair_outside_the_fold(reader, experiment):
-    assert len(experiment.comparison.pairs) == 66
+    pairs = math.comb(len(experiment.logits), 2)
+    assert len(experiment.comparison.pairs) == pairs
     assert [row.get("class") for row in reader.all("tr")].count("asked") == 2  # alone, and among all
-    assert "All 66 pairs" in reader.text["pairs"]
+    assert f"All {pairs} pairs" in reader.text["pairs"]
     assert "< 0.0001" in reader.text["pairs"]
 
 
@@ -319,8 +322,9 @@ def test_arms_computed_on_different_machines_are_listed_by_machine(experiment):
     other = Experiment()
     arms = other.cells["resnet.finetuned"].arms
     arms["full"] = arms["full"].model_copy(update={"environment": {"device": "cuda", "processor": "H100"}})
-    found = other.context()["environments"]
-    assert [(row.environment["device"], len(row.titles)) for row in found] == [("cuda", 1), ("cpu", 11)]
+    result = other.context()["environments"]
+    counts = [(row.environment["device"], len(row.titles)) for row in result]
+    assert counts == [("cuda", 1), ("cpu", len(other.logits) - 1)]
     assert len(experiment.context()["environments"]) == 1
 
 
@@ -334,13 +338,13 @@ def test_confusion_shows_shares_of_each_row_with_a_shade_that_grows_with_the_roo
 def test_beyond_twenty_classes_the_most_frequent_mistakes_stand_for_the_matrix():
     counts = 10 * np.eye(21, dtype=int)
     counts[4, 7], counts[2, 0] = 5, 3
-    found = tables.confusion(counts.tolist(), [f"class {label}" for label in range(21)])
-    assert found.rows == {}
-    assert [(pair.actual, pair.predicted, pair.count) for pair in found.pairs] == [
+    result = tables.confusion(counts.tolist(), [f"class {label}" for label in range(21)])
+    assert result.rows == {}
+    assert [(pair.actual, pair.predicted, pair.count) for pair in result.pairs] == [
         ("class 4", "class 7", 5),
         ("class 2", "class 0", 3),
     ]
-    assert found.pairs[0].share == pytest.approx(5 / 15)
+    assert result.pairs[0].share == pytest.approx(5 / 15)
 
 
 LABELS = np.array([0, 0, 0, 1, 1, 1])
@@ -350,8 +354,8 @@ SECOND = np.log([[0.3, 0.7], [0.2, 0.8], [0.1, 0.9], [0.3, 0.7], [0.2, 0.8], [0.
 
 def shown(most: int = 12) -> dict[str, mistakes.Group]:
     raw = np.arange(20 * 4 * 4 * 3).reshape(20, 4, 4, 3).astype(np.uint8)
-    found = mistakes.groups(FIRST, SECOND, LABELS, np.arange(10, 16), raw, most)
-    return {group.name: group for group in found}
+    result = mistakes.groups(FIRST, SECOND, LABELS, np.arange(10, 16), raw, most)
+    return {group.name: group for group in result}
 
 
 def test_mistakes_are_divided_by_who_made_them_the_most_confident_first():
@@ -394,9 +398,9 @@ def test_thumbnails_hold_the_pixels_of_the_images_that_they_are_named_after(expe
     ("side", "kept", "size"), [(8, 8, 96), (28, 28, 84), (32, 32, 96), (64, 64, 64), (96, 96, 96), (256, 96, 96)]
 )
 def test_small_images_are_enlarged_by_whole_numbers_and_large_ones_reduced(side, kept, size):
-    found = mistakes.thumbnail(np.zeros((side, side, 3), np.uint8))
-    assert decode(found.uri).shape == (kept, kept, 3)
-    assert (found.width, found.height) == (size, size)
+    result = mistakes.thumbnail(np.zeros((side, side, 3), np.uint8))
+    assert decode(result.uri).shape == (kept, kept, 3)
+    assert (result.width, result.height) == (size, size)
 
 
 def test_a_page_of_large_images_and_many_classes_stays_small():
@@ -405,22 +409,22 @@ def test_a_page_of_large_images_and_many_classes_stays_small():
 
 
 def test_a_hostile_class_name_changes_no_element_of_the_page(reader):
-    found = Reader(Experiment(classes=HOSTILE).page())
-    assert not found.all("script")
-    assert [tag for tag, _ in found.elements] == [tag for tag, _ in reader.elements]
+    result = Reader(Experiment(classes=HOSTILE).page())
+    assert not result.all("script")
+    assert [tag for tag, _ in result.elements] == [tag for tag, _ in reader.elements]
     kept = ("title", "style", "alt", "src", "width", "height", "class", "aria-label")
-    for (_, ours), (_, theirs) in zip(reader.elements, found.elements, strict=True):
+    for (_, ours), (_, theirs) in zip(reader.elements, result.elements, strict=True):
         assert {**ours, **dict.fromkeys(kept)} == {**theirs, **dict.fromkeys(kept)}
 
 
 def test_long_names_are_cut_and_their_tooltips_bounded():
-    found = Reader(Experiment(classes=HOSTILE).page())
-    assert max(len(value) for _, attributes in found.elements for value in attributes.values() if value) == max(
-        len(image["src"]) for image in found.all("img")
+    result = Reader(Experiment(classes=HOSTILE).page())
+    assert max(len(value) for _, attributes in result.elements for value in attributes.values() if value) == max(
+        len(image["src"]) for image in result.all("img")
     )
-    titles = [name["title"] for name in found.all("bdi") if name.get("title")]
+    titles = [name["title"] for name in result.all("bdi") if name.get("title")]
     assert max(map(len, titles)) == format.FULL
-    assert "W" * 25 not in "".join(found.text.values())
+    assert "W" * 25 not in "".join(result.text.values())
 
 
 @pytest.mark.parametrize(
@@ -511,8 +515,8 @@ def test_all_settings_are_listed_and_those_that_differ_marked():
 
 
 def test_the_page_shows_the_command_as_it_is_typed():
-    found = Experiment(settings={"classes": ["<b>", "it's"]})
-    assert report_page.command(found.settings.model_dump()) in Reader(found.page()).text["reproduce"]
+    result = Experiment(settings={"classes": ["<b>", "it's"]})
+    assert report_page.command(result.settings.model_dump()) in Reader(result.page()).text["reproduce"]
 
 
 def test_the_stage_writes_the_page_from_the_files_of_the_others(experiment, tmp_path, monkeypatch):
@@ -661,7 +665,7 @@ def test_the_printed_page_shows_what_is_folded_on_the_screen(opened, tmp_path):
 
 def test_small_images_keep_square_pixels(opened):
     page = opened("plain", 1280, "light")
-    found = page.evaluate(
+    result = page.evaluate(
         "[...document.querySelectorAll('.thumbs img')].map(i => [getComputedStyle(i).imageRendering, i.clientWidth])"
     )
-    assert {json.dumps(pair) for pair in found} == {'["pixelated", 96]'}
+    assert {json.dumps(pair) for pair in result} == {'["pixelated", 96]'}

@@ -17,7 +17,7 @@ def interval(value: float) -> Interval:
 
 
 @pytest.fixture(scope="module")
-def found() -> RobustnessResults:
+def result() -> RobustnessResults:
     attacks = (("noise", 0.9), ("pgd_short", 0.6), ("pgd", 0.5), ("worst", 0.5))
     accuracies = {"clean": interval(0.8), "corrupted": interval(0.612), "drop": interval(0.188)}
     parts = {"families": {"noise": [0.5, 0.3], "blur": [0.7, 0.1]}, "by_severity": [], "by_corruption": {}}
@@ -47,8 +47,8 @@ def found() -> RobustnessResults:
     )
 
 
-def test_means_worst_cases_and_cells_are_those_of_the_metrics(found):
-    section = tables.robustness_section(found)
+def test_means_worst_cases_and_cells_are_those_of_the_metrics(result):
+    section = tables.robustness_section(result)
     assert [row.means for row in section.corruptions] == [pytest.approx([0.4, 0.4])] * 2
     assert (section.attacks, section.epsilons, section.against) == (["pgd"], [1, 2], ["near", "far"])
     (attacked,) = section.adversarial  # of the arm that was
@@ -60,11 +60,11 @@ def test_means_worst_cases_and_cells_are_those_of_the_metrics(found):
     assert section.unavailable == {"no <reason>": ["frost", "resnet.knn"]}
 
 
-def test_the_page_shows_it_escaped_and_only_where_it_was_measured(found):
+def test_the_page_shows_it_escaped_and_only_where_it_was_measured(result):
     experiment = Experiment()
     without = experiment.page()
     assert 'id="robustness"' not in without
-    experiment.robustness = found
+    experiment.robustness = result
     reader = Reader(experiment.page())
     text = re.sub("\\s+", " ", reader.text["robustness"])
     for shown in ("1,234 of the test images", "severity 1, 3", "61.2", "<b>fine-tuned</b>", "+3.10", "no <reason>"):

@@ -7,9 +7,9 @@ from src.robustness import attacks
 
 
 def right(*positions: int, n: int = 20) -> np.ndarray:
-    found = np.zeros(n, bool)
-    found[list(positions)] = True
-    return found
+    result = np.zeros(n, bool)
+    result[list(positions)] = True
+    return result
 
 
 def many(count: int) -> np.ndarray:
@@ -31,8 +31,8 @@ def test_attacks_that_do_as_they_must_pass_every_check():
         **{("pgd_short", 1.0): many(12), ("pgd_short", 2.0): many(8), ("pgd_short", 4.0): many(1)},
         **{("pgd", 1.0): many(11), ("pgd", 2.0): many(8), ("pgd", 4.0): many(0)},
     }
-    found = attacks.summarise_checks({"resnet.full": attacked})
-    assert (found.made, found.hold, found.broken) == (2 + 3 + 3, 8, [])
+    result = attacks.summarise_checks({"resnet.full": attacked})
+    assert (result.made, result.hold, result.broken) == (2 + 3 + 3, 8, [])
 
 
 @pytest.mark.parametrize(
@@ -46,8 +46,8 @@ def test_attacks_that_do_as_they_must_pass_every_check():
 def test_a_stronger_attack_that_is_worse_than_a_weaker_one_is_named(check, weak, strong):
     attacked = {(name, size): many(10) for name in ("noise", "pgd_short", "pgd") for size in (1.0, 2.0)}
     attacked[strong] = many(10) | right(*range(10, 17))  # seven more, of seven that differ: p = 1/128
-    found = attacks.summarise_checks({"resnet.full": attacked}).broken
-    row = next(row for row in found if row.check == check)
+    result = attacks.summarise_checks({"resnet.full": attacked}).broken
+    row = next(row for row in result if row.check == check)
     assert (row.attack, row.epsilon) == strong
     assert (row.than, row.than_epsilon) == weak
     assert (row.helped, row.hurt) == (7, 0)

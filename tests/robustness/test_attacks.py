@@ -45,18 +45,18 @@ def test_of_two_classes_exactly_those_images_break_that_can(name):
     y = model(x).argmax(1)
     expected = margins(model, x, y) > EPSILON
     assert 10 < expected.sum() < 50
-    found = survivors(name, model, x, y, EPSILON, budget=BUDGET, seed=0)
-    assert np.array_equal(found, expected.numpy())
+    result = survivors(name, model, x, y, EPSILON, budget=BUDGET, seed=0)
+    assert np.array_equal(result, expected.numpy())
 
 
 def test_all_of_autoattack_finds_what_can_be_broken_among_four_classes():
     model, x = linear(4), greys(16)
     y = model(x).argmax(1)
     reach = margins(model, x, y) / 0.01
-    found = torch.from_numpy(survivors("autoattack", model, x, y, 0.01, budget=BUDGET, seed=0))
-    assert found[reach > 1].all()
-    assert not found[reach < 0.98].any()
-    assert 0 < found.sum() < 16
+    result = torch.from_numpy(survivors("autoattack", model, x, y, 0.01, budget=BUDGET, seed=0))
+    assert result[reach > 1].all()
+    assert not result[reach < 0.98].any()
+    assert 0 < result.sum() < 16
 
 
 @pytest.mark.parametrize("name", [name for name in ATTACKS if name != "autoattack"])
@@ -64,10 +64,10 @@ def test_none_breaks_what_cannot_be_broken_and_every_real_one_beats_noise(name):
     model, x = linear(3), greys()
     y = model(x).argmax(1)
     safe = (margins(model, x, y) > EPSILON).numpy()
-    found = survivors(name, model, x, y, EPSILON, budget=BUDGET, seed=0)
-    assert found[safe].all()
+    result = survivors(name, model, x, y, EPSILON, budget=BUDGET, seed=0)
+    assert result[safe].all()
     noise = survivors("noise", model, x, y, EPSILON, budget=BUDGET, seed=0)
-    assert found.sum() < noise.sum() or name == "noise"
+    assert result.sum() < noise.sum() or name == "noise"
 
 
 @pytest.mark.parametrize("name", [name for name in ATTACKS if name != "autoattack"])
@@ -75,13 +75,13 @@ def test_pixels_stay_within_epsilon_and_between_black_and_white(name):
     model = linear(3)
     x = torch.rand(12, 3, 4, 4, generator=torch.Generator().manual_seed(0)).round(decimals=1)  # some are 0 or 1
     y = model(x).argmax(1)
-    found = ATTACKS[name](model, x, y, 0.05, BUDGET, 0)
-    assert (found - x).abs().max() <= 0.05 + 1e-6
-    assert found.min() >= 0
-    assert found.max() <= 1
+    result = ATTACKS[name](model, x, y, 0.05, BUDGET, 0)
+    assert (result - x).abs().max() <= 0.05 + 1e-6
+    assert result.min() >= 0
+    assert result.max() <= 1
     if name in ("noise", "fgsm"):  # as far as they may
         inner = (x > 0.06) & (x < 0.94)
-        torch.testing.assert_close((found - x).abs()[inner], torch.full_like(x, 0.05)[inner])
+        torch.testing.assert_close((result - x).abs()[inner], torch.full_like(x, 0.05)[inner])
 
 
 def test_an_image_that_was_wrong_before_counts_as_broken():
@@ -129,8 +129,8 @@ def test_what_stands_before_the_network_is_what_every_other_stage_does():
     view = preprocess.view("resnet18", 24)
     pixels = torch.randint(256, (2, 8, 8, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     model = Attacked(nn.Identity(), nn.Identity(), view)
-    found = model(pixels.permute(0, 3, 1, 2).float() / 255)
-    torch.testing.assert_close(found, preprocess.to_input(pixels, view), atol=1e-5, rtol=1e-5)
+    result = model(pixels.permute(0, 3, 1, 2).float() / 255)
+    torch.testing.assert_close(result, preprocess.to_input(pixels, view), atol=1e-5, rtol=1e-5)
 
 
 def test_a_gradient_comes_through_the_resizing():
@@ -195,6 +195,6 @@ def test_own_attacks_keep_the_rules_of_mps(monkeypatch, name):
     y = (x.flatten(1) @ weight).argmax(1)
     with pretended(monkeypatch):
         model.weight = weight.to("mps")
-        found = survivors(name, model, x.to("mps"), y.to("mps"), EPSILON, budget=BUDGET, seed=0)
+        result = survivors(name, model, x.to("mps"), y.to("mps"), EPSILON, budget=BUDGET, seed=0)
     model.weight = weight
-    assert np.array_equal(found, survivors(name, model, x, y, EPSILON, budget=BUDGET, seed=0))
+    assert np.array_equal(result, survivors(name, model, x, y, EPSILON, budget=BUDGET, seed=0))

@@ -17,9 +17,9 @@ def folder(tmp_path):
 
 
 def test_an_image_is_found_by_severity_and_its_position_in_the_dataset(folder):
-    found = corruptions.read(folder, "fog", 3, np.array([5, 0]), total=6)
-    assert found.shape == (2, 32, 32, 3)
-    assert found[:, 0, 0, 0].tolist() == [35, 30]
+    result = corruptions.read(folder, "fog", 3, np.array([5, 0]), total=6)
+    assert result.shape == (2, 32, 32, 3)
+    assert result[:, 0, 0, 0].tolist() == [35, 30]
 
 
 def test_the_datasets_own_order_is_asked_for(folder):

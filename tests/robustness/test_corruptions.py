@@ -86,20 +86,20 @@ def test_constants_of_elastic_and_zoom_are_the_published_ones():
 @pytest.mark.parametrize("name", REFERENCE)
 def test_what_needs_no_chance_is_what_the_published_code_makes(name):
     for severity, (mean, deviation) in zip((1, 5), REFERENCE[name], strict=True):
-        found = corrupt(waves(), name, severity, rng()).astype(float)
-        assert found.mean() == pytest.approx(mean, abs=0.1)  # single precision cuts off elsewhere
-        assert found.std() == pytest.approx(deviation, abs=0.03)
+        result = corrupt(waves(), name, severity, rng()).astype(float)
+        assert result.mean() == pytest.approx(mean, abs=0.1)  # single precision cuts off elsewhere
+        assert result.std() == pytest.approx(deviation, abs=0.03)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 @pytest.mark.parametrize("shape", [(8, 8), (32, 32), (20, 33)])
 def test_every_corruption_changes_images_and_is_the_same_for_a_seed(name, shape):
     images = rng(1).integers(0, 256, (3, *shape, 3), np.uint8)
-    found = corrupt(images, name, 5, rng())
-    assert found.shape == images.shape
-    assert found.dtype == np.uint8
-    assert not np.array_equal(found, images)
-    assert np.array_equal(found, corrupt(images, name, 5, rng()))
+    result = corrupt(images, name, 5, rng())
+    assert result.shape == images.shape
+    assert result.dtype == np.uint8
+    assert not np.array_equal(result, images)
+    assert np.array_equal(result, corrupt(images, name, 5, rng()))
 
 
 @pytest.mark.parametrize("name", ["gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise", "contrast", "fog"])
@@ -122,23 +122,23 @@ def test_images_in_a_batch_do_not_mix(name):
 
 def test_noise_has_the_size_that_it_says():
     grey = np.full((20, 32, 32, 3), 128, np.uint8)
-    found = corrupt(grey, "gaussian_noise", 5, rng()) / 255
-    assert found.std() == pytest.approx(0.10, rel=0.02)
-    found = corrupt(grey, "shot_noise", 5, rng()) / 255
-    assert found.std() == pytest.approx((128 / 255 / 50) ** 0.5, rel=0.02)
-    found = corrupt(grey, "impulse_noise", 5, rng())
-    assert (found == 0).mean() == pytest.approx(0.035, abs=0.003)
-    assert (found == 255).mean() == pytest.approx(0.035, abs=0.003)
-    found = corrupt(grey, "speckle_noise", 5, rng()) / 255
-    assert found.std() == pytest.approx(0.2 * 128 / 255, rel=0.02)
+    result = corrupt(grey, "gaussian_noise", 5, rng()) / 255
+    assert result.std() == pytest.approx(0.10, rel=0.02)
+    result = corrupt(grey, "shot_noise", 5, rng()) / 255
+    assert result.std() == pytest.approx((128 / 255 / 50) ** 0.5, rel=0.02)
+    result = corrupt(grey, "impulse_noise", 5, rng())
+    assert (result == 0).mean() == pytest.approx(0.035, abs=0.003)
+    assert (result == 255).mean() == pytest.approx(0.035, abs=0.003)
+    result = corrupt(grey, "speckle_noise", 5, rng()) / 255
+    assert result.std() == pytest.approx(0.2 * 128 / 255, rel=0.02)
 
 
 @pytest.mark.parametrize(("name", "severity"), [("brightness", 3), ("saturate", 2), ("saturate", 4)])
 def test_colours_change_as_in_the_standard_librarys_hsv(name, severity):
     constant = CONSTANTS[name][severity - 1]
     image = rng(2).integers(0, 256, (1, 4, 4, 3), np.uint8)
-    found = corrupt(image, name, severity, rng())
-    for pixel, ours in zip(image.reshape(-1, 3) / 255, found.reshape(-1, 3), strict=True):
+    result = corrupt(image, name, severity, rng())
+    for pixel, ours in zip(image.reshape(-1, 3) / 255, result.reshape(-1, 3), strict=True):
         hue, saturation, value = colorsys.rgb_to_hsv(*pixel)
         if name == "brightness":
             value = min(1, value + constant)
@@ -150,9 +150,9 @@ def test_colours_change_as_in_the_standard_librarys_hsv(name, severity):
 def test_contrast_is_lowered_around_the_mean_of_each_colour():
     image = np.zeros((1, 2, 2, 3), np.uint8)
     image[0, 0] = 200  # so that the mean is 100
-    found = corrupt(image, "contrast", 2, rng())
-    assert found[0, 0, 0].tolist() == [150] * 3
-    assert found[0, 1, 0].tolist() == [50] * 3
+    result = corrupt(image, "contrast", 2, rng())
+    assert result[0, 0, 0].tolist() == [150] * 3
+    assert result[0, 1, 0].tolist() == [50] * 3
 
 
 def test_jpeg_and_pixelate_are_pillows_own():

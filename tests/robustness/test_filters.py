@@ -30,21 +30,21 @@ def test_one_colour_stays(blur):
 def test_a_small_disk_is_the_three_taps_that_soften_it():
     taps = np.exp(-np.array([1, 0, 1]) / (2 * 0.4**2))
     expected = np.outer(taps, taps) / taps.sum() ** 2
-    found = filters.disk(0.3, 0.4)
-    assert found.sum() == pytest.approx(1)
-    np.testing.assert_allclose(found[7:10, 7:10], expected)
-    np.testing.assert_allclose(found, found.T)
+    result = filters.disk(0.3, 0.4)
+    assert result.sum() == pytest.approx(1)
+    np.testing.assert_allclose(result[7:10, 7:10], expected)
+    np.testing.assert_allclose(result, result.T)
 
 
 def test_motion_spreads_a_point_along_its_direction_by_half_a_gaussian():
     point = np.zeros((2, 21, 21, 1))
     point[:, 10, 10] = 1
-    found = filters.moved(point, 3, 2, angles=np.array([0.0, 90.0]))[..., 0]
+    result = filters.moved(point, 3, 2, angles=np.array([0.0, 90.0]))[..., 0]
     taps = np.exp(-(np.arange(7) ** 2) / 8)
     expected = taps / taps.sum()
-    np.testing.assert_allclose(found[0, 10, 10:3:-1], expected, atol=1 / 255)
-    np.testing.assert_allclose(found[1, 10:3:-1, 10], expected, atol=1 / 255)
-    assert found[0].sum() == pytest.approx(1, abs=0.02)
+    np.testing.assert_allclose(result[0, 10, 10:3:-1], expected, atol=1 / 255)
+    np.testing.assert_allclose(result[1, 10:3:-1, 10], expected, atol=1 / 255)
+    assert result[0].sum() == pytest.approx(1, abs=0.02)
 
 
 @pytest.mark.parametrize("factor", [1, 1.04, 1.25, 1.75, 2.25])
@@ -61,13 +61,13 @@ def test_enlarging_is_scipys_zoom_of_the_middle(factor):
 def test_glass_takes_every_pixel_from_its_surroundings():
     """One round, hardly blurred: the colours are those of the image, and the two outermost lines above stay."""
     image = np.arange(64).reshape(1, 8, 8, 1).repeat(3, axis=3) / 255
-    found = np.rint(filters.glass(image, (0.05, 1, 1), rng()) * 255).astype(int)[0, ..., 0]
+    result = np.rint(filters.glass(image, (0.05, 1, 1), rng()) * 255).astype(int)[0, ..., 0]
     origin = np.arange(64).reshape(8, 8)
-    assert np.array_equal(found[:2], origin[:2])
-    rows, columns = np.divmod(found, 8)
+    assert np.array_equal(result[:2], origin[:2])
+    rows, columns = np.divmod(result, 8)
     assert (np.abs(rows - np.arange(8)[:, None]) <= 1).all()
     assert (np.abs(columns - np.arange(8)) <= 1).all()
-    assert (found != origin).any()
+    assert (result != origin).any()
 
 
 def test_elastic_without_any_reach_changes_nothing():

@@ -25,14 +25,14 @@ def features(classes: int, seed: int = 0) -> Features:
 @pytest.mark.parametrize("classes", [2, 4])
 @pytest.mark.parametrize("name", ["linear", "random_head"])
 def test_an_affine_head_is_the_readout_that_left_it(name, classes, tmp_path):
-    found = features(classes)
-    fitted = fit.fit(name, found, rng=np.random.default_rng(1))
+    result = features(classes)
+    fitted = fit.fit(name, result, rng=np.random.default_rng(1))
     files.write_arrays(tmp_path / "head.npz", **fitted.affine)
     head = networks.affine(files.read_arrays(tmp_path / "head.npz"), torch.device("cpu"))
-    expected = fitted.logits(found.val)
-    np.testing.assert_allclose(head.logits(found.val), expected, atol=1e-4)
-    np.testing.assert_allclose(head.layer(torch.from_numpy(found.val)).numpy(), expected, atol=1e-4)
-    assert head.logits(found.val).shape == (len(found.val), classes)
+    expected = fitted.logits(result.val)
+    np.testing.assert_allclose(head.logits(result.val), expected, atol=1e-4)
+    np.testing.assert_allclose(head.layer(torch.from_numpy(result.val)).numpy(), expected, atol=1e-4)
+    assert head.logits(result.val).shape == (len(result.val), classes)
 
 
 @pytest.mark.parametrize("name", ["knn", "centroid"])
@@ -49,8 +49,8 @@ def test_a_fine_tuned_network_is_divided_at_its_last_layer_and_answers_the_same(
     with torch.no_grad():
         expected = model(preprocess.to_input(torch.from_numpy(pixels), view)).numpy()
     network = networks.finetuned("resnet.full", model.state_dict(), about, torch.device("cpu"))
-    found = inference.predict(network.backbone, pixels, np.arange(5), **how)
+    result = inference.predict(network.backbone, pixels, np.arange(5), **how)
     (head,) = network.heads.values()
-    np.testing.assert_allclose(head.logits(found), expected, atol=1e-4)
+    np.testing.assert_allclose(head.logits(result), expected, atol=1e-4)
     assert list(network.heads) == ["resnet.full"]
     assert not any(parameter.requires_grad for parameter in network.backbone.parameters())

@@ -46,24 +46,24 @@ def test_the_interval_is_delongs_worked_out_pair_by_pair():
     known, unknown = rng().normal(0, 1, 30), rng(1).normal(1, 1, 20)
     wins = (unknown[None] > known[:, None]) + 0.5 * (unknown[None] == known[:, None])  # (n, m)
     variance = wins.mean(1).var(ddof=1) / 30 + wins.mean(0).var(ddof=1) / 20
-    found = ood.auroc({"a": ood.placements(known, unknown)}, {"a": 1}, confidence=0.95)
-    assert found.high - found.value == pytest.approx(1.959964 * variance**0.5)
-    assert found.value - found.low == pytest.approx(found.high - found.value)
+    result = ood.auroc({"a": ood.placements(known, unknown)}, {"a": 1}, confidence=0.95)
+    assert result.high - result.value == pytest.approx(1.959964 * variance**0.5)
+    assert result.value - result.low == pytest.approx(result.high - result.value)
 
 
 def test_the_interval_covers_the_area_as_often_as_it_says():
     covered = 0
     for seed in range(300):
         known, unknown = rng(seed).normal(0, 1, 60), rng(seed + 1000).normal(1, 1, 60)
-        found = ood.auroc({"a": ood.placements(known, unknown)}, {"a": 1}, confidence=0.9)
-        covered += found.low <= 0.76025 <= found.high  # P(N(1, 2) > 0)
+        result = ood.auroc({"a": ood.placements(known, unknown)}, {"a": 1}, confidence=0.9)
+        covered += result.low <= 0.76025 <= result.high  # P(N(1, 2) > 0)
     assert 0.86 < covered / 300 < 0.95
 
 
 def test_a_difference_of_an_arm_with_itself_has_no_width():
     parts = ood.placements(rng().normal(0, 1, 30), rng(1).normal(1, 1, 20))
-    found = ood.auroc({"a": parts, "b": parts}, {"a": 1, "b": -1}, confidence=0.95)
-    assert (found.value, found.low, found.high) == (0, 0, 0)
+    result = ood.auroc({"a": parts, "b": parts}, {"a": 1, "b": -1}, confidence=0.95)
+    assert (result.value, result.low, result.high) == (0, 0, 0)
 
 
 def test_what_passes_where_95_in_100_do_worked_by_hand():
@@ -76,15 +76,15 @@ def test_what_passes_where_95_in_100_do_worked_by_hand():
 @pytest.mark.parametrize(("dataset", "name"), [("cifar10", "digits"), ("digits", "photographs")])
 def test_another_dataset_is_shown_in_the_form_of_this_one(dataset, name):
     for count, side in ((6, (32, 32)), (5, (8, 8)), (3, (20, 33))):
-        called, found = ood.far(dataset, count, *side, rng())
+        called, result = ood.far(dataset, count, *side, rng())
         assert name in called
-        assert found.shape == (count, *side, 3)
-        assert found.dtype == np.uint8
-        assert found.std() > 20
-    assert np.array_equal(found, ood.far(dataset, count, *side, rng())[1])
+        assert result.shape == (count, *side, 3)
+        assert result.dtype == np.uint8
+        assert result.std() > 20
+    assert np.array_equal(result, ood.far(dataset, count, *side, rng())[1])
 
 
 def test_digits_reach_from_black_to_white():
-    _, found = ood.far("cifar10", 2000, 32, 32, rng())
-    assert len(found) == 1797
-    assert (found.min(), found.max()) == (0, 255)
+    _, result = ood.far("cifar10", 2000, 32, 32, rng())
+    assert len(result) == 1797
+    assert (result.min(), result.max()) == (0, 255)

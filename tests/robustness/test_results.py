@@ -94,12 +94,12 @@ def test_columns_of_dvc_are_few_and_hold_the_first_epsilon(result):
 
 
 def test_effects_of_the_table_are_differences_of_what_was_planted(result):
-    found = {(row.measure, row.effect): row.difference.value for row in result.effects}
-    assert found["clean", "question"] == pytest.approx((36 - 24) / N)
-    assert found["clean", "finetuning"] == pytest.approx(3 / N)
-    assert found["clean", "architecture"] == pytest.approx(-9 / N)
-    assert found["drop", "finetuning"] == pytest.approx(0)
-    assert found["adversarial, 2/255", "question"] == pytest.approx((28 - 16) / N)
+    effects = {(row.measure, row.effect): row.difference.value for row in result.effects}
+    assert effects["clean", "question"] == pytest.approx((36 - 24) / N)
+    assert effects["clean", "finetuning"] == pytest.approx(3 / N)
+    assert effects["clean", "architecture"] == pytest.approx(-9 / N)
+    assert effects["drop", "finetuning"] == pytest.approx(0)
+    assert effects["adversarial, 2/255", "question"] == pytest.approx((28 - 16) / N)
 
 
 def test_without_controls_there_is_the_question_alone(measured):
@@ -143,11 +143,11 @@ def test_a_picture_shows_every_arm_and_epsilon(result):
 
 
 def test_tables_have_a_row_for_every_number(measured, result):
-    found = results.tables(measured, result, 0.95)
-    assert len(found["corruptions"][1]) == len(ARMS) * 3 * 2
-    assert len(found["adversarial"][1]) == 4 * 5 * 2
-    assert len(found["ood"][1]) == len(ARMS) * 3 * 2
-    for columns, rows in found.values():
+    tables = results.tables(measured, result, 0.95)
+    assert len(tables["corruptions"][1]) == len(ARMS) * 3 * 2
+    assert len(tables["adversarial"][1]) == 4 * 5 * 2
+    assert len(tables["ood"][1]) == len(ARMS) * 3 * 2
+    for columns, rows in tables.values():
         assert {len(row) for row in rows} == {len(columns)}
 
 

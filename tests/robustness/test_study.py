@@ -37,13 +37,13 @@ class Means(nn.Module):
 def raw() -> dict[str, np.ndarray]:
     """Images of four classes, red, green, blue and grey ones in turn."""
     rng = np.random.default_rng(0)
-    found = {}
+    result = {}
     for split, count in (("train", 40), ("test", 24)):
         pixels = rng.integers(0, 60, (count, 8, 8, 3))
         for place in range(count):
             pixels[place, ..., [[0], [1], [2], [0, 1, 2]][place % 4]] += 120
-        found[split] = pixels.astype(np.uint8)
-    return found
+        result[split] = pixels.astype(np.uint8)
+    return result
 
 
 @pytest.fixture(scope="module")
@@ -136,11 +136,11 @@ def test_a_stage_that_was_stopped_resumes_to_the_same_result(made, tmp_path, raw
 
 
 def test_test_images_of_the_classes_alone_are_chosen_and_near_ones_of_the_others(raw, subset):
-    found, index = measure.choose(raw, subset, "cifar10", count=5, seed=0)
-    assert len(index) == len(set(index)) == len(found.labels) == 5
-    assert (found.labels == index % 4).all()
-    assert np.array_equal(found.test, raw["test"][index])
-    means = found.near.mean((1, 2))  # grey: all colours alike
+    result, index = measure.choose(raw, subset, "cifar10", count=5, seed=0)
+    assert len(index) == len(set(index)) == len(result.labels) == 5
+    assert (result.labels == index % 4).all()
+    assert np.array_equal(result.test, raw["test"][index])
+    means = result.near.mean((1, 2))  # grey: all colours alike
     assert (means.max(1) - means.min(1) < 20).all()
     every, _ = measure.choose(raw, subset, "cifar10", count=None, seed=0)
     assert (len(every.test), len(every.near), len(every.train)) == (18, 6, 30)
@@ -154,9 +154,9 @@ def test_if_every_class_is_known_only_far_images_are_measured(raw):
     chosen, _ = measure.choose(raw, everything, "cifar10", count=6, seed=0)
     why = study.left_out(networks(), chosen, ["frost"])
     assert "no class of the dataset is left out" in why["near"]
-    found = measure.ood_scores(networks(), chosen, memo=Memo(StateFile()), accelerator=Accelerator(cpu=True))
-    assert set(found) == {"resnet.full", "convnext.linear", "convnext.knn"}
-    assert all(set(kinds) == {"test", "far"} for scores in found.values() for kinds in scores.values())
+    result = measure.ood_scores(networks(), chosen, memo=Memo(StateFile()), accelerator=Accelerator(cpu=True))
+    assert set(result) == {"resnet.full", "convnext.linear", "convnext.knn"}
+    assert all(set(kinds) == {"test", "far"} for scores in result.values() for kinds in scores.values())
 
 
 def test_official_files_take_the_place_of_corrupting_and_frost_is_among_them(raw, tmp_path):
@@ -175,7 +175,7 @@ def test_official_files_take_the_place_of_corrupting_and_frost_is_among_them(raw
 
 def test_attacks_answer_for_arms_with_a_gradient_and_noise_is_always_among_them(raw, subset):
     chosen, _ = measure.choose(raw, subset, "cifar10", count=6, seed=0)
-    found = measure.attacked(
+    result = measure.attacked(
         networks(),
         chosen,
         ["pgd"],
@@ -184,10 +184,10 @@ def test_attacks_answer_for_arms_with_a_gradient_and_noise_is_always_among_them(
         memo=Memo(StateFile()),
         device=torch.device("cpu"),
     )
-    assert set(found) == {"resnet.full", "convnext.linear"}
-    assert set(found["resnet.full"]) == {
+    assert set(result) == {"resnet.full", "convnext.linear"}
+    assert set(result["resnet.full"]) == {
         (name, size) for name in ("noise", "pgd_short", "pgd") for size in (8.0, 200.0)
     }
-    assert not found["resnet.full"]["pgd", 200.0].any()
-    for key, right in found["resnet.full"].items():  # the same noise for the same head
-        assert np.array_equal(right, found["convnext.linear"][key])
+    assert not result["resnet.full"]["pgd", 200.0].any()
+    for key, right in result["resnet.full"].items():  # the same noise for the same head
+        assert np.array_equal(right, result["convnext.linear"][key])

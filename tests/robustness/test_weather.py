@@ -25,16 +25,16 @@ def test_fog_fills_the_range_and_is_finer_if_it_decays_less():
 
 def test_fog_keeps_the_brightest_value_within_reach_and_lowers_contrast():
     image = rng().random((5, 32, 32, 3))
-    found = filters.fog(image, (1.5, 1.75), rng())
-    assert found.max() <= image.max() + 1e-9
-    assert (found.std(axis=(1, 2)) < image.std(axis=(1, 2))).all()
+    result = filters.fog(image, (1.5, 1.75), rng())
+    assert result.max() <= image.max() + 1e-9
+    assert (result.std(axis=(1, 2)) < image.std(axis=(1, 2))).all()
 
 
 def test_snow_makes_a_black_image_lighter_and_the_same_seen_from_either_end():
-    found = filters.snow(np.zeros((3, 32, 32, 3)), (0.3, 0.3, 1.25, 0.65, 14, 12, 0.8), rng())
-    np.testing.assert_allclose(found, found[:, ::-1, ::-1], atol=1e-9)
-    assert found.min() >= 0.1 - 1e-9  # black, drawn towards grey
-    assert found.max() > 0.3
+    result = filters.snow(np.zeros((3, 32, 32, 3)), (0.3, 0.3, 1.25, 0.65, 14, 12, 0.8), rng())
+    np.testing.assert_allclose(result, result[:, ::-1, ::-1], atol=1e-9)
+    assert result.min() >= 0.1 - 1e-9  # black, drawn towards grey
+    assert result.max() > 0.3
 
 
 def published(liquid_layer: np.ndarray, x: np.ndarray, strength: float) -> np.ndarray:
@@ -67,17 +67,17 @@ def test_water_is_what_the_published_code_makes_of_the_same_drops(severity):
     ours = np.clip(filters.spatter(images, constant, rng()), 0, 1)
     seen = wet.any(axis=(1, 2))
     assert seen.sum() > 10
-    for layer, image, found in zip(wet[seen], images[seen], ours[seen], strict=True):
-        np.testing.assert_allclose(found, published(layer, image.astype(np.float32), strength), atol=1e-5)
+    for layer, image, result in zip(wet[seen], images[seen], ours[seen], strict=True):
+        np.testing.assert_allclose(result, published(layer, image.astype(np.float32), strength), atol=1e-5)
 
 
 def test_drops_are_lit_on_one_side_and_an_image_without_drops_stays():
     assert filters.shine(np.zeros((16, 16), np.uint8)).max() == 0
     drops = np.zeros((16, 16), np.uint8)
     drops[4:12, 4:12] = 200
-    found = filters.shine(drops)
-    assert found.max() == 1
-    assert found[drops == 0].max() == 0
+    result = filters.shine(drops)
+    assert result.max() == 1
+    assert result[drops == 0].max() == 0
 
 
 def test_without_its_package_spatter_is_refused_in_one_line(monkeypatch):
@@ -89,9 +89,9 @@ def test_without_its_package_spatter_is_refused_in_one_line(monkeypatch):
 
 def test_mud_covers_with_its_own_colour_and_leaves_the_rest():
     white = np.ones((4, 32, 32, 3))
-    found = filters.spatter(white, (0.65, 0.1, 0.5, 0.68, 0.6, 1), rng())
-    covered = (found < 1).any(axis=3)
+    result = filters.spatter(white, (0.65, 0.1, 0.5, 0.68, 0.6, 1), rng())
+    covered = (result < 1).any(axis=3)
     assert 0 < covered.mean() < 0.5
-    assert (found[~covered] == 1).all()
-    darkest = found[covered].min(axis=0)
+    assert (result[~covered] == 1).all()
+    darkest = result[covered].min(axis=0)
     np.testing.assert_allclose(darkest, filters.MUD, atol=0.1)

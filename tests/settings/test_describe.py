@@ -16,12 +16,12 @@ WRITTEN = "what is written there is not what the code says: see docs/extending.m
 
 def comments(text: str) -> dict[str, str]:
     """The comment behind every section and setting of params.yaml, by its dotted name, in their order."""
-    found, section = {}, ""
+    result, section = {}, ""
     for indent, name, value, comment in re.findall(r"^( *)(\w+):(.*?)(?:# (.*))?$", text, re.M):
         if not indent:
             section = "" if value.strip() else f"{name}."
-        found[(section if indent else "") + name] = comment
-    return found
+        result[(section if indent else "") + name] = comment
+    return result
 
 
 def test_every_setting_has_a_row():

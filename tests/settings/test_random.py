@@ -35,7 +35,7 @@ FILES = settings(max_examples=1000, deadline=None, suppress_health_check=[Health
 def judged(path: Path) -> list[str]:
     """What is wrong with how a file is answered: by settings, or by one printable line that names the file."""
     try:
-        found = settings_settings.load(path)
+        result = settings_settings.load(path)
     except UserError as error:
         said = str(error)
         faults = {
@@ -45,19 +45,19 @@ def judged(path: Path) -> list[str]:
             "cannot be printed": said.encode(errors="replace").decode() != said,
         }
         return [fault for fault, is_so in faults.items() if is_so]
-    same = Settings.model_validate(found.model_dump()).model_dump() == found.model_dump()
+    same = Settings.model_validate(result.model_dump()).model_dump() == result.model_dump()
     return [] if same else ["settings that are not valid"]
 
 
 def nested(values: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for name, value in values.items():
         section, _, key = name.partition(".")
-        if key and isinstance(found.setdefault(section, {}), dict):
-            found[section][key] = value
+        if key and isinstance(result.setdefault(section, {}), dict):
+            result[section][key] = value
         else:
-            found[section] = value
-    return found
+            result[section] = value
+    return result
 
 
 @FILES

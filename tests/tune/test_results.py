@@ -37,14 +37,14 @@ SEARCHES = {
 
 def points(figure: Figure) -> list[tuple[float, float]]:
     """All that was scattered, in the order of drawing."""
-    drawn = [found for found in figure.axes[0].collections if isinstance(found, PathCollection)]
-    return [tuple(map(float, point)) for found in drawn for point in np.asarray(found.get_offsets())]
+    drawn = [result for result in figure.axes[0].collections if isinstance(result, PathCollection)]
+    return [tuple(map(float, point)) for result in drawn for point in np.asarray(result.get_offsets())]
 
 
 def test_the_metrics_tell_the_best_the_budget_and_what_was_spent():
-    found = results.summary(SEARCHES, {"device": "cpu"})
-    assert found.environment == {"device": "cpu"}
-    assert found.backbones["resnet"].numbers() == {
+    result = results.summary(SEARCHES, {"device": "cpu"})
+    assert result.environment == {"device": "cpu"}
+    assert result.backbones["resnet"].numbers() == {
         **{"configurations": 4, "complete": 2, "pruned": 1, "diverged": 1},
         **{"best_trial": 3, "lr": 0.0003, "weight_decay": 0.0003 / 10, "val_accuracy": 0.7, "first_val_accuracy": 0.6},
         **{"val_images": 40, "images": 300, "images_cap": 1000, "train_macs": 6, "train_seconds": 10.0},

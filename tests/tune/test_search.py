@@ -69,64 +69,64 @@ def search(file: StateFile | None = None, *, budget: dict | None = None, **chang
     return tune_search.search(setup(**changes), file or StateFile(name="toy"), Tune(**BUDGET | (budget or {})))
 
 
-def untimed(found: Search) -> list[dict]:
-    rows = [dataclasses.asdict(trial) for trial in found.trials]
+def untimed(result: Search) -> list[dict]:
+    rows = [dataclasses.asdict(trial) for trial in result.trials]
     return [{name: value for name, value in row.items() if name != "train_seconds"} for row in rows]
 
 
 @pytest.fixture(scope="module")
-def found():
+def result():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(methods, "new_model", network)
         return search()
 
 
-def test_the_first_trial_is_finetunes_own_recipe_and_reaches_what_finetune_does(found):
+def test_the_first_trial_is_finetunes_own_recipe_and_reaches_what_finetune_does(result):
     state = TrainState()
     list(toy_training.finetune(network(), state=state, **OWN))
-    first = found.trials[0]
+    first = result.trials[0]
     assert first.params == {"lr": 0.003, "weight_decay": 1e-4}
     assert first.accuracies == [epoch.val_accuracy for epoch in state.history]
     assert (first.val_accuracy, first.val_loss) == (state.best.val_accuracy, state.best.val_loss)
 
 
-def test_every_trial_lies_within_the_factor_and_no_two_are_the_same(found):
+def test_every_trial_lies_within_the_factor_and_no_two_are_the_same(result):
     for name, centre in (("lr", 0.003), ("weight_decay", 1e-4)):
-        values = [trial.params[name] for trial in found.trials]
+        values = [trial.params[name] for trial in result.trials]
         assert len(set(values)) == 12
         assert centre / 30 <= min(values) < centre < max(values) <= centre * 30
 
 
 def test_a_weight_decay_of_zero_stays_zero():
-    found = search(budget={"trials": 3}, weight_decay=0.0)
-    assert [set(trial.params) for trial in found.trials] == [{"lr"}] * 3
-    assert {row[3] for row in results.rows(found)} == {0.0}
+    result = search(budget={"trials": 3}, weight_decay=0.0)
+    assert [set(trial.params) for trial in result.trials] == [{"lr"}] * 3
+    assert {row[3] for row in results.rows(result)} == {0.0}
 
 
-def test_the_same_seed_tries_and_finds_the_same_and_another_seed_something_else(found):
-    assert untimed(search()) == untimed(found)
-    assert [trial.params for trial in search(seed=1).trials[1:]] != [trial.params for trial in found.trials[1:]]
+def test_the_same_seed_tries_and_finds_the_same_and_another_seed_something_else(result):
+    assert untimed(search()) == untimed(result)
+    assert [trial.params for trial in search(seed=1).trials[1:]] != [trial.params for trial in result.trials[1:]]
 
 
-def test_every_backbone_is_offered_the_same_until_results_tell_them_apart(found, monkeypatch):
+def test_every_backbone_is_offered_the_same_until_results_tell_them_apart(result, monkeypatch):
     monkeypatch.setattr(methods, "new_model", lambda *_: nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 10)))
     other = search()
-    offered = [[trial.params for trial in search.trials] for search in (found, other)]
+    offered = [[trial.params for trial in search.trials] for search in (result, other)]
     assert offered[0][: tune_search.STARTUP] == offered[1][: tune_search.STARTUP]
     assert offered[0] != offered[1]
 
 
 def test_a_tuned_rate_is_better_than_one_that_is_far_too_small():
     """All else equal: 12 trials around a rate at which next to nothing is learnt."""
-    found = search(lr=1e-4)
-    assert found.best.val_accuracy > found.trials[0].val_accuracy + 0.1
-    assert found.best.params["lr"] > 3e-4
+    result = search(lr=1e-4)
+    assert result.best.val_accuracy > result.trials[0].val_accuracy + 0.1
+    assert result.best.params["lr"] > 3e-4
 
 
-def test_a_trial_whose_best_epoch_is_below_the_median_is_given_up(found):
+def test_a_trial_whose_best_epoch_is_below_the_median_is_given_up(result):
     """The median rule, by hand."""
-    for trial in found.trials:
-        before = [other for other in found.trials[: trial.number - 1] if other.state == "complete"]
+    for trial in result.trials:
+        before = [other for other in result.trials[: trial.number - 1] if other.state == "complete"]
         for epoch in (1, 2):  # after the last one nothing is left to give up
             if epoch > len(trial.accuracies):
                 break
@@ -134,36 +134,36 @@ def test_a_trial_whose_best_epoch_is_below_the_median_is_given_up(found):
             median = statistics.median(other.accuracies[epoch - 1] for other in before) if enough else 0
             given_up = trial.state == "pruned" and epoch == len(trial.accuracies)
             assert given_up == (enough and max(trial.accuracies[:epoch]) < median)
-    assert {trial.state for trial in found.trials} == {"complete", "pruned"}
+    assert {trial.state for trial in result.trials} == {"complete", "pruned"}
 
 
-def test_a_trial_costs_what_it_trained_on(found):
+def test_a_trial_costs_what_it_trained_on(result):
     macs = models.macs(network(), 8)
-    for trial in found.trials:
+    for trial in result.trials:
         assert trial.images == 64 * len(trial.accuracies)
         assert trial.train_macs == 3 * macs * trial.images
-    assert found.images_cap == 12 * IMAGES > sum(trial.images for trial in found.trials)
+    assert result.images_cap == 12 * IMAGES > sum(trial.images for trial in result.trials)
 
 
 def test_no_trial_is_begun_that_might_exceed_the_cap():
-    found = search(budget={"images": 3 * IMAGES + 100})
-    assert [trial.images for trial in found.trials] == [IMAGES] * 3
-    assert found.images_cap == 3 * IMAGES + 100
+    result = search(budget={"images": 3 * IMAGES + 100})
+    assert [trial.images for trial in result.trials] == [IMAGES] * 3
+    assert result.images_cap == 3 * IMAGES + 100
 
 
 def test_a_trial_whose_loss_becomes_no_number_costs_an_epoch_and_the_search_goes_on():
-    found = search(budget={"trials": 4, "factor": 1e4}, optimizer="sgd", lr=100.0)
-    diverged = [trial for trial in found.trials if trial.state == "diverged"]
-    assert found.best.state == "complete"
+    result = search(budget={"trials": 4, "factor": 1e4}, optimizer="sgd", lr=100.0)
+    diverged = [trial for trial in result.trials if trial.state == "diverged"]
+    assert result.best.state == "complete"
     assert diverged
     for trial in diverged:
         assert trial.images == 64 * (len(trial.accuracies) + 1)
         assert trial.train_seconds > 0
 
 
-def test_the_head_alone_costs_a_forward_pass(found):
+def test_the_head_alone_costs_a_forward_pass(result):
     head = search(budget={"trials": 2}, methods=["head"])
-    assert head.trials[0].train_macs * 3 == found.trials[0].train_macs
+    assert head.trials[0].train_macs * 3 == result.trials[0].train_macs
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ class Fragile(StateFile):
             raise CutError
 
 
-def test_a_search_that_ends_at_any_step_goes_on_to_the_same_trials(found, tmp_path):
+def test_a_search_that_ends_at_any_step_goes_on_to_the_same_trials(result, tmp_path):
     """After a batch, an epoch or a trial: at steps 29 apart, all over the search, and thrice in one search."""
     undisturbed = Fragile(tmp_path / "undisturbed", "toy")
     search(undisturbed)
@@ -229,7 +229,7 @@ def test_a_search_that_ends_at_any_step_goes_on_to_the_same_trials(found, tmp_pa
             with pytest.raises(CutError):
                 search(place)
         place.left[0] = -1
-        assert untimed(search(place)) == untimed(found)
+        assert untimed(search(place)) == untimed(result)
 
 
 def test_a_signal_is_answered(tmp_path):
@@ -276,7 +276,7 @@ def test_killed_it_goes_on_to_the_same_bytes_and_finetune_takes_what_was_found(m
     _, about = read_tensors(clone.folder / "data/checkpoints/resnet/head.safetensors")
     best = yaml.safe_load((clone.folder / OUTS[0]).read_text())["resnet"]
     assert {name: about["recipe"][name] for name in best} == best
-    found = clone.json("metrics/tune.json")["tune"]
+    result = clone.json("metrics/tune.json")["tune"]
     reached = clone.json("metrics/finetune_resnet.json")["finetune_resnet"]["head"]["val_accuracy"]
-    assert found["resnet"]["val_accuracy"] == reached >= found["resnet"]["first_val_accuracy"]
-    assert [float(row["lr"]) for row in trials_of(clone.folder)][found["resnet"]["best_trial"] - 1] == best["lr"]
+    assert result["resnet"]["val_accuracy"] == reached >= result["resnet"]["first_val_accuracy"]
+    assert [float(row["lr"]) for row in trials_of(clone.folder)][result["resnet"]["best_trial"] - 1] == best["lr"]

@@ -65,9 +65,8 @@ def hook_settings(module):
         return other
 
     def loaded(*arguments):
-        settings = load(*arguments)
+        kept.append(settings := load(*arguments))
         places[id(settings)] = ""
-        kept.append(settings)
         places.update({id(value): f"{name}." for name, value in settings if isinstance(value, section)})
         return settings
 
