@@ -225,6 +225,7 @@ def test_a_tree_like_imagenet_is_read_with_val_for_testing(clone):
     assert "3 classes" in clone.stage("prepare")
 
 
+@pytest.mark.slow
 def test_decoding_killed_at_random_moments_gives_the_same_bytes(clone):
     shutil.rmtree(clone.folder / "data" / "raw")
     rng, resumed, kills, saved = random.Random(0), 0, 0, 0

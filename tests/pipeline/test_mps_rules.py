@@ -78,7 +78,7 @@ def first(split: sources.Split, count: int) -> sources.Split:
 
 
 @pytest.fixture(scope="module")
-def pipeline(tmp_path_factory):
+def watched(tmp_path_factory):
     """Every stage, in one process, on the pretended device: which layers it ran there, and in which runs."""
     values = yaml.safe_load(Path("params.yaml").read_text())
     for name, value in SETTINGS.items():
@@ -88,7 +88,7 @@ def pipeline(tmp_path_factory):
     result = {}
     with pytest.MonkeyPatch.context() as patch:
         listed = Path("dvc.yaml").read_text()  # by which a stage names what it saves in case it is interrupted
-        patch.chdir(tmp_path_factory.mktemp("pipeline"))
+        patch.chdir(tmp_path_factory.mktemp("watched"))
         Path("dvc.yaml").write_text(listed)
         patch.delenv("DVC_ROOT", raising=False)
         patch.setattr(sources, "digits", lambda: few)
@@ -103,26 +103,26 @@ def pipeline(tmp_path_factory):
     return SimpleNamespace(stages=result, operations=device.operations)
 
 
-def test_no_stage_breaks_a_rule_and_those_with_a_network_ran_it_on_the_device(pipeline):
-    ran = {stage for stage, result in pipeline.stages.items() if result.layers > 0}
+def test_no_stage_breaks_a_rule_and_those_with_a_network_ran_it_on_the_device(watched):
+    ran = {stage for stage, result in watched.stages.items() if result.layers > 0}
     assert ran == {
         *("finetune_resnet", "embed_convnext", "eval_resnet"),
         *("finetune_convnext", "embed_resnet", "eval_convnext_finetuned"),
     }
 
 
-def test_every_training_and_every_set_of_answers_was_watched_as_a_run(pipeline):
+def test_every_training_and_every_set_of_answers_was_watched_as_a_run(watched):
     for stage in ("finetune_resnet", "finetune_convnext"):
-        assert pipeline.stages[stage].runs.count("train") == 2  # the head, then everything
+        assert watched.stages[stage].runs.count("train") == 2  # the head, then everything
     for stage in ("embed_convnext", "embed_resnet"):
-        assert pipeline.stages[stage].runs.count("outputs") == 2  # training and test images
+        assert watched.stages[stage].runs.count("outputs") == 2  # training and test images
     for stage in ("eval_resnet", "eval_convnext_finetuned"):
-        assert pipeline.stages[stage].runs.count("outputs") == 2  # test and validation images
+        assert watched.stages[stage].runs.count("outputs") == 2  # test and validation images
 
 
-def test_backward_passes_and_the_optimizer_were_seen_on_the_device(pipeline):
-    assert {"convolution_backward", "native_batch_norm_backward", "native_layer_norm_backward"} <= pipeline.operations
-    assert {"addcdiv_", "_fused_adam_"} & pipeline.operations
+def test_backward_passes_and_the_optimizer_were_seen_on_the_device(watched):
+    assert {"convolution_backward", "native_batch_norm_backward", "native_layer_norm_backward"} <= watched.operations
+    assert {"addcdiv_", "_fused_adam_"} & watched.operations
 
 
 def test_on_the_pretended_device_a_training_gives_the_numbers_of_the_cpu(data, monkeypatch):

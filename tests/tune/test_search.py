@@ -257,6 +257,7 @@ def trials_of(folder: Path) -> list[dict[str, str]]:
 OUTS = ("data/tuned/best_params.yaml", *(f"plots/tune/{name}" for name in ("trials_resnet.csv", "history.png")))
 
 
+@pytest.mark.slow
 def test_killed_it_goes_on_to_the_same_bytes_and_finetune_takes_what_was_found(make_clone):
     clone = make_clone()
     clone.configure(controls=False, tune={"enabled": True, "trials": 3}, finetune={"methods": ["head"]})
