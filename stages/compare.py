@@ -60,8 +60,8 @@ def main(settings: Settings) -> None:
         seed=seeds.derive(settings.seed, "bootstrap"),
         train_images=train_images(settings),
     )
-    files.write_record(paths.record("compare"), comparison)
     files.write_json(paths.metrics("compare"), {"compare": comparison.numbers()})
+    files.write_record(paths.record("compare"), comparison)
     folder = paths.plots("compare")
     files.empty_folder(folder)  # no figure of an earlier setting may stay
     for name, (columns, rows) in results.tables(comparison).items():

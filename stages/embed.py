@@ -28,8 +28,8 @@ def main(settings: Settings, backbone: str) -> None:
             state_file=state,
         )
         if embedding:
-            files.write_record(paths.record(stage), embedding)
             files.write_json(paths.metrics(stage), {stage: embedding.numbers()})
+            files.write_record(paths.record(stage), embedding)
 
 
 if __name__ == "__main__":

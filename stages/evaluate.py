@@ -19,9 +19,9 @@ def main(settings: Settings, backbone: str, column: str) -> None:
         return
     evaluations = frozen(settings, backbone) if column == "frozen" else finetuned(settings, backbone)
     if evaluations.arms:
-        files.write_record(paths.record(name), evaluations)
         numbers = {adaptation: arm.numbers() for adaptation, arm in evaluations.arms.items()}
         files.write_json(paths.metrics(name), {backbone: numbers})
+        files.write_record(paths.record(name), evaluations)
 
 
 def finetuned(settings: Settings, backbone: str) -> "Evaluations":

@@ -32,9 +32,9 @@ def main(settings: Settings, backbone: str) -> None:
         end = kept_end(stage, settings, machine)
         trainings = methods.finetune(checkpoints, curves, setup, state_file=state, end=end)
         if accelerator.is_main_process:
-            files.write_record(paths.record(stage), trainings)
             numbers = {method: training.numbers() for method, training in trainings.methods.items()}
             files.write_json(paths.metrics(stage), {stage: numbers})
+            files.write_record(paths.record(stage), trainings)
 
 
 if __name__ == "__main__":

@@ -63,8 +63,8 @@ def main(settings: Settings) -> None:
     sampling = Sampling(settings.compare.confidence, settings.compare.resamples, seed)
     with saved_state("robustness", settings, runtime.machine(accelerator)) as state_file:
         results = run_study(paths.plots("robustness"), study, sampling, state_file)
-        files.write_record(paths.record("robustness"), results)
         files.write_json(paths.metrics("robustness"), {"robustness": results.numbers()})
+        files.write_record(paths.record("robustness"), results)
 
 
 if __name__ == "__main__":

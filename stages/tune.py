@@ -38,9 +38,9 @@ def main(settings: Settings) -> None:
         files.write_best(paths.BEST_PARAMS, {role: item.best.params for role, item in searches.items()})
         results.write_plots(paths.plots("tune"), searches)
         summaries = results.summary(searches, runtime.environment(accelerator))
-        files.write_record(paths.record("tune"), summaries)
         numbers = {role: item.numbers() for role, item in summaries.backbones.items()}
         files.write_json(paths.metrics("tune"), {"tune": numbers})
+        files.write_record(paths.record("tune"), summaries)
 
 
 if __name__ == "__main__":

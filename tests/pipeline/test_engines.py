@@ -294,12 +294,7 @@ def test_queue_workers_and_ray_at_once_share_one_download_and_cache(make_clone, 
     deps = ["compare.py", "data/raw", "data/weights/resnet.safetensors", "data/weights/convnext.safetensors"]
     params, metrics = ["classes", "seed", "subset_seed"], [{"metrics/compare.json": {"cache": False}}]
     compare = {"cmd": "python compare.py", "deps": deps, "params": params, "metrics": metrics}
-    chosen = {
-        "inputs": stages["inputs"],
-        "download": stages["download"],
-        "weights": stages["weights"],
-        "compare": compare,
-    }
+    chosen = {"download": stages["download"], "weights": stages["weights"], "compare": compare}
     (clone.folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": chosen}))
     (clone.folder / "compare.py").write_text(SUMS)
     small = {"arch": "mobilenet_v3_small", "weights": url}
