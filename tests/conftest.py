@@ -33,7 +33,19 @@ def pytest_configure() -> None:
 
 
 # What takes such a fixture takes minutes: whole pipelines, sweeps, processes that are killed, browsers.
-SLOW_FIXTURES = {"browser", "five", "prepared", "ray", "small", "smallest", "swept", "toy", "trained", "watched"}
+SLOW_FIXTURES = {
+    "browser",
+    "everything",
+    "five",
+    "prepared",
+    "ray",
+    "small",
+    "smallest",
+    "swept",
+    "toy",
+    "trained",
+    "watched",
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
