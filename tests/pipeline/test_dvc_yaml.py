@@ -93,7 +93,8 @@ def _declared(name: str, declared: set[str]) -> bool:
 
 
 def _within(read: str, declared: str) -> bool:
-    return read == declared or read == "*" or read.startswith(f"{declared}.") or f"{declared}.".startswith(read[:-1])
+    whole = read.removesuffix("*")  # of a section that was read whole: `finetune.`, and `` of all settings
+    return read == declared or read.startswith(f"{declared}.") or (whole != read and declared.startswith(whole))
 
 
 def test_every_stage_that_the_project_promises_is_there():
