@@ -23,6 +23,7 @@ def embed(
     weights: tuple[dict[str, Tensor], dict[str, Any]],
     raw: dict[str, np.ndarray],
     image_size: int,
+    normalisation: str,
     accelerator: Accelerator,
     state_file: StateFile,
 ) -> Embedding | None:
@@ -39,7 +40,7 @@ def embed(
     pretrained, width = pretrained_head(model, origin), models.feature_width(model)
     model = fast_cpu.to_device(fast_cpu.fold(models.without_head(model)), accelerator.device)
     mps_check.require(model.requires_grad_(False), image_size)
-    view = preprocess.view(origin["arch"], image_size)
+    view = preprocess.view(origin["arch"], image_size, normalisation)
     start = time.perf_counter()
     for split, part in raw.items():
         index, label = np.arange(len(part)), f"embed {split}"

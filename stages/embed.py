@@ -17,13 +17,15 @@ def main(settings: Settings, backbone: str) -> None:
     from src.device import runtime  # PyTorch takes seconds to import
     from src.embed import embed
 
-    accelerator = runtime.start(settings.device, settings.precision, deterministic=settings.deterministic)
+    # Whatever the precision of training: features in bf16 change one answer in ten.
+    accelerator = runtime.start(settings.device, "fp32", deterministic=settings.deterministic)
     with saved_state(stage, settings, runtime.machine(accelerator)) as state:
         embedding = embed(
             paths.features(backbone),
             weights=files.read_tensors(paths.weights(backbone)),
             raw={split: files.read_array(paths.RAW / f"{split}_images.npy") for split in ("train", "test")},
             image_size=settings.image_size,
+            normalisation=settings.normalisation,
             accelerator=accelerator,
             state_file=state,
         )

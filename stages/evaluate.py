@@ -8,6 +8,8 @@ from src.storage import files, paths
 from stages import run
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from src.records.evaluate import Evaluations
 
 
@@ -27,20 +29,33 @@ def main(settings: Settings, backbone: str, column: str) -> None:
 def finetuned(settings: Settings, backbone: str) -> "Evaluations":
     """The fine-tuned networks' predictions, scores and costs."""
     from src.device import runtime  # PyTorch takes seconds to import
-    from src.evaluate.finetuned import evaluate
+    from src.evaluate.finetuned import Checkpoint, FinetunedBackbone, evaluate
     from src.records.finetune import Trainings
 
-    cell, folder = f"{backbone}.finetuned", paths.checkpoints(backbone)
+    def checkpoint(seed: int, method: str) -> Checkpoint:
+        return files.read_tensors(paths.of_seed(paths.checkpoints(backbone), seed) / f"{method}.safetensors")
+
+    cell = f"{backbone}.finetuned"
     return evaluate(
         paths.predictions(cell),
         paths.plots(paths.cell_name(cell)),
-        role=backbone,
-        checkpoints={name: files.read_tensors(folder / f"{name}.safetensors") for name in settings.finetune.methods},
-        trainings=files.read_record(paths.record(f"finetune_{backbone}"), Trainings),
-        raw={split: files.read_array(paths.RAW / f"{split}_images.npy") for split in ("train", "test")},
-        subset=files.read_arrays(paths.SUBSET / "subset.npz"),
-        accelerator=runtime.start(settings.device, settings.precision, deterministic=settings.deterministic),
+        backbone=FinetunedBackbone(
+            role=backbone,
+            methods=settings.finetune.methods,
+            checkpoint=checkpoint,
+            trainings=files.read_record(paths.record(f"finetune_{backbone}"), Trainings),
+            raw={split: files.read_array(paths.RAW / f"{split}_images.npy") for split in ("train", "test")},
+            subsets=subsets(settings),
+            watch=settings.finetune.watch,
+        ),
+        # Whatever the precision of training: what is compared does not depend on what the machine computes fast.
+        accelerator=runtime.start(settings.device, "fp32", deterministic=settings.deterministic),
     )
+
+
+def subsets(settings: Settings) -> "dict[int, dict[str, np.ndarray]]":
+    """The images of every seed."""
+    return {seed: files.read_arrays(paths.subset(seed)) for seed in settings.seeds}
 
 
 def frozen(settings: Settings, backbone: str) -> "Evaluations":
@@ -60,10 +75,9 @@ def frozen(settings: Settings, backbone: str) -> "Evaluations":
             head=head,
             embedding=files.read_record(paths.record(f"embed_{backbone}"), Embedding),
         ),
-        subset=files.read_arrays(paths.SUBSET / "subset.npz"),
-        classes=files.read_json(paths.SUBSET / "classes.json"),
+        subsets=subsets(settings),
+        classes=files.read_json(paths.CLASSES),
         config=settings.frozen,
-        seed=settings.seed,
     )
 
 

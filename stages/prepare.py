@@ -1,4 +1,4 @@
-"""Choose the subset: images and new labels for training, validation and testing."""
+"""Choose the subset under every seed: images and new labels for training, validation and testing."""
 
 from src.core import seeds
 from src.data.classes import choose, superclasses
@@ -12,16 +12,12 @@ def main(settings: Settings) -> None:
     names = files.read_json(paths.RAW / "classes.json")
     chosen = choose(settings.classes, names, settings.subset_seed, superclasses(settings.dataset))
     classes = [names[label] for label in chosen]
-    arrays = choose_images(
-        files.read_array(paths.RAW / "train_labels.npy"),
-        files.read_array(paths.RAW / "test_labels.npy"),
-        chosen,
-        classes,
-        settings.prepare,
-        seeds.generator(settings.seed, "split"),
-    )
-    files.write_arrays(paths.SUBSET / "subset.npz", **arrays)
-    files.write_json(paths.SUBSET / "classes.json", classes)
+    labels = [files.read_array(paths.RAW / f"{split}_labels.npy") for split in ("train", "test")]
+    for seed in settings.seeds:
+        rng = seeds.generator(seed, "split")
+        arrays = choose_images(labels[0], labels[1], chosen, classes, settings.prepare, rng)
+        files.write_arrays(paths.subset(seed), **arrays)
+    files.write_json(paths.CLASSES, classes)
     train, val, test = (len(arrays[f"{part}_index"]) for part in ("train", "val", "test"))
     print(f"{len(classes)} classes: {train:,} training, {val:,} validation, {test:,} test images")
 

@@ -20,10 +20,10 @@ def main(settings: Settings) -> None:
         cells={cell: files.read_record(paths.record(paths.cell_name(cell)), Evaluations) for cell in CELLS},
         tuned=files.read_record(paths.record("tune"), SearchSummaries),
         robustness=files.read_optional_record(paths.record("robustness"), RobustnessResults),
-        classes=files.read_json(paths.SUBSET / "classes.json"),
+        classes=files.read_json(paths.CLASSES),
         predictions=(
-            files.read_arrays(paths.predictions(QUESTION[0]) / f"{first}.npz"),
-            files.read_arrays(paths.predictions(QUESTION[1]) / f"{second}.npz"),
+            files.read_arrays(paths.of_seed(paths.predictions(QUESTION[0]), settings.seeds[0]) / f"{first}.npz"),
+            files.read_arrays(paths.of_seed(paths.predictions(QUESTION[1]), settings.seeds[0]) / f"{second}.npz"),
         ),
         raw=files.read_array(paths.RAW / "test_images.npy"),
         figures={name: files.read_bytes(paths.plots("compare") / f"{name}.png") for name in figures},

@@ -15,23 +15,25 @@ if TYPE_CHECKING:
 
 
 def read_networks(settings: Settings, device: "torch.device") -> "list[Network]":
-    """The networks of every cell that was run, backbone by backbone."""
+    """The networks of every cell that was run, backbone by backbone: those of the first seed."""
     from src.robustness.networks import FrozenFiles, read_finetuned, read_frozen
 
-    subset = files.read_arrays(paths.SUBSET / "subset.npz")
+    seed = settings.seeds[0]
     networks = []
     for cell in CELLS if settings.controls else QUESTION:
         backbone, column = cell.split(".")
         if column == "finetuned":
-            networks += read_finetuned(paths.checkpoints(backbone), backbone, settings.finetune.methods, device)
+            folder = paths.of_seed(paths.checkpoints(backbone), seed)
+            networks += read_finetuned(folder, backbone, settings.finetune.methods, device)
         else:
             networks += read_frozen(
                 backbone,
                 FrozenFiles(paths.weights(backbone), paths.features(backbone), paths.predictions(cell)),
                 settings.frozen,
                 image_size=settings.image_size,
-                subset=subset,
-                seed=settings.seed,
+                normalisation=settings.normalisation,
+                subset=files.read_arrays(paths.subset(seed)),
+                seed=seed,
                 device=device,
             )
     return networks
@@ -52,14 +54,14 @@ def main(settings: Settings) -> None:
         archs={"resnet": settings.resnet.arch, "convnext": settings.convnext.arch},
         raw={split: files.read_array(paths.RAW / f"{split}_images.npy") for split in ("train", "test")},
         raw_labels=files.read_array(paths.RAW / "test_labels.npy"),
-        subset=files.read_arrays(paths.SUBSET / "subset.npz"),
-        classes=len(files.read_json(paths.SUBSET / "classes.json")),
+        subset=files.read_arrays(paths.subset(settings.seeds[0])),
+        classes=len(files.read_json(paths.CLASSES)),
         dataset=settings.dataset,
         config=settings.robustness,
-        seed=settings.seed,
+        seed=settings.seeds[0],
         accelerator=accelerator,
     )
-    seed = seeds.derive(settings.seed, "robustness", "bootstrap")
+    seed = seeds.derive(settings.seeds[0], "robustness", "bootstrap")
     sampling = Sampling(settings.compare.confidence, settings.compare.resamples, seed)
     with saved_state("robustness", settings, runtime.machine(accelerator)) as state_file:
         results = run_study(paths.plots("robustness"), study, sampling, state_file)

@@ -8,7 +8,7 @@ from stages import run, saved_state
 
 
 def main(settings: Settings) -> None:
-    if not settings.tune.enabled:
+    if settings.tune.configurations == 1:
         files.write_empty(paths.BEST_PARAMS, paths.plots("tune"), paths.record("tune"), paths.metrics("tune"))
         return
     from src.device import runtime  # PyTorch takes seconds to import

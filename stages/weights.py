@@ -37,7 +37,7 @@ def load_weights(role: str, arch: str, source: str, *, sha256: str | None, seed:
 
 def main(settings: Settings) -> None:
     hashes = files.read_json(paths.WEIGHT_INPUTS)
-    seed = seeds.derive(settings.seed, "weights")
+    seed = seeds.derive(settings.seeds[0], "weights")
     for role, backbone in (("resnet", settings.resnet), ("convnext", settings.convnext)):
         state = load_weights(role, backbone.arch, backbone.weights, sha256=hashes[role], seed=seed)
         files.write_tensors(paths.weights(role), state, {"arch": backbone.arch, "weights": backbone.weights})

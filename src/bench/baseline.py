@@ -37,7 +37,7 @@ class ArrayDataset(VisionDataset):
 
 
 def transform(side: int, view: View, *, augment: bool) -> transforms.Compose:
-    """The transforms of the report: crop and flip at the images' own size, resize if necessary, normalise.
+    """The usual transforms: crop and flip at the images' own size, resize if necessary, normalise.
 
     Args:
         side: of the images in pixels.

@@ -25,8 +25,9 @@ from src.device import prefetch, runtime
 from src.finetune import loop
 from src.finetune.batches import Data, shuffled
 from src.finetune.checkpoint import Trained, TrainState
-from src.finetune.config import Finetune
+from src.finetune.config import DEFAULT_LR, Finetune
 from src.nets import fast_cpu, inference, models, preprocess
+from src.nets.crops import Watched
 from src.settings.settings import load
 from src.storage import files, paths
 
@@ -106,7 +107,8 @@ def training_here(workload: Workload) -> Way:
     def way(batches: int) -> float:
         raw, labels = workload.data(batches)
         index = np.arange(len(raw))
-        data = Data(prefetch.resident(raw, workload.device), index, labels, index[:0], labels[:0])
+        images = prefetch.resident(raw, workload.device)
+        data = Data(images, index, labels, Watched(images, index[:0], labels[:0]))
         epoch = shuffled(data, 1, workload.config, view=workload.view, seed=0, accelerator=workload.accelerator)
         state = TrainState(sums=torch.zeros(3, device=workload.device))
         return timed(
@@ -134,7 +136,7 @@ def training_bound(workload: Workload) -> Way:
 def training_plain(workload: Workload) -> Way:
     """Training by the baseline."""
     model = models.build(workload.arch, CLASSES, 0, workload.image_size).to(workload.device)
-    opt = baseline.optimizer(model, workload.config.lr, workload.config.weight_decay)
+    opt = baseline.optimizer(model, workload.config.lr or DEFAULT_LR, workload.config.weight_decay)
 
     def way(batches: int) -> float:
         epoch = workload.baseline_batches(batches, train=True)

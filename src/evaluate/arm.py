@@ -1,7 +1,7 @@
 """What is saved of one arm: its predictions, tables and figures; and its scores."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,8 @@ from src.storage import files
 class Predictions:
     """An arm's logits (N, K) of the test images, their labels (N,), and their positions (N,) in the raw array.
 
-    Of the validation images the logits (n, K) and labels (n,).
+    Of the images that were watched in training the logits (n, K) and labels (n,): validation images, or none, or the
+    test images as `Finetune.watch` says.
     """
 
     logits: np.ndarray
@@ -29,34 +30,36 @@ class Predictions:
     val_labels: np.ndarray
 
 
-def write_arm(
-    folder: Path, figures: Path, name: str, title: str, predictions: Predictions, classes: list[str]
-) -> Scores:
-    """Save what compare and DVC's plots need of one arm, and return its scores.
+def write_figures(
+    figures: Path, name: str, title: str, by_seed: Sequence[Predictions], scored: Scores, classes: list[str]
+) -> None:
+    """Save what DVC's plots and people see of one arm, over all its seeds.
 
     Args:
-        folder: gets <name>.npz.
         figures: the folder that gets confusion/<name>.csv, per_class/<name>.csv and pictures/confusion_<name>.png.
+        scored: the mean over seeds.
     """
-    files.write_arrays(folder / f"{name}.npz", **asdict(predictions))
-    pairs = zip(predictions.labels, predictions.logits.argmax(1), strict=True)
+    pairs = (pair for one in by_seed for pair in zip(one.labels, one.logits.argmax(1), strict=True))
     rows = ((classes[actual], classes[predicted]) for actual, predicted in pairs)
     files.write_table(figures / "confusion" / f"{name}.csv", ("actual", "predicted"), rows)
-    scored = score(predictions, classes)
     recall = ((row.name, row.recall) for row in scored.per_class)
     files.write_table(figures / "per_class" / f"{name}.csv", ("class", "accuracy"), recall)
     figure = confusion(np.array(scored.confusion), classes, title)
     files.write_figure(figures / "pictures" / f"confusion_{name}.png", figure)
-    return scored
 
 
-def score(predictions: Predictions, classes: list[str]) -> Scores:
-    """How good an arm's predictions are, and how far their confidence can be trusted."""
+def score(predictions: Predictions, classes: list[str], *, calibrate: bool = True) -> Scores:
+    """How good an arm's predictions are, and how far their confidence can be trusted.
+
+    Args:
+        calibrate: whether the watched images are validation images, on which a temperature may be fitted.
+    """
     test = predictions.logits, predictions.labels
-    validation = predictions.val_logits, predictions.val_labels
-    summary = scores.summary(*test, classes) | calibration.summary(*test, *validation)
+    watched = predictions.val_logits, predictions.val_labels
+    summary = scores.summary(*test, classes)
+    summary |= calibration.summary(*test, *(part[: len(part) if calibrate else 0] for part in watched))
     summary["per_class"] = [ClassScores(name=row.pop("class"), **row) for row in summary["per_class"]]
-    return Scores(**summary, val_accuracy=scores.accuracy(*validation))
+    return Scores(**summary, val_accuracy=scores.accuracy(*watched) if len(watched[1]) else None)
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:
@@ -66,23 +69,27 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def curves(history: Sequence[Mapping[str, float]], best: int, title: str) -> Figure:
-    """Loss and accuracy by epoch, training and validation together.
+WATCHED = {"validation": "validation", "test": "test images", "augmented_test": "augmented test images"}
+
+
+def curves(histories: Sequence[Sequence[Mapping[str, float]]], watch: str, title: str) -> Figure:
+    """Loss and accuracy by epoch, of the training and the watched images: a line for each seed.
 
     Args:
-        history: for each epoch `number`, `train_loss`, `train_accuracy`, `val_loss`, `val_accuracy`.
-        best: the number of the epoch that was kept.
+        histories: by seed, for each epoch `number`, `train_loss`, `train_accuracy`, `val_loss`, `val_accuracy`.
+        watch: see `Finetune.watch`.
     """
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     figure.suptitle(plain(title))
-    epochs = [epoch["number"] for epoch in history]
     for axes, kind, label in zip(
         figure.subplots(1, 2), ("loss", "accuracy"), ("cross-entropy, nats", "accuracy"), strict=True
     ):
-        train, val = ([epoch[f"{part}_{kind}"] for epoch in history] for part in ("train", "val"))
-        axes.plot(epochs, train, "o--", color=COLOURS[0], label="training")
-        axes.plot(epochs, val, "o-", color=COLOURS[1], label="validation")
-        axes.axvline(best, color="0.6", linewidth=1, linestyle=":", label=f"kept: epoch {best}")
+        for number, history in enumerate(histories):
+            epochs = [epoch["number"] for epoch in history]
+            for part, words, style, colour in (("train", "training", "o--", 0), ("val", WATCHED[watch], "o-", 1)):
+                values = [epoch[f"{part}_{kind}"] for epoch in history]
+                named = {} if number else {"label": words}
+                axes.plot(epochs, values, style, color=COLOURS[colour], alpha=0.8, markersize=4, **named)
         axes.set(xlabel="epoch", ylabel=label)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.spines[["top", "right"]].set_visible(False)

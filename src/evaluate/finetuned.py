@@ -1,7 +1,8 @@
 """One backbone's fine-tuned arms on the test images."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,77 +12,107 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from src.core import design
+from src.core.records import mean
 from src.device import mps_check
 from src.evaluate import arm
 from src.nets import fast_cpu, inference, models, preprocess
+from src.nets.crops import Watched
 from src.records.evaluate import Evaluation, Evaluations
-from src.records.finetune import Training, Trainings
-from src.storage import files
+from src.records.finetune import Trainings
+from src.storage import files, paths
 
 Checkpoint = tuple[dict[str, Tensor], dict[str, Any]]  # a state_dict and its header, as `files.read_tensors` gives them
 # Fields of a training that its arm has too.
 TRAINING = {"trained_parameters", "train_macs", "train_seconds", "peak_memory", "convergence"}
 
 
-def evaluate(
-    folder: Path,
-    figures: Path,
-    *,
-    role: str,
-    checkpoints: Mapping[str, Checkpoint],
-    trainings: Trainings,
-    raw: Mapping[str, np.ndarray],
-    subset: Mapping[str, np.ndarray],
-    accelerator: Accelerator,
-) -> Evaluations:
-    """Predict the test images by every checkpoint, and save predictions, tables and figures.
+@dataclass(frozen=True)
+class FinetunedBackbone:
+    """One backbone's fine-tuned networks and the images that they are measured on.
 
     Args:
-        folder: gets <method>.npz.
+        methods: of fine-tuning.
+        checkpoint: reads the network of a seed and a method.
+        raw: by split, the images (N, H, W, 3) uint8.
+        subsets: by seed, the indices into them and the labels.
+        watch: see `Finetune.watch`.
+    """
+
+    role: str
+    methods: Sequence[str]
+    checkpoint: Callable[[int, str], Checkpoint]
+    trainings: Trainings
+    raw: Mapping[str, np.ndarray]
+    subsets: Mapping[int, Mapping[str, np.ndarray]]
+    watch: str
+
+
+def evaluate(folder: Path, figures: Path, *, backbone: FinetunedBackbone, accelerator: Accelerator) -> Evaluations:
+    """Predict the test images by every network, and save predictions, tables and figures.
+
+    Args:
+        folder: gets seed<seed>/<method>.npz.
         figures: the folder that gets tables and figures.
-        checkpoints: by method.
-        raw: by split, the images (N, H, W, 3) uint8, of which `subset` holds the indices and labels.
 
     Returns:
-        The evaluation of every method; of none in processes other than the first.
+        The evaluation of every method under every seed; of none in processes other than the first.
     """
-    arms: dict[str, Evaluation] = {}
-    for number, (method, (state, header)) in enumerate(checkpoints.items()):
-        arch, size = header["arch"], header["image_size"]
-        model = fast_cpu.to_device(models.restore(arch, state, size), accelerator.device)
-        if number == 0:
-            mps_check.require(model.requires_grad_(False), size)
-        predictions, seconds = predict(model, preprocess.view(arch, size), raw, subset, accelerator)
-        if not accelerator.is_main_process:
-            continue  # it predicted its share; the first process writes for all
-        title = design.title(f"{role}.{method}", f"{arch} ({header['weights']} weights)")
-        scores = arm.write_arm(folder, figures, method, title, predictions, header["classes"])
-        training = trainings.methods[method]
-        write_curves(figures / "pictures" / f"curves_{method}.png", title, header, training)
-        cost = models.inference_cost(model, size, accelerator) | training.model_dump(include=TRAINING)
-        arms[method] = Evaluation(**dict(scores), **cost, seconds=seconds, images_per_second=scores.n / seconds)
-        print(f"{role}.{method}: accuracy {scores.accuracy:.4f} on {scores.n:,} test images")
-    return Evaluations(arms=arms)
+    by_seed: dict[str, dict[str, Evaluation]] = {str(seed): {} for seed in backbone.subsets}
+    for method in backbone.methods:
+        predictions: list[arm.Predictions] = []
+        header: dict[str, Any] = {}
+        for seed in backbone.subsets:
+            state, header = backbone.checkpoint(seed, method)
+            predicted, evaluation = one(state, header, backbone, method, accelerator)
+            if accelerator.is_main_process:  # others predicted their share
+                files.write_arrays(paths.of_seed(folder, seed) / f"{method}.npz", **asdict(predicted))
+                predictions.append(predicted)
+                by_seed[str(seed)][method] = evaluation
+                shown = f"{backbone.role}.{method}, seed {seed}: accuracy {evaluation.accuracy:.4f}"
+                print(f"{shown} on {evaluation.n:,} test images", flush=True)
+        if accelerator.is_main_process:
+            title = design.title(f"{backbone.role}.{method}", f"{header['arch']} ({header['weights']} weights)")
+            scored = mean([arms[method] for arms in by_seed.values()])
+            arm.write_figures(figures, method, title, predictions, scored, header["classes"])
+            write_curves(figures / "pictures" / f"curves_{method}.png", title, backbone, method)
+    return Evaluations(seeds=by_seed if accelerator.is_main_process else {})
 
 
-def write_curves(path: Path, title: str, header: Mapping[str, Any], training: Training) -> None:
-    """Draw every epoch of a checkpoint's training."""
-    caption = f"{title} on {len(header['classes'])} classes\n{training.convergence}"
-    files.write_figure(path, arm.curves(header["history"], header["epoch"], caption))
+def one(
+    state: dict[str, Tensor], header: dict[str, Any], backbone: FinetunedBackbone, method: str, accelerator: Accelerator
+) -> tuple[arm.Predictions, Evaluation]:
+    """The predictions and the evaluation of one network."""
+    arch, size, seed = header["arch"], header["image_size"], header["seed"]
+    model = fast_cpu.to_device(models.restore(arch, state, size), accelerator.device)
+    mps_check.require(model.requires_grad_(False), size)
+    view = preprocess.view(arch, size, header["normalisation"])
+    predictions, seconds = predict(model, view, backbone, header, accelerator)
+    scores = arm.score(predictions, header["classes"], calibrate=backbone.watch == "validation")
+    training = backbone.trainings.seeds[str(seed)][method]
+    cost = models.inference_cost(model, size, accelerator) | training.model_dump(include=TRAINING)
+    return predictions, Evaluation(**dict(scores), **cost, seconds=seconds, images_per_second=scores.n / seconds)
+
+
+def write_curves(path: Path, title: str, backbone: FinetunedBackbone, method: str) -> None:
+    """Draw every epoch of a method's trainings."""
+    trainings = [methods[method] for methods in backbone.trainings.seeds.values()]
+    files.write_figure(path, arm.curves([one.history for one in trainings], backbone.watch, title))
 
 
 def predict(
     model: nn.Module,
     view: preprocess.View,
-    raw: Mapping[str, np.ndarray],
-    subset: Mapping[str, np.ndarray],
+    backbone: FinetunedBackbone,
+    header: Mapping[str, Any],
     accelerator: Accelerator,
 ) -> tuple[arm.Predictions, float]:
-    """A network's predictions of the test and validation images, and the seconds that the former took."""
+    """A network's predictions of the test and the watched images, and the seconds that the former took."""
     outputs = partial(inference.predict, model, view=view, accelerator=accelerator)
+    subset = backbone.subsets[header["seed"]]
     start = time.perf_counter()
-    logits = outputs(raw["test"], subset["test_index"], label="test")
+    logits = outputs(backbone.raw["test"], subset["test_index"], label="test")
     seconds = time.perf_counter() - start
-    val_logits = outputs(raw["train"], subset["val_index"], label="validation")
+    watched = Watched.of(backbone.raw, subset, backbone.watch)
     test = logits, subset["test_labels"], subset["test_index"]
-    return arm.Predictions(*test, val_logits, subset["val_labels"]), seconds
+    watched_logits = outputs(*watched.at(header["seed"], header["epoch"]), label="watched")
+    return arm.Predictions(*test, watched_logits, watched.labels), seconds

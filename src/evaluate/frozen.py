@@ -2,20 +2,21 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from src.core import design, seeds
+from src.core.records import mean
 from src.evaluate import arm, imagenet
 from src.readouts import base, fit, zero_shot
 from src.readouts.config import Frozen
 from src.readouts.zero_shot import FILE as ZERO_SHOT
 from src.records.embed import Embedding
 from src.records.evaluate import Evaluation, Evaluations
-from src.storage import files
+from src.storage import files, paths
 
 BACKBONE = {"parameters", "macs", "peak_memory", "environment"}  # fields of an embedding that its arms have too
 
@@ -41,40 +42,65 @@ def evaluate(
     figures: Path,
     *,
     backbone: FrozenBackbone,
-    subset: Mapping[str, np.ndarray],
+    subsets: Mapping[int, Mapping[str, np.ndarray]],
     classes: list[str],
     config: Frozen,
-    seed: int,
 ) -> Evaluations:
-    """Fit each read-out on the subset's training images, predict the test images, and save the predictions.
+    """Fit each read-out on the training images of every seed, predict the test images, and save the predictions.
 
     Args:
-        folder: gets <readout>.npz, affine/<readout>.npz with the weights of read-outs that are affine, and the
-            categories of zero_shot where it is possible.
+        folder: gets seed<seed>/<readout>.npz, seed<seed>/affine/<readout>.npz with the weights of read-outs that are
+            affine, and the categories of zero_shot where it is possible.
         figures: the folder that gets tables and figures.
+        subsets: by seed, the indices of images and their labels.
     """
     head = zero_shot.PretrainedHead(backbone.head["weight"], backbone.head["bias"]) if backbone.head else None
     wanted, why = imagenet.available(config.readouts, classes, head)
-    parts = fit.few_shot(backbone.features["train"], subset, config.shots, seed)
     categories = imagenet.categories(classes) if "zero_shot" in wanted else []
     if categories:
         files.write_json(folder / ZERO_SHOT, categories)
-    arms: dict[str, Evaluation] = {}
+    by_seed: dict[str, dict[str, Evaluation]] = {str(seed): {} for seed in subsets}
     for name in wanted:
-        start = time.perf_counter()
-        fitted = fit.fit(name, parts, rng=seeds.generator(seed, name), head=head, categories=categories)
-        fit_seconds = time.perf_counter() - start
-        if fitted.affine:
-            files.write_arrays(folder / "affine" / f"{name}.npz", **fitted.affine)
-        predictions, predict_seconds = predict(fitted, backbone, subset, parts)
-        title = design.title(f"{backbone.role}.{name}", backbone.arch)
-        scores = arm.write_arm(folder, figures, name, title, predictions, classes)
-        cost = readout_cost(fitted, backbone.embedding, scores.n, fit_seconds, predict_seconds)
-        arms[name] = Evaluation(**dict(scores), **fitted.chosen, **cost)
-        print(f"{backbone.role}.{name}: accuracy {scores.accuracy:.4f} on {scores.n:,} test images")
+        predictions = []
+        for seed, subset in subsets.items():
+            parts = base.Features.of(backbone.features["train"], subset)
+            start = time.perf_counter()
+            fitted = fit.fit(name, parts, rng=seeds.generator(seed, name), head=head, categories=categories)
+            seconds = time.perf_counter() - start
+            predicted, by_seed[str(seed)][name] = one(fitted, backbone, subset, parts, classes, seconds)
+            write(paths.of_seed(folder, seed), name, fitted, predicted)
+            predictions.append(predicted)
+        scored = mean([arms[name] for arms in by_seed.values()])
+        arm.write_figures(
+            figures, name, design.title(f"{backbone.role}.{name}", backbone.arch), predictions, scored, classes
+        )
+        spread = ", ".join(f"{arms[name].accuracy:.4f}" for arms in by_seed.values())
+        print(f"{backbone.role}.{name}: accuracy {spread} on {scored.n:,} test images", flush=True)
     if why:
         print(f"{backbone.role}.zero_shot is left out: {why}")
-    return Evaluations(arms=arms, unavailable={"zero_shot": why} if why else {})
+    return Evaluations(seeds=by_seed, unavailable={"zero_shot": why} if why else {})
+
+
+def one(
+    fitted: base.Readout,
+    backbone: FrozenBackbone,
+    subset: Mapping[str, np.ndarray],
+    parts: base.Features,
+    classes: list[str],
+    fit_seconds: float,
+) -> tuple[arm.Predictions, Evaluation]:
+    """The predictions and the evaluation of one read-out under one seed."""
+    predicted, seconds = predict(fitted, backbone, subset, parts)
+    scores = arm.score(predicted, classes)
+    cost = readout_cost(fitted, backbone.embedding, scores.n, fit_seconds, seconds)
+    return predicted, Evaluation(**dict(scores), **fitted.chosen, **cost)
+
+
+def write(folder: Path, name: str, fitted: base.Readout, predicted: arm.Predictions) -> None:
+    """Save the predictions of a read-out and, if it is affine, its weights."""
+    files.write_arrays(folder / f"{name}.npz", **asdict(predicted))
+    if fitted.affine:
+        files.write_arrays(folder / "affine" / f"{name}.npz", **fitted.affine)
 
 
 def predict(
@@ -84,7 +110,9 @@ def predict(
     start = time.perf_counter()
     logits = fitted.logits(backbone.features["test"][subset["test_index"]])
     seconds = time.perf_counter() - start
-    val_logits = fitted.logits(parts.val) if fitted.val_logits is None else fitted.val_logits
+    val_logits = fitted.val_logits
+    if val_logits is None:
+        val_logits = fitted.logits(parts.val) if len(parts.val) else np.empty((0, logits.shape[1]), np.float32)
     test = logits, subset["test_labels"], subset["test_index"]
     return arm.Predictions(*test, val_logits, parts.val_labels), seconds
 

@@ -1,4 +1,4 @@
-"""Augmentation of a training batch: crops and mirror images, and torchvision's own transforms.
+"""Augmentation of a training batch by torchvision's own transforms; crops and mirror images are in `nets.crops`.
 
 torchvision draws once for all images that it is given, and from PyTorch's global generator. A batch is therefore cut
 into groups with a draw of their own, and the generator is set to the seed of that batch and restored afterwards: the
@@ -12,39 +12,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from src.finetune.config import Finetune
 
 # Groups of a batch. A policy takes one core of an AMD EPYC 1 to 2 ms for 64 images of 32 pixels in one group, 3 to 5 ms
 # in 8 groups, and 24 to 40 ms image by image; EfficientNet-Lite0 learns from them in 170.
 GROUPS = 8
-
-
-def draw_crops(count: int, height: int, width: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Random crops of `count` images that are padded by an eighth of the side; each is mirrored with probability 1/2.
-
-    Args:
-        rng: a generator on the CPU, so that every device sees the same crops.
-
-    Returns:
-        The rows (count, H) and columns (count, W) of the padded images to take, see `crop`.
-    """
-    pad_y, pad_x = height // 8, width // 8  # 4 pixels at 32, as is usual on CIFAR
-    top = torch.randint(2 * pad_y + 1, (count, 1), generator=rng)
-    left = torch.randint(2 * pad_x + 1, (count, 1), generator=rng)
-    mirrored = torch.rand(count, 1, generator=rng) < 0.5
-    across = torch.arange(width)
-    return top + torch.arange(height), left + torch.where(mirrored, width - 1 - across, across)
-
-
-def crop(batch: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Rows (N, H) and columns (N, W) of each image of a batch (N, H, W, 3) uint8, padded by an eighth with black."""
-    count, height, width, _ = batch.shape
-    rows, columns = (part.to(batch.device, non_blocking=True) for part in (rows, columns))
-    padded = F.pad(batch, (0, 0, width // 8, width // 8, height // 8, height // 8))  # (N, H + 2 pad, W + 2 pad, 3)
-    image = torch.arange(count, device=batch.device)
-    return padded[image[:, None, None], rows[:, :, None], columns[:, None, :]]  # (N, H, W, 3)
 
 
 def apply_policy(batch: Tensor, policy: str) -> Tensor:

@@ -11,35 +11,43 @@ from torch import Tensor
 from src.core import seeds
 from src.device import runtime
 from src.device.prefetch import Images, gathered, resident
-from src.finetune.augment import apply_policy, crop, draw_crops, erase_and_mix, seeded
+from src.finetune.augment import apply_policy, erase_and_mix, seeded
 from src.finetune.config import Finetune
+from src.nets.crops import Watched, crop, draw_crops
 from src.nets.preprocess import View, to_input
 
 
 @dataclass(frozen=True)
 class Data:
-    """Images (N, H, W, 3) uint8, and for training and validation the indices (n,) into them and labels (n,)."""
+    """Images (N, H, W, 3) uint8, the indices (n,) into them of those to train on, labels (n,), and those to watch."""
 
     images: Images
     train_index: np.ndarray
     train_labels: np.ndarray
-    val_index: np.ndarray
-    val_labels: np.ndarray
+    watched: Watched
 
     @classmethod
-    def of(cls, images: np.ndarray, subset: Mapping[str, np.ndarray], device: torch.device) -> "Data":
-        """From a subset as stage `prepare` wrote it. The images move to the device if they take little of it."""
-        parts = (subset[part] for part in ("train_index", "train_labels", "val_index", "val_labels"))
-        return cls(resident(images, device), *parts)
+    def of(
+        cls, raw: Mapping[str, np.ndarray], subset: Mapping[str, np.ndarray], watch: str, device: torch.device
+    ) -> "Data":
+        """From a subset as stage `prepare` wrote it. The training images move to the device if they take little of it.
+
+        Args:
+            raw: by split, the images.
+            watch: see `Finetune.watch`.
+        """
+        images = resident(raw["train"], device)
+        watched = Watched.of({"train": images, "test": raw["test"]}, subset, watch)
+        return cls(images, subset["train_index"], subset["train_labels"], watched)
 
 
 def shuffled(
     data: Data, epoch: int, config: Finetune, *, view: View, seed: int, accelerator: Accelerator, skip: int = 0
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """The full batches of one epoch: inputs (B, 3, S, S) float32 and labels (B,), or (B, K) where images are mixed.
+    """The batches of one epoch: inputs (B, 3, S, S) float32 and labels (B,), or (B, K) where images are mixed.
 
-    The images that do not fill the last batch are left out of that epoch. Each process of several gets its own part of
-    every batch, with the crops and transforms that a single process would apply.
+    The images that do not fill the last batch are left out of that epoch if `config.drop_last`. Each process of several
+    gets its own part of every batch, with the crops and transforms that a single process would apply.
 
     Args:
         skip: batches that an interrupted run has seen already.
@@ -49,23 +57,25 @@ def shuffled(
     crops = torch.Generator().manual_seed(seeds.derive(seed, "augment", epoch))
     for _ in range(skip if config.augment else 0):
         draw_crops(batch_size, data.images.shape[1], data.images.shape[2], crops)
-    own = runtime.own_slice(batch_size, accelerator)
+    whole = [order[step * batch_size : (step + 1) * batch_size] for step in range(skip, steps)]
+    own = [runtime.own_slice(len(part), accelerator) for part in whole]
     # Transforms that look at the whole batch are applied by every process before it takes its part.
-    made = slice(None) if config.augments_batches else own
-    parts = [order[step * batch_size : (step + 1) * batch_size][made] for step in range(skip, steps)]
+    made = [slice(None)] * len(own) if config.augments_batches else own
+    parts = [part[kept] for part, kept in zip(whole, made, strict=True)]
     batches = gathered(data.images, (data.train_index[part] for part in parts), accelerator.device)
-    for number, part, images in zip(range(skip + 1, steps + 1), parts, batches, strict=True):  # (B, H, W, 3)
+    for step, images in enumerate(batches):  # (B, H, W, 3)
+        part = parts[step]
         if config.augment:
-            rows, columns = draw_crops(batch_size, images.shape[1], images.shape[2], crops)
-            images = crop(images, rows[made], columns[made])
+            rows, columns = draw_crops(len(whole[step]), images.shape[1], images.shape[2], crops)
+            images = crop(images, rows[made[step]], columns[made[step]])
         labels = torch.from_numpy(data.train_labels[part]).to(accelerator.device, non_blocking=True)  # (B,)
         if not config.augments_batches:
             yield to_input(images, view), labels
             continue
-        with seeded(seeds.derive(seed, "transforms", epoch, number)):
+        with seeded(seeds.derive(seed, "transforms", epoch, skip + step + 1)):
             inputs = to_input(apply_policy(images, config.policy), view)
             inputs, labels = erase_and_mix(inputs, labels, int(data.train_labels.max()) + 1, config)
-        yield inputs[own], labels[own]
+        yield inputs[own[step]], labels[own[step]]
 
 
 def draw_order(labels: np.ndarray, rng: np.random.Generator, balance: str) -> np.ndarray:

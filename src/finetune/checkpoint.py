@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
 
+from src.finetune.config import Finetune
 from src.finetune.optim import dominant
 from src.storage.resume import StateFile
 
@@ -97,6 +98,7 @@ class TrainState:
         history: the epochs that are done.
         best_weights: those of the best epoch of the last phase, on the CPU.
         saved: tensors of an interrupted run that are not restored yet.
+        keep: which epoch's weights are kept, see `Finetune.keep`.
     """
 
     file: StateFile = field(default_factory=StateFile)
@@ -109,26 +111,31 @@ class TrainState:
     history: list[Epoch] = field(default_factory=list)
     best_weights: dict[str, Tensor] = field(default_factory=dict)
     saved: dict[str, Tensor] = field(default_factory=dict)
+    keep: str = "best"
 
     @classmethod
-    def load(cls, file: StateFile, end: StateFile | None = None, epochs: int = 0) -> "TrainState":
-        """The saved state; or the kept end of a training of at most so many epochs; or a fresh one."""
+    def load(cls, file: StateFile, config: Finetune, end: StateFile | None = None) -> "TrainState":
+        """The saved state; or the kept end of a training of at most as many epochs; or a fresh one."""
         end = end or StateFile()
         tensors, about = file.load()
         if not tensors:
             tensors, about = end.load()
-        if not tensors or len(about["history"]) > epochs > 0:
-            return cls(file, end)
+        if not tensors or len(about["history"]) > config.epochs:
+            return cls(file, end, keep=config.keep)
         position = about["position"] | {"sums": torch.tensor(about["position"]["sums"])}
         history = [Epoch(**epoch) for epoch in about["history"]]
-        state = cls(file, end, **position, history=history, best_weights=_under("best.", tensors), saved=tensors)
+        best = _under("best.", tensors)
+        state = cls(file, end, **position, history=history, best_weights=best, saved=tensors, keep=config.keep)
         print(f"{file.name}: resumed in epoch {state.epoch}, after {state.batch} of its batches", flush=True)
         return state
 
     @property
     def best(self) -> Epoch:
-        """The best epoch of the last phase: `lp_ft` keeps a fine-tuned network, however good the probe was."""
-        return best_of(last_phase(self.history))
+        """The epoch that is kept: the last one, or the best of the last phase.
+
+        So `lp_ft` keeps a fine-tuned network, however good the probe was.
+        """
+        return self.history[-1] if self.keep == "last" else best_of(last_phase(self.history))
 
     def should_stop(self, first: int, patience: int | None) -> bool:
         """Whether the last `patience` epochs since epoch `first` were all worse than one before them."""
@@ -201,6 +208,13 @@ class TrainState:
         if self.file.due():
             self._save(self.file, trained)
         self.file.leave_if_asked(f"in epoch {self.epoch}, after {self.batch} of its batches")
+
+    def finish(self) -> None:
+        """Save what is left to know of a training that ended, so that a stage of several goes on after it."""
+        if self.file.folder is not None:
+            position = {"epoch": self.epoch, "batch": 0, "images": 0, "seconds": 0.0, "sums": [0.0, 0.0, 0.0]}
+            about = {"history": [asdict(epoch) for epoch in self.history], "position": position}
+            self.file.save(_prefixed("best.", self.best_weights), about)
 
     def keep_end(self, trained: Trained) -> None:
         """Keep the state after the last epoch if that was asked for, unless that of a longer training is kept."""

@@ -10,6 +10,18 @@ from src.core.section import Section, once, one_of
 Method = Annotated[str, one_of(FINETUNED)]
 
 
+# The learning rate of Adam at which the authors of some kinds of networks fine-tune, by the beginnings of their names:
+# ConvNeXt's TRAINING.md has 5e-5. Of older ones none is published; for them stands the optimizer's own default.
+PUBLISHED_LR = {("convnext", "swin", "vit", "maxvit", "deit", "beit"): 5e-5}
+DEFAULT_LR = 1e-3  # Kingma and Ba 2015
+
+
+def published_lr(arch: str) -> float:
+    """The learning rate around which an architecture is fine-tuned with Adam."""
+    name = arch.removeprefix("timm/")
+    return next((lr for kinds, lr in PUBLISHED_LR.items() if name.startswith(kinds)), DEFAULT_LR)
+
+
 class Finetune(Section):
     """How both backbones are fine-tuned."""
 
@@ -19,11 +31,14 @@ class Finetune(Section):
         description="full, head (alone), lp_ft (head first, then everything); the first is in the 2 x 2 table",
     )
     epochs: int = Field(5, ge=1, le=10_000, description="passes over the training images")
-    batch_size: int = Field(
-        64, ge=2, le=65_536, description="images in a step; the last batch of an epoch is left out if it is not full"
+    batch_size: int = Field(64, ge=2, le=65_536, description="images in a step")
+    drop_last: bool = Field(True, description="leave out the last batch of an epoch if it is not full")
+    optimizer: Literal["adam", "sgd"] = Field("adam", description="adam or sgd")
+    lr: float | None = Field(
+        None, gt=0, le=100, description="learning rate; of fair: the one at which the backbone's kind is fine-tuned"
     )
-    optimizer: Literal["adam", "sgd"] = Field("adam", description="adam, or sgd (Nesterov momentum 0.9)")
-    lr: float = Field(1e-3, gt=0, le=100, description="learning rate")
+    momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")
+    nesterov: bool = Field(True, description="of sgd: Nesterov's momentum instead of the plain one")
     weight_decay: float = Field(
         1e-4, ge=0, le=10, description="L2 penalty: weight_decay x weight is added to the gradient"
     )
@@ -47,6 +62,10 @@ class Finetune(Section):
         ge=1,
         description="stop after this many epochs without a better validation accuracy (ties: loss); null: never",
     )
+    watch: Literal["validation", "test", "augmented_test"] = Field(
+        "validation", description="the images on which every epoch is measured: validation, test or augmented_test"
+    )
+    keep: Literal["best", "last"] = Field("best", description="the epoch whose weights are kept: best or last")
     extendable: bool = Field(
         False, description="keep the end in data/resume: a run with more epochs then computes only the additional ones"
     )
@@ -82,9 +101,17 @@ class Finetune(Section):
         return self.policy != "none" or self.erasing > 0 or self.mix != "none"
 
     def batches(self, images: int) -> tuple[int, int]:
-        """The batch size for so many images, and the number of full batches in an epoch; the rest is left out."""
+        """The batch size for so many images, and the number of batches in an epoch.
+
+        With batch normalisation a batch of one image cannot be trained on, so a last one of that size is left out.
+        """
         size = min(self.batch_size, images)
-        return size, images // size
+        whole, rest = divmod(images, size)
+        return size, whole + (not self.drop_last and rest > 1)
+
+    def at(self, arch: str) -> "Finetune":
+        """The same for a backbone, with the learning rate at which its kind is fine-tuned where none is set."""
+        return self if self.lr is not None else self.model_copy(update={"lr": published_lr(arch)})
 
     def recipe(self) -> dict[str, Any]:
         """What made a network, for the header of its checkpoint."""

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils.memory import should_reduce_batch_size
@@ -19,6 +20,7 @@ from tqdm import tqdm
 from src.core import seeds
 from src.core.errors import DivergedError, UserError
 from src.device import runtime
+from src.device.prefetch import Images
 from src.finetune.batches import Data, shuffled
 from src.finetune.checkpoint import Epoch, Trained, TrainState
 from src.finetune.config import Finetune
@@ -62,7 +64,9 @@ def train(
         with explained(config, state.epoch, batch_size, accelerator.device):
             train_epoch(network.train(whole), progress_bar(batches, state, steps), loss_fn, optimizer, trained, state)
             with ema_weights(trained.ema, model):
-                yield state.end_epoch(trained, *validate(model, data, view, accelerator), whole=whole)
+                watched = data.watched.at(seed, state.epoch)
+                measured = validate(model, watched, data.watched.labels, view, accelerator)
+                yield state.end_epoch(trained, *measured, whole=whole)
         state.next_epoch()
         state.save_if_due(trained)
     state.keep_end(trained)
@@ -121,7 +125,7 @@ def explained(config: Finetune, epoch: int, batch_size: int, device: torch.devic
         yield
     except FloatingPointError as error:
         raise DivergedError(
-            f"finetune.lr = {config.lr:g}: the loss is no longer a number {error} of epoch {epoch}; try a smaller "
+            f"finetune.lr = {config.lr}: the loss is no longer a number {error} of epoch {epoch}; try a smaller "
             "learning rate"
         ) from None
     except (RuntimeError, MemoryError) as error:
@@ -138,24 +142,27 @@ def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or should_reduce_batch_size(error)
 
 
-def validate(model: nn.Module, data: Data, view: View, accelerator: Accelerator) -> tuple[float, float]:
-    """Cross-entropy and accuracy on the validation images, which are never augmented.
+def validate(
+    model: nn.Module, watched: tuple[Images, np.ndarray], labels: np.ndarray, view: View, accelerator: Accelerator
+) -> tuple[float, float]:
+    """Cross-entropy and accuracy on the watched images, as `Watched.at` gives them, with labels (n,).
 
     Raises:
         FloatingPointError: the cross-entropy is not a number.
     """
-    logits = torch.from_numpy(predict(model, data.images, data.val_index, view=view, accelerator=accelerator))  # (n, K)
-    labels = torch.from_numpy(data.val_labels)
-    loss = F.cross_entropy(logits, labels).item()
+    logits = torch.from_numpy(predict(model, *watched, view=view, accelerator=accelerator))  # (n, K)
+    target = torch.from_numpy(labels)
+    loss = F.cross_entropy(logits, target).item()
     if not math.isfinite(loss):
         raise FloatingPointError("after the last step")
-    return loss, (logits.argmax(1) == labels).float().mean().item()
+    return loss, (logits.argmax(1) == target).float().mean().item()
 
 
-def cost(history: Sequence[Epoch], macs: int) -> dict[str, Any]:
+def cost(history: Sequence[Epoch], macs: int, watched: int) -> dict[str, Any]:
     """The cost of some epochs: images, seconds without validation, images per second of the median epoch, arithmetic.
 
     Args:
+        watched: images that were measured after every epoch; their forward passes are part of the arithmetic.
         macs: multiply-accumulates of one image's forward pass. The backward pass of a whole network takes twice as many
             again (gradients of the inputs and of the weights of every layer); a frozen backbone has none.
     """
@@ -164,5 +171,5 @@ def cost(history: Sequence[Epoch], macs: int) -> dict[str, Any]:
         "images": sum(epoch.images for epoch in history),
         "train_seconds": sum(epoch.seconds for epoch in history),
         "train_images_per_second": statistics.median(rates),
-        "train_macs": sum(epoch.images * macs * (3 if epoch.whole else 1) for epoch in history),
+        "train_macs": sum((epoch.images * (3 if epoch.whole else 1) + watched) * macs for epoch in history),
     }

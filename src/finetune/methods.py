@@ -18,7 +18,7 @@ from src.finetune.batches import Data
 from src.finetune.checkpoint import Epoch, TrainState, curve_verdict
 from src.finetune.config import Finetune
 from src.nets import fast_cpu, models, preprocess
-from src.records.finetune import Training, Trainings
+from src.records.finetune import Training
 from src.storage import files
 from src.storage.resume import StateFile
 
@@ -36,6 +36,7 @@ class Setup:
     weights: Weights
     classes: Sequence[str]
     image_size: int
+    normalisation: str
     seed: int
     data: Data
     accelerator: Accelerator
@@ -43,7 +44,7 @@ class Setup:
 
     @property
     def view(self) -> preprocess.View:
-        return preprocess.view(self.weights[1]["arch"], self.image_size)
+        return preprocess.view(self.weights[1]["arch"], self.image_size, self.normalisation)
 
     def network(self) -> nn.Module:
         """A new network on the device."""
@@ -74,7 +75,7 @@ class Setup:
 
     def cost(self, model: nn.Module, history: Sequence[Epoch]) -> dict[str, Any]:
         """The cost of some epochs."""
-        return loop.cost(history, models.macs(model, self.view.size))
+        return loop.cost(history, models.macs(model, self.view.size), len(self.data.watched.labels))
 
 
 def phases(method: str, epochs: int) -> list[tuple[bool, int]]:
@@ -98,8 +99,10 @@ def new_model(weights: Weights, classes: int, seed: int, image_size: int) -> nn.
     return models.with_new_head(backbone, classes, seeds.derive(seed, "head"))
 
 
-def finetune(checkpoints: Path, curves: Path, setup: Setup, *, state_file: StateFile, end: StateFile) -> Trainings:
-    """Train by every method from the same weights and the same new head; keep of each the best epoch by validation.
+def finetune(
+    checkpoints: Path, curves: Path, setup: Setup, *, state_file: StateFile, end: StateFile
+) -> dict[str, Training]:
+    """Train by every method from the same weights and the same new head; keep of each the epoch that the config says.
 
     Args:
         checkpoints, curves: the folders that get <method>.safetensors, and <method>/plots/metrics/{train,val}/*.tsv.
@@ -109,25 +112,25 @@ def finetune(checkpoints: Path, curves: Path, setup: Setup, *, state_file: State
     Returns:
         The training by every method; by none in processes other than the first.
     """
-    methods, config = setup.config.methods, setup.config
-    if setup.accelerator.is_main_process:
-        files.empty_folder(curves)
+    methods = setup.config.methods
     trainings = {}
     for method in methods:
         model = setup.network()
         if method == methods[0]:
             mps_check.require(model, setup.image_size)
-        state = TrainState.load(state_file.part(method), end.part(method), config.epochs)
-        epochs = setup.train(model, method, config, state)
+        part = f"{method}-seed{setup.seed}"
+        state = TrainState.load(state_file.part(part), setup.config, end.part(part))
+        epochs = setup.train(model, method, setup.config, state)
         if not setup.accelerator.is_main_process:
             deque(epochs, maxlen=0)  # it trains the same; the first process writes for all
             continue
         if len(methods) > 1:
-            print(f"by {method}:", flush=True)
+            print(f"seed {setup.seed}, by {method}:", flush=True)
         log_epochs(itertools.chain(state.history, epochs), curves / method, resumed=len(state.history))
         write_best(checkpoints / f"{method}.safetensors", state, setup, method)
         trainings[method] = training(state, setup, model)
-    return Trainings(methods=trainings)
+        state.finish()
+    return trainings
 
 
 def log_epochs(epochs: Iterable[Epoch], folder: Path, *, resumed: int = 0) -> None:
@@ -143,19 +146,21 @@ def log_epochs(epochs: Iterable[Epoch], folder: Path, *, resumed: int = 0) -> No
 
 
 def write_best(path: Path, state: TrainState, setup: Setup, method: str) -> None:
-    """Write the best epoch's weights, with the recipe and every epoch in the header."""
-    made_by = {"image_size": setup.image_size, "classes": setup.classes, "seed": setup.seed}
+    """Write the weights of the epoch that is kept, with the recipe and every epoch in the header."""
+    made_by = {"image_size": setup.image_size, "normalisation": setup.normalisation}
+    made_by |= {"classes": setup.classes, "seed": setup.seed}
     made_by |= {"recipe": setup.config.recipe(), "method": method}
     curve = {"epoch": state.best.number, "history": [epoch.results() for epoch in state.history]}
     files.write_tensors(path, state.best_weights, {**setup.weights[1], **made_by, **curve})
 
 
 def training(state: TrainState, setup: Setup, model: nn.Module) -> Training:
-    """The record of a training that ended: its best epoch, its curve and its cost."""
+    """The record of a training that ended: the epoch that is kept, its curve and its cost."""
     return Training(
         best_epoch=state.best.number,
+        history=[epoch.results() for epoch in state.history],
         val_accuracy=state.best.val_accuracy,
-        convergence=curve_verdict(state.history, len(setup.data.val_labels)),
+        convergence=curve_verdict(state.history, len(setup.data.watched.labels)),
         trained_parameters=models.parameters(model, trained=True),
         **setup.cost(model, state.history),
         peak_memory=runtime.peak_memory(setup.accelerator.device),

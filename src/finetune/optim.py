@@ -76,12 +76,24 @@ class SGD(torch.optim.SGD):
 
 
 def make_optimizer(model: nn.Module, config: Finetune) -> torch.optim.Optimizer:
-    """Adam, or SGD with Nesterov momentum 0.9, of all weights that are not frozen; fused saves a tenth of a step."""
+    """Adam or SGD with momentum, of all weights that are not frozen; fused saves a tenth of a step.
+
+    Args:
+        config: its `lr` is set, see `Finetune.at`.
+    """
+    assert config.lr is not None
     exempt_from_compiler(torch.optim.Optimizer, "add_param_group", "zero_grad", "state_dict", "load_state_dict")
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if config.optimizer == "adam":
         return Adam(trainable, config.lr, weight_decay=config.weight_decay, fused=True)
-    return SGD(trainable, config.lr, momentum=0.9, nesterov=True, weight_decay=config.weight_decay, fused=True)
+    return SGD(
+        trainable,
+        config.lr,
+        momentum=config.momentum,
+        nesterov=config.nesterov,
+        weight_decay=config.weight_decay,
+        fused=True,
+    )
 
 
 def lr_factor(step: int, steps: int, schedule: str, warmup: float) -> float:

@@ -20,9 +20,16 @@ class View:
     interpolation: str = "bilinear"
 
 
-def view(arch: str, image_size: int) -> View:
-    """The preprocessing that the library which publishes the weights states for them."""
-    return View(image_size, *zoo.normalisation(arch))
+def view(arch: str, image_size: int, normalisation: str = "weights") -> View:
+    """The preprocessing that the library which publishes the weights states for them.
+
+    Args:
+        normalisation: `weights`, theirs, or `half`: less 0.5, by 0.5.
+    """
+    mean, std, interpolation = zoo.normalisation(arch)
+    if normalisation == "half":
+        mean = std = (0.5, 0.5, 0.5)
+    return View(image_size, mean, std, interpolation)
 
 
 def to_input(batch: Tensor, view: View) -> Tensor:

@@ -1,6 +1,6 @@
 """The section `prepare` of the settings."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -12,12 +12,17 @@ class Prepare(Section):
 
     val_fraction: float = Field(
         0.1,
-        gt=0,
+        ge=0,
         le=0.5,
-        description="share of each class's training images, held out to choose the epoch and the read-outs' settings",
+        description="share of each class's training images, held out to choose by; 0: none",
     )
-    per_class: int | None = Field(
-        None, ge=2, description="at most this many training images of each class, before the split; null: all"
+    per_class: Annotated[int, Field(ge=2)] | Literal["all"] = Field(
+        500, description="at most this many training images of each class, before the split; or all"
+    )
+    shots: int | None = Field(
+        None,
+        ge=1,
+        description="training images of each class, for every arm, and at most as many to validate; null: all",
     )
     imbalance: Literal["none", "long_tailed", "step"] = Field(
         "none", description="none, long_tailed (class sizes fall exponentially) or step (half of the classes are small)"

@@ -67,7 +67,8 @@ def split(labels: np.ndarray, config: Prepare, rng: np.random.Generator) -> tupl
     """Split labels (n,) in 0..K-1 into training and validation by class, then make the training images imbalanced.
 
     Of each class at most `per_class` images are used, of which the share `val_fraction`, rounded and at least one
-    image, is held out. An imbalance does not change the validation images: they stay balanced like the test images,
+    image, is held out; with 0 none is. `shots` are then so many of the training images, and at most as many of the
+    others. An imbalance does not change the validation images: they stay balanced like the test images,
     so that accuracy on them is the right criterion. The training images of a larger ratio are among those of a
     smaller one.
 
@@ -75,14 +76,20 @@ def split(labels: np.ndarray, config: Prepare, rng: np.random.Generator) -> tupl
         Sorted positions in `labels`: training, validation. A class of two images or more is in both.
 
     Raises:
-        UserError: the smallest class would have no training image.
+        UserError: a class has fewer training images than `shots`, or the smallest one would have none.
     """
     train, val = [], []
     for label in range(int(labels.max()) + 1):
-        members = rng.permutation(np.flatnonzero(labels == label))[: config.per_class]
+        most = None if config.per_class == "all" else config.per_class
+        members = rng.permutation(np.flatnonzero(labels == label))[:most]
         held_out = min(max(1, round(len(members) * config.val_fraction)), len(members) - 1)
-        val.append(members[:held_out])
-        train.append(members[held_out:])
+        held_out = held_out if config.val_fraction else 0
+        val.append(members[:held_out][: config.shots])
+        train.append(members[held_out:][: config.shots])
+    if config.shots and (fewest := min(map(len, train))) < config.shots:
+        raise UserError(
+            f"prepare.shots = {config.shots}: a class has {fewest} training images; allowed here is at most {fewest}"
+        )
     if config.imbalance != "none":
         train = thin_out(train, config.imbalance, config.imbalance_ratio)
     return np.sort(np.concatenate(train)), np.sort(np.concatenate(val))

@@ -3,7 +3,7 @@
 Each read-out is a function that takes `Features` and returns a `Readout`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,6 +41,17 @@ class Features:
     train_labels: np.ndarray
     val: np.ndarray
     val_labels: np.ndarray
+
+    @classmethod
+    def of(cls, train: np.ndarray, subset: Mapping[str, np.ndarray]) -> "Features":
+        """Those of a subset.
+
+        Args:
+            train: features (N, D) of all images of the dataset's training split.
+            subset: the arrays <part>_index and <part>_labels.
+        """
+        parts = [(train[subset[f"{part}_index"]], subset[f"{part}_labels"]) for part in ("train", "val")]
+        return cls(*parts[0], *parts[1])
 
     @property
     def classes(self) -> int:

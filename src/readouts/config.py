@@ -17,10 +17,5 @@ class Frozen(Section):
     readouts: Annotated[list[Readout], AfterValidator(once)] = Field(
         list(READOUTS),
         min_length=1,
-        description="the first is in the 2 x 2 table; random_head is the report's",
-    )
-    shots: int | None = Field(
-        None,
-        ge=1,
-        description="training images of each class that the read-outs see, and at most as many to validate; null: all",
+        description="the first is in the 2 x 2 table; random_head is an untrained layer",
     )

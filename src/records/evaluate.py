@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from src.core.records import Environment, Record
+from src.core.records import Environment, Record, mean
 
 
 class ClassScores(Record):
@@ -34,8 +34,8 @@ class CalibratedScores(Record):
 class Scores(Record):
     """One arm's scores on `n` test images.
 
-    `nll` is in nats; `confusion` counts images, (K, K), actual class by row; classes that the arm can never predict are
-    `unmapped`.
+    `val_accuracy` is that on the watched images, where there are any; `nll` is in nats; `confusion` counts images,
+    (K, K), actual class by row; classes that the arm can never predict are `unmapped`.
     """
 
     accuracy: float
@@ -43,7 +43,7 @@ class Scores(Record):
     top2_accuracy: float | None = None
     top5_accuracy: float | None = None
     macro_f1: float
-    val_accuracy: float
+    val_accuracy: float | None = None
     nll: float
     brier: float
     ece: float
@@ -78,7 +78,13 @@ class Evaluation(Scores):
 
 
 class Evaluations(Record):
-    """Every arm of a cell by its adaptation, and why each read-out that is missing is unavailable."""
+    """Every arm of a cell under every seed, by seed and adaptation; and why each read-out that is missing is."""
 
-    arms: dict[str, Evaluation] = Field({})
+    seeds: dict[str, dict[str, Evaluation]] = Field({})
     unavailable: dict[str, str] = Field({})
+
+    @property
+    def arms(self) -> dict[str, Evaluation]:
+        """The mean over seeds of every arm, by adaptation."""
+        by_seed = list(self.seeds.values())
+        return {name: mean([arms[name] for arms in by_seed]) for name in (by_seed[0] if by_seed else ())}

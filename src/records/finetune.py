@@ -1,16 +1,18 @@
 """What fine-tuning one backbone leaves in `data/results/finetune_<backbone>.json`."""
 
-from src.core.records import Environment, Record
+from src.core.records import Environment, Record, mean
 
 
 class Training(Record):
     """The training of one method: the epoch that was kept, what the validation curve says, and the cost.
 
-    `convergence` is one phrase, see `curve_verdict`; `train_images_per_second` that of the median epoch; `train_macs`
-    counts forward and backward passes; `peak_memory` is in bytes.
+    `history` has the results of every epoch, see `checkpoint.Epoch`; `convergence` is one phrase, see `curve_verdict`;
+    `train_images_per_second` that of the median epoch; `train_macs` counts all passes, those of watched images too;
+    `peak_memory` is in bytes.
     """
 
     best_epoch: int
+    history: list[dict[str, float]]
     val_accuracy: float
     convergence: str
     trained_parameters: int
@@ -23,6 +25,12 @@ class Training(Record):
 
 
 class Trainings(Record):
-    """Every training of one backbone, by method."""
+    """Every training of one backbone, by seed and method."""
 
-    methods: dict[str, Training]
+    seeds: dict[str, dict[str, Training]]
+
+    @property
+    def methods(self) -> dict[str, Training]:
+        """The mean over seeds, by method; its history is that of the mean curve."""
+        by_seed = list(self.seeds.values())
+        return {name: mean([trainings[name] for trainings in by_seed]) for name in by_seed[0]}

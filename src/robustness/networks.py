@@ -17,8 +17,9 @@ from src.core import seeds
 from src.device import mps_check
 from src.nets import fast_cpu, models, preprocess
 from src.readouts import fit, zero_shot
+from src.readouts.base import Features
 from src.readouts.config import Frozen
-from src.storage import files
+from src.storage import files, paths
 
 WHY_NOT = "not attacked: it is no linear layer to follow gradients through, as linear and random_head are"
 
@@ -77,7 +78,7 @@ def finetuned(name: str, state: dict[str, Tensor], header: Mapping[str, Any], de
     same = {"mean": np.zeros(width, np.float32), "std": np.ones(width, np.float32)}
     backbone = _backbone(model, size, device)
     head = affine({**same, "weight": weight, "bias": bias}, device)
-    return Network(backbone, preprocess.view(arch, size), {name: head})
+    return Network(backbone, preprocess.view(arch, size, header["normalisation"]), {name: head})
 
 
 def _backbone(model: nn.Module, image_size: int, device: torch.device) -> nn.Module:
@@ -107,6 +108,7 @@ def read_frozen(
     config: Frozen,
     *,
     image_size: int,
+    normalisation: str,
     subset: Mapping[str, np.ndarray],
     seed: int,
     device: torch.device,
@@ -121,10 +123,10 @@ def read_frozen(
     pretrained = zero_shot.PretrainedHead(head["weight"], head["bias"]) if head else None
     mapped = frozen.predictions / zero_shot.FILE
     categories = files.read_json(mapped) if mapped.exists() else []
-    parts = fit.few_shot(features["train"], subset, config.shots, seed)
+    parts = Features.of(features["train"], subset)
     heads = {}
     for name in config.readouts:
-        weights = frozen.predictions / "affine" / f"{name}.npz"
+        weights = paths.of_seed(frozen.predictions, seed) / "affine" / f"{name}.npz"
         if weights.exists():
             heads[f"{role}.{name}"] = affine(files.read_arrays(weights), device)
         elif name != "zero_shot" or categories:
@@ -132,4 +134,4 @@ def read_frozen(
             fitted = fit.fit(name, parts, rng=rng, head=pretrained, categories=categories)
             heads[f"{role}.{name}"] = Head(fitted.logits)
     backbone = _backbone(models.restore(origin["arch"], state, image_size), image_size, device)
-    return [Network(backbone, preprocess.view(origin["arch"], image_size), heads)]
+    return [Network(backbone, preprocess.view(origin["arch"], image_size, normalisation), heads)]

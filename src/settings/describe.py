@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from src.settings.protocols import PROTOCOLS, TABLE
 from src.settings.settings import Settings
 
 BOUNDS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
@@ -19,6 +20,17 @@ INTRODUCTION = """# Settings
 
 `python -m src.settings --markdown` prints this page. [params.yaml](../params.yaml) holds the values, and
 `dvc exp run -S finetune.lr=0.0003` changes one for an experiment.
+"""
+
+PROTOCOL = """
+## The three protocols
+
+What `protocol` sets where params.yaml says null. `report` is what drew the report's figures, `report_text` what its
+text says. The text gives no value where *assumed* stands; there it is the figures', or a default. Under both, every
+other setting of `prepare`, `finetune`, `tune` and `frozen` has its default, and the classes are the first K.
+
+| setting | fair | report | report_text |
+|---|---|---|---|
 """
 
 
@@ -58,7 +70,10 @@ def shown(value: Any) -> str:
 
 
 def _row(name: str, field: dict[str, Any]) -> Row:
-    return Row(name, described(field), shown(field.get("default")), field["description"])
+    kind, default = described(field), shown(field.get("default"))
+    if name in TABLE:  # null, which the protocol fills
+        kind, default = kind.removesuffix(", or null") + ", or null", "null"
+    return Row(name, kind, default, field["description"])
 
 
 def described(field: dict[str, Any]) -> str:
@@ -93,7 +108,15 @@ def markdown() -> str:
         for row in settings:
             kind, meaning = row.kind.replace("|", r"\|"), re.sub(r"([|<*_\[])", r"\\\1", row.meaning)
             parts.append(f"| `{row.name}` | `{kind}` | `{row.default}` | {meaning} |\n")
-    return "".join(parts)
+    return "".join([*parts, PROTOCOL, *_protocol_rows()])
+
+
+def _protocol_rows() -> Iterator[str]:
+    """The table of the protocols, one row for each setting that they decide."""
+    for name, choice in TABLE.items():
+        values = [f"`{shown(getattr(choice, protocol))}`" for protocol in PROTOCOLS]
+        values[-1] += " (assumed)" if choice.assumed else ""
+        yield f"| `{name}` | {' | '.join(values)} |\n"
 
 
 def show(page: str | None = None) -> None:

@@ -11,13 +11,15 @@ from ruamel.yaml.error import YAMLError
 
 from src.compare.config import Compare
 from src.core.errors import UserError, did_you_mean
-from src.core.section import Section
+from src.core.section import Section, once, one_of
 from src.data.config import ClassNames, Download
 from src.finetune.config import Finetune
 from src.nets import architectures
 from src.prepare.config import Prepare
 from src.readouts.config import Frozen
 from src.robustness.config import Robustness
+from src.settings import protocols
+from src.settings.protocols import PROTOCOLS
 from src.tune.config import Tune
 
 OFFICIAL = ("cifar10", "cifar100")  # of which CIFAR-10-C and CIFAR-100-C are
@@ -47,6 +49,7 @@ def _built(arch: str) -> str:
 
 
 Arch = Annotated[str, AfterValidator(_built)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
 class Backbone(Section):
@@ -73,8 +76,12 @@ class Modern(Backbone):
 
 
 class Settings(Section):
-    """All of params.yaml. A missing key takes the default here, which is the report's value."""
+    """All of params.yaml. A missing key takes the default here, which is that of the protocol `fair`."""
 
+    protocol: Annotated[str, one_of(PROTOCOLS)] = Field(
+        "fair",
+        description="fair, report (as its figures were made) or report_text: decides every setting that is null",
+    )
     dataset: Literal["cifar10", "cifar100", "cifar100_coarse", "digits", "folder"] = Field(
         "cifar10",
         description="cifar10, cifar100, cifar100_coarse (20 superclasses), digits or folder",
@@ -90,16 +97,21 @@ class Settings(Section):
     subset_seed: Annotated[int, Field(ge=0, lt=2**31)] | None = Field(
         None, description="draws the K classes at random, by this seed; null: the first K"
     )
-    image_size: int = Field(32, ge=32, le=2048, description="side in pixels of the images that both networks see")
-    seed: int = Field(
-        0, ge=0, lt=2**31, description="seed of the split, the new head, the order of images and the augmentation"
+    image_size: int = Field(64, ge=32, le=2048, description="side in pixels of the images that both networks see")
+    normalisation: Literal["weights", "half"] = Field(
+        "weights", description="of channels: weights, as in pretraining, or half, less 0.5 by 0.5"
+    )
+    seeds: Annotated[list[Seed], AfterValidator(once)] = Field(
+        [0, 1, 2],
+        min_length=1,
+        description="each decides a split, a new head, an order of images and an augmentation; [0] for a quick look",
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
         "auto", description="cuda, mps, cpu, or auto: the first of these that is there"
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        "auto",
-        description="fp32, bf16, fp16 (not on the CPU), or auto: bf16 where the device computes with it, else fp32",
+        "fp32",
+        description="of training: fp32, bf16, fp16 (not on the CPU), or auto: bf16 where the device has it; else fp32",
     )
     deterministic: bool = Field(
         False,
@@ -185,7 +197,7 @@ def load(path: Path = Path("params.yaml")) -> Settings:
     if not isinstance(values, dict):
         raise UserError(f"{path} holds {_shown(values)}; allowed are lines such as seed: 0")
     try:
-        settings = Settings.model_validate(values)
+        settings = Settings.model_validate(protocols.filled(values))
     except ValidationError as error:
         raise UserError(f"{path}: {_explain(error)}") from None
     for fault in _faults(settings):
@@ -195,7 +207,19 @@ def load(path: Path = Path("params.yaml")) -> Settings:
 
 def _faults(settings: Settings) -> Iterator[str]:
     """Combinations of settings that are not allowed, each as a line."""
-    finetune = settings.finetune
+    finetune, prepare = settings.finetune, settings.prepare
+    defaults = flat(Settings().model_dump())
+    if line := protocols.contradiction(settings.protocol, flat(settings.model_dump()), defaults):
+        yield line
+    if prepare.val_fraction == 0 and finetune.watch == "validation":
+        yield "prepare.val_fraction = 0: there are no validation images to watch; allowed with finetune.watch test"
+    if prepare.val_fraction == 0 and settings.tune.configurations > 1:
+        yield "prepare.val_fraction = 0: a configuration is chosen on validation images; allowed with one configuration"
+    if prepare.val_fraction == 0 and (choosing := {"linear", "knn"} & set(settings.frozen.readouts)):
+        yield (
+            f"prepare.val_fraction = 0: frozen.readouts {' and '.join(sorted(choosing))} choose on validation images; "
+            "allowed are centroid, zero_shot and random_head"
+        )
     if settings.dataset == "folder" and settings.folder is None:
         yield "folder = null: dataset is folder, which needs the root of train/<class>/* and test/<class>/*"
     if settings.dataset != "cifar100" and isinstance(settings.classes, list) and len(settings.classes) < 2:
@@ -209,6 +233,8 @@ def _faults(settings: Settings) -> Iterator[str]:
             f"robustness.corrupted = {settings.robustness.corrupted}: the official files hold CIFAR's test images; "
             f"allowed with dataset {' and '.join(OFFICIAL)}; with others set it to null"
         )
+    if finetune.optimizer == "sgd" and finetune.nesterov and not finetune.momentum:
+        yield "finetune.nesterov = true: Nesterov's method has a momentum; allowed with finetune.momentum > 0"
     if finetune.extendable and (finetune.schedule != "constant" or finetune.warmup or "lp_ft" in finetune.methods):
         yield (
             "finetune.extendable = true: the first epochs must not depend on the number of epochs; allowed with "

@@ -13,6 +13,7 @@ WEIGHT_INPUTS = DATA / "inputs" / "weights.json"
 RAW = DATA / "raw"
 SUBSET = DATA / "subset"
 BEST_PARAMS = DATA / "tuned" / "best_params.yaml"
+CLASSES = SUBSET / "classes.json"
 REPORT = PLOTS / "report.html"
 
 
@@ -21,8 +22,18 @@ def weights(backbone: str) -> Path:
     return DATA / "weights" / f"{backbone}.safetensors"
 
 
+def of_seed(folder: Path, seed: int) -> Path:
+    """The part of a folder of checkpoints or predictions that belongs to one seed."""
+    return folder / f"seed{seed}"
+
+
+def subset(seed: int) -> Path:
+    """The images of an experiment under one seed: see `prepare.subset.choose_images`."""
+    return SUBSET / f"seed{seed}.npz"
+
+
 def checkpoints(backbone: str) -> Path:
-    """The folder of a backbone's fine-tuned weights, one file for each method."""
+    """The folder of a backbone's fine-tuned weights: for each seed a folder, with one file for each method."""
     return DATA / "checkpoints" / backbone
 
 
@@ -32,7 +43,7 @@ def features(backbone: str) -> Path:
 
 
 def predictions(cell: str) -> Path:
-    """The folder of a cell's logits, one file for each arm."""
+    """The folder of a cell's logits: for each seed a folder, with one file for each arm."""
     return DATA / "predictions" / cell_name(cell)
 
 

@@ -6,16 +6,8 @@ from src.core.section import Section
 
 
 class Tune(Section):
-    """Search for the learning rate and weight decay of each backbone, on validation images."""
+    """The search of every cell's settings on validation images, with the same number of configurations for each."""
 
-    enabled: bool = Field(False, description="search, and fine-tune all methods with what the first one's search found")
-    trials: int = Field(20, ge=2, le=10_000, description="trials of each backbone; the first has finetune's own values")
-    images: int | None = Field(
-        None, ge=1, description="at most this many images are trained on over all trials of a backbone; null: no limit"
-    )
-    factor: float = Field(
-        30.0,
-        gt=1,
-        le=10_000,
-        description="the search reaches from finetune's values / factor to finetune's values x factor",
+    configurations: int = Field(
+        5, ge=1, le=45, description="learning rates of fine-tuning, and strengths of the linear probe; 1: no search"
     )
