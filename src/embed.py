@@ -36,7 +36,7 @@ def embed(
         state_file: where the features grow, and from which an interrupted run goes on.
     """
     state, origin = weights
-    model = models.restore(origin["arch"], state, image_size)
+    model = models.restore(origin["arch"], state, image_size, needs_head=False)
     pretrained, width = pretrained_head(model, origin), models.feature_width(model)
     model = fast_cpu.to_device(fast_cpu.fold(models.without_head(model)), accelerator.device)
     mps_check.require(model.requires_grad_(False), image_size)
@@ -60,6 +60,6 @@ def embed(
 
 
 def pretrained_head(model: nn.Module, origin: dict[str, Any]) -> dict[str, np.ndarray]:
-    """Weight (1000, D) and bias (1000,) of a head pretrained on ImageNet-1k; empty for any other head."""
+    """Weight (1000, D) and bias (1000,) of a head pretrained on ImageNet-1k; empty for any other head, or none."""
     weight, bias = (part.numpy() for part in models.head(model))
     return {"weight": weight, "bias": bias} if origin["weights"] != "random" and len(weight) == 1000 else {}

@@ -4,7 +4,7 @@ from torch import Tensor
 
 from src.core import seeds
 from src.core.errors import UserError
-from src.nets import models, weights, zoo_timm
+from src.nets import models, state_dicts, weights, zoo_timm
 from src.nets.architectures import TIMM
 from src.settings.settings import Settings
 from src.storage import files, paths
@@ -12,7 +12,7 @@ from stages import run
 
 
 def load_weights(role: str, arch: str, source: str, *, sha256: str | None, seed: int) -> dict[str, Tensor]:
-    """The state_dict of the setting `<role>.weights`, checked against its architecture.
+    """The state_dict of the setting `<role>.weights`, checked against its architecture; without a head if it has none.
 
     Args:
         source: the value of the setting.
@@ -30,9 +30,12 @@ def load_weights(role: str, arch: str, source: str, *, sha256: str | None, seed:
             return models.build(arch, outputs=1000, seed=seed).state_dict()
         if sha256 is not None and files.sha256(path) != sha256:
             raise UserError(f"{path} changed while the pipeline ran; run it again")
-        return models.restore(arch, weights.read(path)).state_dict()
+        state, lines = state_dicts.adopt(arch, weights.read(path))
     except UserError as error:
         raise UserError(f"{role}.weights = {source}: {error}") from error
+    for line in lines:
+        print(f"{role}.weights = {source}: {line}")
+    return state
 
 
 def main(settings: Settings) -> None:

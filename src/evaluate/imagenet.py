@@ -53,12 +53,12 @@ def unavailable(classes: Sequence[str], head: PretrainedHead | None) -> str | No
     """Why zero_shot is not possible with these classes and this head, as one line; None if it is.
 
     Args:
-        head: None if the backbone's head was not pretrained on ImageNet-1k.
+        head: None if the backbone came without a head that was pretrained on ImageNet-1k.
     """
     if head is None or len(head.weight) != CATEGORIES:
         return (
-            "zero_shot: the head was not pretrained on ImageNet-1k; set weights to imagenet, or drop zero_shot from "
-            "frozen.readouts"
+            "zero_shot: the weights have no head that was pretrained on ImageNet-1k; set weights to imagenet, or drop "
+            "zero_shot from frozen.readouts"
         )
     for name in classes:
         if name not in mapping():

@@ -95,7 +95,7 @@ def phases(method: str, epochs: int) -> list[tuple[bool, int]]:
 def new_model(weights: Weights, classes: int, seed: int, image_size: int) -> nn.Module:
     """The pretrained backbone under a new head that is the same for every method, on the CPU."""
     state, origin = weights
-    backbone = models.restore(origin["arch"], state, image_size)
+    backbone = models.restore(origin["arch"], state, image_size, needs_head=False)
     return models.with_new_head(backbone, classes, seeds.derive(seed, "head"))
 
 

@@ -31,26 +31,32 @@ def head_name(model: nn.Module) -> str:
     return classifier or [name for name, module in model.named_modules() if isinstance(module, nn.Linear)][-1]
 
 
-def restore(arch: str, state: dict[str, Tensor], image_size: int | None = None) -> nn.Module:
+def restore(
+    arch: str, state: dict[str, Tensor], image_size: int | None = None, *, needs_head: bool = True
+) -> nn.Module:
     """A network with the weights of a state_dict, and as many logits as its head has rows.
 
     Args:
         image_size: the size to which the library interpolates position embeddings; by default they stay as they are.
+        needs_head: if not, a state_dict without a head gets a random one of one logit, which is to be replaced.
 
     Raises:
         UserError: a name or shape is not that of the architecture; the first that differs is named.
     """
     image_size = image_size or zoo_torchvision.size_of(state)
     model = build(arch, 1000, 0, image_size)
-    weight = state.get(f"{head_name(model)}.weight")
-    if weight is None:
+    head = head_name(model)
+    weight = state.get(f"{head}.weight")
+    if weight is None and needs_head:
         raise UserError(
-            f"no tensor {head_name(model)}.weight, so this is not a state_dict of {arch}; allowed is one of the same "
-            "architecture"
+            f"no tensor {head}.weight, so this is not a state_dict of {arch}; allowed is one of the same architecture"
         )
-    if len(weight) != 1000:
-        model = build(arch, len(weight), 0, image_size)
+    outputs = 1 if weight is None else len(weight)
+    if outputs != 1000:
+        model = build(arch, outputs, 0, image_size)
     own = model.state_dict()
+    if weight is None:
+        state = {name: tensor for name, tensor in own.items() if name.startswith(f"{head}.")} | state
     state = zoo.convert_state(arch, state, model, image_size)
     # Files older than this counter, such as those of torchvision's ResNets, lack it; no batch norm used here reads it.
     state = {name: tensor for name, tensor in own.items() if name.endswith("num_batches_tracked")} | state

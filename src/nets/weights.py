@@ -1,7 +1,8 @@
 """Find, fetch and read pretrained weights: of torchvision, a Python package, a file or a URL."""
 
+from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from src.core.errors import UserError
 from src.nets import zoo_lite, zoo_torchvision
@@ -51,24 +52,30 @@ def locate(arch: str, weights: str, path: Path, downloads: Path) -> Path | None:
 
 
 def read(path: Path) -> dict[str, "Tensor"]:
-    """The state_dict in a file of safetensors, or of PyTorch's format, of which only tensors are unpickled.
+    """The state_dict in a file of safetensors, or of PyTorch's format, of which only plain data are unpickled.
 
     Raises:
-        UserError: it is neither of them, or holds something else than named tensors.
+        UserError: it is neither of them, or holds no named tensors, see `state_dicts.unwrap`.
     """
     import torch
     from safetensors.torch import load_file
 
+    from src.nets import state_dicts
+
     try:
-        state = (
-            load_file(path)
-            if path.suffix == ".safetensors"
-            else torch.load(path, map_location="cpu", weights_only=True)
-        )
+        if path.suffix == ".safetensors":
+            content: Any = load_file(path)
+        else:
+            with torch.serialization.safe_globals([Namespace]):  # the options of a command line, as DINO's files hold
+                content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file may raise anything
         raise UserError(
             f"{path} cannot be read as a state_dict ({type(error).__name__}); save one with torch.save or safetensors"
         ) from error
-    if not isinstance(state, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
-        raise UserError(f"{path} holds no state_dict; save model.state_dict()")
-    return dict(state)
+    state = state_dicts.unwrap(content)
+    if state is None:
+        entries = ", ".join(state_dicts.ENTRIES)
+        raise UserError(
+            f"{path} holds no state_dict; save model.state_dict(), alone or as one of the entries {entries}"
+        )
+    return state

@@ -133,5 +133,5 @@ def read_frozen(
             rng = seeds.generator(seed, name)
             fitted = fit.fit(name, parts, rng=rng, head=pretrained, categories=categories)
             heads[f"{role}.{name}"] = Head(fitted.logits)
-    backbone = _backbone(models.restore(origin["arch"], state, image_size), image_size, device)
+    backbone = _backbone(models.restore(origin["arch"], state, image_size, needs_head=False), image_size, device)
     return [Network(backbone, preprocess.view(origin["arch"], image_size, normalisation), heads)]

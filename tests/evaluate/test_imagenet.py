@@ -141,8 +141,12 @@ def test_it_is_available_with_or_without_deer():
     [
         (["cat", "apple", "pear"], head({}), "class 'apple' has no entry in src/evaluate/imagenet_labels.yaml; add"),
         (["cat", "deer"], head({}), "no category for deer, which leaves fewer than two classes"),
-        (["cat", "dog"], None, "the head was not pretrained on ImageNet-1k; set weights to imagenet"),
-        (["cat", "dog"], PretrainedHead(np.zeros((10, 1)), np.zeros(10)), "the head was not pretrained on ImageNet-1k"),
+        (["cat", "dog"], None, "the weights have no head that was pretrained on ImageNet-1k; set weights to imagenet"),
+        (
+            ["cat", "dog"],
+            PretrainedHead(np.zeros((10, 1)), np.zeros(10)),
+            "the weights have no head that was pretrained on ImageNet-1k",
+        ),
     ],
 )
 def test_one_line_says_why_it_cannot_be_had(classes, toy, why):
