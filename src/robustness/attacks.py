@@ -35,7 +35,7 @@ class Attacked(nn.Module):
 
     def __init__(self, backbone: nn.Module, head: nn.Module, view: View) -> None:
         super().__init__()
-        self.backbone, self.head, self.size = backbone, head, view.size
+        self.backbone, self.head, self.size, self.interpolation = backbone, head, view.size, view.interpolation
         self.register_buffer("mean", torch.tensor(view.mean)[:, None, None])
         self.register_buffer("std", torch.tensor(view.std)[:, None, None])
 
@@ -43,7 +43,7 @@ class Attacked(nn.Module):
         # Flat and back, so that the gradient comes out contiguous, which AutoAttack takes for granted.
         x = (x.flatten(1).unflatten(1, x.shape[1:]) - self.mean) / self.std
         if tuple(x.shape[2:]) != (self.size, self.size):
-            x = F.interpolate(x, (self.size, self.size), mode="bilinear", antialias=True)
+            x = F.interpolate(x, (self.size, self.size), mode=self.interpolation, antialias=True)
         if x.device.type == "cpu":
             x = x.contiguous(memory_format=torch.channels_last)  # as the weights are, see fast_cpu.to_device
         return self.head(self.backbone(x))

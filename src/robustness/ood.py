@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage, stats
-from scipy.special import logsumexp, softmax
+from scipy.special import expit, logit, logsumexp, softmax
 from sklearn.metrics import roc_curve
 
 from src.core.records import Interval
 from src.readouts.nearest import most_similar, unit
 
 SCORES = ("msp", "energy", "knn")
-NEIGHBOURS = 50  # as Sun et al. 2022 take on CIFAR-10
+NEIGHBOUR_SHARE = 0.001  # of the bank: Sun et al. 2022 take the 50th of CIFAR-10's 50,000 training images
 BANK = 5000  # training images, at most, among which they are looked for
 
 
@@ -29,8 +29,11 @@ def energy(logits: np.ndarray) -> np.ndarray:
 
 
 def knn(features: np.ndarray, bank: np.ndarray) -> np.ndarray:
-    """The distance of directions (n, D) to the 50th nearest of the training images' (m, D) (Sun et al. 2022): (n,)."""
-    cosines, _ = most_similar(unit(features), unit(bank), min(NEIGHBOURS, len(bank)))
+    """The distance of directions (n, D) to the k-th nearest of the training images' (m, D) (Sun et al. 2022): (n,).
+
+    k is 0.1 % of m, as there, and at least 1: the same k in a smaller bank would look much further away.
+    """
+    cosines, _ = most_similar(unit(features), unit(bank), max(1, round(NEIGHBOUR_SHARE * len(bank))))
     return np.sqrt(np.maximum(0, 2 - 2 * cosines[:, -1].astype(np.float64)))
 
 
@@ -52,19 +55,22 @@ def placements(known: np.ndarray, unknown: np.ndarray) -> Placements:
     return Placements(1 - above / m, below / n)
 
 
-def auroc(parts: dict[str, Placements], weights: dict[str, float], *, confidence: float) -> Interval:
-    """A weighted sum of AUROCs over the same images, e.g. of {"a": 1} or {"a": 1, "b": -1}, with DeLong's interval.
+def auroc(parts: Placements, *, confidence: float) -> Interval:
+    """The AUROC with DeLong's interval on the scale of its log odds.
 
-    DeLong et al. 1988: the variances of the two kinds of images' placements add up, each over its number of images.
+    DeLong et al. 1988: the variances of the two kinds of images' placements add up, each over its number of images. On
+    the scale of the AUROC itself the interval is too narrow near 1; Pepe 2003 takes log odds.
+    Where every pair is in order the variance is 0: then the bound is that of Clopper and Pearson for as many pairs as
+    share no image, min(n, m), all of them in order.
     """
-    sums = [
-        np.sum([factor * getattr(parts[name], kind) for name, factor in weights.items()], axis=0)
-        for kind in ("known", "unknown")
-    ]
-    variance = sum(part.var(ddof=1) / len(part) for part in sums)
-    reach = stats.norm.ppf((1 + confidence) / 2) * np.sqrt(variance)
-    value = float(sums[0].mean())
-    return Interval(value, value - float(reach), value + float(reach))
+    value = float(parts.known.mean())
+    if value in (0, 1):
+        bound = ((1 - confidence) / 2) ** (1 / min(len(parts.known), len(parts.unknown)))
+        return Interval(1.0, bound, 1.0) if value else Interval(0.0, 0.0, 1 - bound)
+    variance = sum(part.var(ddof=1) / len(part) for part in (parts.known, parts.unknown))
+    reach = stats.norm.ppf((1 + confidence) / 2) * np.sqrt(variance) / (value * (1 - value))
+    low, high = expit(logit(value) + np.array([-reach, reach]))
+    return Interval(value, float(low), float(high))
 
 
 def fpr95(known: np.ndarray, unknown: np.ndarray) -> float:

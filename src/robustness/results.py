@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from src.core import design
-from src.core.records import Environment, Interval
+from src.core.records import Environment
 from src.records.robustness import AttackedArm, CorruptedArm, Effect, OodArm, RobustnessResults
 from src.robustness import attacks, corruptions, ood
 from src.stats import intervals
@@ -149,8 +149,7 @@ def _ood(measured: Measured, confidence: float) -> list[OodArm]:
                 if kind not in kinds:
                     continue
                 known, unknown = kinds["test"], kinds[kind]
-                area = ood.auroc({arm: ood.placements(known, unknown)}, {arm: 1}, confidence=confidence)
-                area = Interval(area.value, max(0.0, area.low), min(1.0, area.high))
+                area = ood.auroc(ood.placements(known, unknown), confidence=confidence)
                 fpr95, count = ood.fpr95(known, unknown), len(unknown)
                 rows.append(OodArm(arm=arm, score=score, against=kind, auroc=area, fpr95=fpr95, unknown=count))
     return rows

@@ -124,9 +124,11 @@ def test_few_steps_of_pgd_are_a_quarter():
         assert len(calls) == steps
 
 
-def test_what_stands_before_the_network_is_what_every_other_stage_does():
+@pytest.mark.parametrize(("arch", "interpolation"), [("resnet18", "bilinear"), ("efficientnet_b0", "bicubic")])
+def test_what_stands_before_the_network_is_what_every_other_stage_does(arch, interpolation):
     """Attacked pixels in [0, 1] give what uint8 pixels give there: normalised first, then resized."""
-    view = preprocess.view("resnet18", 24)
+    view = preprocess.view(arch, 24)
+    assert view.interpolation == interpolation
     pixels = torch.randint(256, (2, 8, 8, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     model = Attacked(nn.Identity(), nn.Identity(), view)
     result = model(pixels.permute(0, 3, 1, 2).float() / 255)
