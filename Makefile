@@ -18,7 +18,9 @@ OPTIONS = --engine $(ENGINE) $(if $(CPUS),--cpus $(CPUS)) $(if $(GPUS),--gpus $(
 demo: .venv/ready
 	$(ACTIVE) python -m src.demo
 
+# Says first how long it will take on this machine.
 repro: .venv/ready
+	$(ACTIVE) python -m src.bench estimate
 	$(ACTIVE) dvc repro
 
 sweep: .venv/ready $(if $(filter-out queue,$(ENGINE)),.venv/ready-cluster)

@@ -258,7 +258,7 @@ def main(words: Sequence[str]) -> None:
             ("train", TRAINING, settings.finetune.batch_size),
             ("embed", EMBEDDING, inference.batch_size(settings.image_size, accelerator.device)),
         ):
-            workload = Workload(arch, settings.image_size, batch_size, settings.finetune, accelerator)
+            workload = Workload(arch, settings.image_size, batch_size, settings.finetune.at(arch), accelerator)
             batches = max(1, arguments.images // batch_size)
             ready = {name: make(workload) for name, make in ways.items()}
             seconds = take_turns(ready, batches=batches, rounds=arguments.rounds)
