@@ -26,15 +26,17 @@ class Cost(Record):
 class ComparedArm(Record):
     """One arm by its name and its title for people.
 
-    Accuracy on the test images over seeds and images, and on them under each seed (by seed, as text); the mean over
-    seeds of the accuracy on the validation images; and cost.
+    `accuracy` on the test images has its interval over seeds and images, and `seeds` has each seed's own (by seed, as
+    text). `val_accuracy`, on validation images, is a mean over seeds; None without such images. `configurations` is the
+    number of settings that were tried on them, where some were; `cost`, a mean over seeds, includes that search.
     """
 
     arm: str
     title: str
     accuracy: Interval
     seeds: dict[str, float]
-    val_accuracy: float
+    val_accuracy: float | None
+    configurations: int | None = None
     cost: Cost
 
 
@@ -128,7 +130,7 @@ class Comparison(Record):
     """All arms on the same `n` test images, under the same seeds.
 
     `cells` names the arm in each cell of the 2 x 2 table that was run; `best` is the arm among them that was right most
-    often on the validation images; `primary` is the contrast that the settings declare as the question; `effects` are
+    often on the validation images, None where settings were chosen on other images; `primary` is the contrast that the settings declare as the question; `effects` are
     those of the table, where it is complete, a family of three; `pairs` are all pairs of arms; `unavailable` says why
     an arm is missing, by its name; `verdict` holds sentences, the answer to the question first.
     """
@@ -140,7 +142,7 @@ class Comparison(Record):
     margin: float
     arms: list[ComparedArm]
     cells: dict[str, str]
-    best: str
+    best: str | None
     primary: Contrast
     effects: dict[str, Contrast] = Field({})
     pairs: list[Pair]

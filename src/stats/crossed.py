@@ -11,7 +11,6 @@ variance (Cameron, Gelbach and Miller 2011), of which this is the form without b
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Literal
 
 import numpy as np
 from scipy import special, stats
@@ -82,7 +81,7 @@ class Crossed:
     """The mean over `count` rows, with its interval [low, high].
 
     `each` is the mean of each row, by cluster; `centre`, `se` and `df` are of the interval, which stands around
-    `centre`, the mean with the pseudo-images. A single row says nothing about other seeds: `covers` is "images" then.
+    `centre`, the mean with the pseudo-images. Of a single row they cover the choice of images alone.
     """
 
     value: float
@@ -98,10 +97,6 @@ class Crossed:
     @property
     def count(self) -> int:
         return len(self.each)
-
-    @property
-    def covers(self) -> Literal["rows and images", "images"]:
-        return "rows and images" if self.count > 1 else "images"
 
     @property
     def interval(self) -> Interval:
