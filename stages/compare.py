@@ -1,4 +1,4 @@
-"""All arms on the same test images under every seed: the declared question, the effects, the base classes, a verdict."""
+"""All arms on the same test images under every seed: the question, the effects, the base classes, and a verdict."""
 
 from collections.abc import Mapping, Sequence
 

@@ -25,7 +25,7 @@ class Compare(Section):
 
     question: Annotated[list[str], AfterValidator(_two)] = Field(
         list(design.QUESTION),
-        description="which is ahead: two cells of the 2 x 2 table, or two arms such as resnet.full",
+        description="which is ahead: two cells of the 2 x 2 table, or arms (resnet.full)",
     )
     margin: float = Field(
         0.01, gt=0, lt=1, description="share of the test images; arms that differ by less count as equivalent"

@@ -71,9 +71,9 @@ def _seeds(comparison: Comparison) -> str:
     shares = [f"{100 * part / sum(by_part):.0f} %" for part in by_part]
     odds = primary.log_odds
     return (
-        f"Under each seed the first less the second is {each} points; of the variance of one such run {shares[0]} comes "
-        f"from the seed, {shares[1]} from the choice of test images and {shares[2]} from both together. As a difference "
-        f"of log odds it is {odds.value:+.2f} ({odds.low:+.2f} to {odds.high:+.2f})."
+        f"Under each seed the first less the second is {each} points; of the variance of one such run {shares[0]} "
+        f"comes from the seed, {shares[1]} from the choice of test images and {shares[2]} from both together. "
+        f"As a difference of log odds it is {odds.value:+.2f} ({odds.low:+.2f} to {odds.high:+.2f})."
     )
 
 

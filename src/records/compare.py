@@ -130,9 +130,9 @@ class Comparison(Record):
     """All arms on the same `n` test images, under the same seeds.
 
     `cells` names the arm in each cell of the 2 x 2 table that was run; `best` is the arm among them that was right most
-    often on the validation images, None where settings were chosen on other images; `primary` is the contrast that the settings declare as the question; `effects` are
-    those of the table, where it is complete, a family of three; `pairs` are all pairs of arms; `unavailable` says why
-    an arm is missing, by its name; `verdict` holds sentences, the answer to the question first.
+    often on the validation images, None where settings were chosen on other images; `primary` is the contrast that the
+    settings declare as the question; `effects` are those of the table, where it is complete, a family of three;
+    `unavailable` says why an arm is missing, by its name; `verdict` holds sentences, the answer to the question first.
     """
 
     n: int

@@ -24,7 +24,9 @@ def drawn(n: int, **accuracy: float) -> list[Answers]:
 
 def test_an_accuracy_and_a_difference_worked_by_hand():
     """Over two seeds arm a is right on 6 and 8 of ten images, arm b on 5 and 3."""
-    two = answers({arm: np.array([np.arange(10) < k for k in counts]) for arm, counts in {"a": (6, 8), "b": (5, 3)}.items()})
+    two = answers(
+        {arm: np.array([np.arange(10) < k for k in counts]) for arm, counts in {"a": (6, 8), "b": (5, 3)}.items()}
+    )
     accuracy, gap = contrasts.accuracy(two, "a", 0.95), contrasts.contrast(two, GAP, 0.95)
     assert (accuracy.value, accuracy.each) == (pytest.approx(0.7), {"0": 0.6, "1": 0.8})
     assert (gap.value, gap.each) == (pytest.approx(0.3), {"0": pytest.approx(0.1), "1": pytest.approx(0.5)})
