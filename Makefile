@@ -13,7 +13,7 @@ ENGINE ?= queue
 OPTIONS = --engine $(ENGINE) $(if $(CPUS),--cpus $(CPUS)) $(if $(GPUS),--gpus $(GPUS)) $(if $(HOURS),--hours $(HOURS)) \
 	$(if $(ADDRESS),--address $(ADDRESS)) $(if $(REMOTE),--git-remote $(REMOTE))
 
-.PHONY: demo repro sweep scaling effects bench race fast verify forget table test test-all lint audit clean
+.PHONY: demo repro plan sweep scaling effects bench race fast verify forget table test test-all lint audit clean
 
 demo: .venv/ready
 	$(ACTIVE) python -m src.demo
@@ -22,6 +22,11 @@ demo: .venv/ready
 repro: .venv/ready
 	$(ACTIVE) python -m src.bench estimate
 	$(ACTIVE) dvc repro
+
+# How many seeds and test images a margin takes, from a finished comparison: PILOT=<experiment>, else the workspace's.
+# PLAN="--margin 0.005 --power 0.9" is passed on.
+plan: .venv/ready
+	$(ACTIVE) python -m src.experiments plan $(PILOT) $(PLAN)
 
 sweep: .venv/ready $(if $(filter-out queue,$(ENGINE)),.venv/ready-cluster)
 	$(ACTIVE) python -m src.sweep --classes $(CLASSES) --seeds $(SEEDS) --jobs $(JOBS) $(OPTIONS) $(SWEEP)

@@ -1,4 +1,4 @@
-"""All arms on the same test images: intervals, tests and effects, the report's own bar chart, and a verdict."""
+"""All arms on the same test images under every seed: the question, the effects, the base classes, and a verdict."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from src.compare import figures, results
 from src.compare.results import Arm
-from src.core import design, seeds
+from src.core import design
 from src.core.design import CELLS, QUESTION
 from src.records.evaluate import Evaluations
 from src.settings.settings import Settings
@@ -14,18 +14,22 @@ from src.storage import files, paths
 from stages import run
 
 
-def read_cell(cell: str, adaptations: Sequence[str], archs: Mapping[str, str]) -> tuple[dict[str, Arm], dict[str, str]]:
+def read_cell(
+    cell: str, adaptations: Sequence[str], seeds: Sequence[int], archs: Mapping[str, str]
+) -> tuple[dict[str, Arm], dict[str, str]]:
     """A cell's arms by name, exactly those that the settings name; and why each that is missing is unavailable."""
     role = cell.split(".")[0]
     evaluations = files.read_record(paths.record(paths.cell_name(cell)), Evaluations)
+    folders = [paths.of_seed(paths.predictions(cell), seed) for seed in seeds]
     arms = {}
     for adaptation in adaptations:
         if adaptation not in evaluations.unavailable:
             name = f"{role}.{adaptation}"
-            saved = files.read_arrays(paths.predictions(cell) / f"{adaptation}.npz")
+            saved = [files.read_arrays(folder / f"{adaptation}.npz") for folder in folders]
+            logits = np.stack([part["logits"] for part in saved])
             title = design.title(name, design.display_names(archs)[role])
-            arrays = saved["logits"], saved["labels"], saved["index"]
-            arms[name] = Arm(title, *arrays, evaluations.arms[adaptation])
+            each = [evaluations.seeds[str(seed)][adaptation] for seed in seeds]
+            arms[name] = Arm(title, logits, saved[0]["labels"], saved[0]["index"], each)
     return arms, {f"{role}.{readout}": why for readout, why in evaluations.unavailable.items()}
 
 
@@ -36,7 +40,8 @@ def read_arms(settings: Settings) -> tuple[dict[str, Arm], dict[str, str]]:
     arms: dict[str, Arm] = {}
     unavailable: dict[str, str] = {}
     for cell in CELLS if settings.controls else QUESTION:
-        some, why = read_cell(cell, methods if cell.endswith("finetuned") else readouts, archs)
+        adaptations = methods if cell.endswith("finetuned") else readouts
+        some, why = read_cell(cell, adaptations, settings.seeds, archs)
         arms |= some
         unavailable |= why
     results.require_same_images(arms)
@@ -44,20 +49,21 @@ def read_arms(settings: Settings) -> tuple[dict[str, Arm], dict[str, str]]:
 
 
 def train_images(settings: Settings) -> list[int]:
-    """The training images of each class, where the settings make classes differ in size."""
+    """The training images of each class, where the settings make classes differ in size; the same under every seed."""
     if settings.prepare.imbalance == "none":
         return []
-    return np.bincount(files.read_arrays(paths.SUBSET / "subset.npz")["train_labels"]).tolist()
+    return np.bincount(files.read_arrays(paths.subset(settings.seeds[0]))["train_labels"]).tolist()
 
 
 def main(settings: Settings) -> None:
     arms, unavailable = read_arms(settings)
     comparison = results.report(
         arms,
-        files.read_json(paths.SUBSET / "classes.json"),
+        settings.seeds,
+        files.read_json(paths.CLASSES),
         unavailable,
         settings.compare,
-        seed=seeds.derive(settings.seed, "bootstrap"),
+        validated=settings.finetune.watch == "validation",
         train_images=train_images(settings),
     )
     files.write_json(paths.metrics("compare"), {"compare": comparison.numbers()})

@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-from src.core import seeds
 from src.core.design import CELLS, QUESTION
 from src.settings.settings import Settings
 from src.storage import files, paths
@@ -45,7 +44,6 @@ def main(settings: Settings) -> None:
         return
     from src.device import runtime  # PyTorch takes seconds to import
     from src.robustness.study import Study, run_study
-    from src.stats.intervals import Sampling
 
     # Rounded gradients pass for robustness.
     accelerator = runtime.start(settings.device, "fp32", deterministic=settings.deterministic)
@@ -61,10 +59,8 @@ def main(settings: Settings) -> None:
         seed=settings.seeds[0],
         accelerator=accelerator,
     )
-    seed = seeds.derive(settings.seeds[0], "robustness", "bootstrap")
-    sampling = Sampling(settings.compare.confidence, settings.compare.resamples, seed)
     with saved_state("robustness", settings, runtime.machine(accelerator)) as state_file:
-        results = run_study(paths.plots("robustness"), study, sampling, state_file)
+        results = run_study(paths.plots("robustness"), study, settings.compare.confidence, state_file)
         files.write_json(paths.metrics("robustness"), {"robustness": results.numbers()})
         files.write_record(paths.record("robustness"), results)
 

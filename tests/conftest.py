@@ -23,7 +23,6 @@ TOY = {
     "resnet": {"arch": "efficientnet_lite0"},
     "convnext": {"arch": "efficientnet_lite0"},
     "finetune": {"epochs": 2, "batch_size": 16},
-    "compare": {"resamples": 500},
 }
 
 

@@ -31,13 +31,14 @@ from src.nets.preprocess import View, view
 from src.prepare.config import Prepare
 from src.prepare.subset import choose_images
 from src.settings.settings import Settings, load
-from src.stats import intervals
+from src.stats import contrasts, intervals
+from src.stats.contrasts import Answers
 from src.storage import files, paths
 
 PLAIN = Finetune(lr=DEFAULT_LR)  # what someone would write with torchvision alone
 # Chosen on validation images with seeds 100 to 102, for which no results are reported.
 FAST = Finetune(batch_size=128, lr=0.004, schedule="one_cycle", warmup=0.15, augment=False)
-RESAMPLES, CONFIDENCE = 10_000, 0.95
+CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -132,14 +133,18 @@ def summary(seeds: Sequence[Mapping[str, Finish]]) -> dict[str, Any]:
     """Over seeds: the seconds and test accuracy of each way, and its comparison with the baseline.
 
     Ratios of seconds are taken within a seed. The difference of test accuracies has an interval over seeds and images,
-    see `intervals.over_seeds`.
+    see `contrasts.contrast`.
     """
     ways: dict[str, Any] = {}
+    answers = [
+        Answers(str(place), np.arange(len(finishes["plain"].right)), {way: end.right for way, end in finishes.items()})
+        for place, finishes in enumerate(seeds)
+    ]
     for way in seeds[0]:
         ends = [finishes[way] for finishes in seeds]
         faster = [finishes["plain"].seconds / finishes[way].seconds for finishes in seeds]
-        right, plain_right = (np.stack([finishes[name].right for finishes in seeds]) for name in (way, "plain"))
-        gap = intervals.over_seeds(right, plain_right, confidence=CONFIDENCE, resamples=RESAMPLES, seed=0)
+        accuracy = contrasts.accuracy(answers, way, CONFIDENCE)
+        gap = contrasts.contrast(answers, {way: 1, "plain": -1}, CONFIDENCE) if way != "plain" else None
         ways[way] = {
             "seconds": statistics.median(end.seconds for end in ends),
             "epochs": statistics.median(end.epochs for end in ends),
@@ -148,9 +153,9 @@ def summary(seeds: Sequence[Mapping[str, Finish]]) -> dict[str, Any]:
             ),
             "seeds": len(seeds),
             "faster": {"median": statistics.median(faster), "low": min(faster), "high": max(faster)},
-            "test_accuracy": float(right.mean()),
-            "spread": intervals.over_seeds(right, confidence=CONFIDENCE, resamples=100, seed=0).spread,
-            "test_accuracy_less_plain": asdict(gap.interval),
+            "test_accuracy": accuracy.value,
+            "spread": accuracy.sd,
+            "test_accuracy_less_plain": asdict(gap.interval) if gap else None,
         }
     return ways
 

@@ -1,15 +1,51 @@
 """The section `compare` of the settings."""
 
-from pydantic import Field
+from collections.abc import Mapping, Sequence
+from typing import Annotated
 
+from pydantic import AfterValidator, Field
+
+from src.core import design
+from src.core.errors import did_you_mean
 from src.core.section import Section
+
+
+def _two(question: list[str]) -> list[str]:
+    if len(question) != 2 or any(name.count(".") != 1 for name in question):
+        raise ValueError(
+            "allowed are two cells or arms, the first less the second: [resnet.finetuned, convnext.frozen]"
+        )
+    if question[0] == question[1]:
+        raise ValueError("both are the same; name two different cells or arms")
+    return question
 
 
 class Compare(Section):
     """How the arms are compared."""
 
+    question: Annotated[list[str], AfterValidator(_two)] = Field(
+        list(design.QUESTION),
+        description="which is ahead: two cells of the 2 x 2 table, or arms (resnet.full)",
+    )
+    margin: float = Field(
+        0.01, gt=0, lt=1, description="share of the test images; arms that differ by less count as equivalent"
+    )
     base_classes: int = Field(
         2, ge=2, description="number of first classes on which the report's bar chart tests every arm"
     )
-    resamples: int = Field(10_000, ge=100, le=1_000_000, description="resamples of the bootstrap")
-    confidence: float = Field(0.95, gt=0.5, lt=1, description="confidence level of all intervals")
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="confidence level of all intervals and tests")
+
+
+def question_fault(question: Sequence[str], cells: Mapping[str, str], arms: Sequence[str]) -> str | None:
+    """Why a question cannot be asked of these arms, in one line; None if it can be.
+
+    Args:
+        cells: the arm in each cell of the 2 x 2 table that is run.
+    """
+    shown = f"compare.question = [{', '.join(question)}]"
+    for name in question:
+        if name not in cells and name not in arms:
+            known = [*cells, *arms]
+            return f"{shown}: {name} is not run; {did_you_mean(name, known)}allowed: {', '.join(known)}"
+    first, second = (cells.get(name, name) for name in question)
+    return f"{shown}: both are {first}; name two different arms" if first == second else None

@@ -1,5 +1,6 @@
 """Figures of the comparison of all arms; never saves them."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -11,8 +12,8 @@ from matplotlib.ticker import PercentFormatter
 from src.compare.results import Arm, Arms
 from src.core import design
 from src.core.records import Interval
-from src.plotting import CELL_COLOURS, MARKERS, plain, short
-from src.records.compare import Comparison
+from src.plotting import CELL_COLOURS, COLOURS, MARKERS, plain, short
+from src.records.compare import Comparison, Contrast
 from src.stats import calibration, intervals
 from src.stats.calibration import Reliability
 
@@ -20,7 +21,8 @@ from src.stats.calibration import Reliability
 def all_figures(arms: Arms, comparison: Comparison) -> dict[str, Figure]:
     """Every figure of the comparison by name: all arms, and in closer detail those of the 2 x 2 table."""
     classes, base, cells = comparison.classes, comparison.base_classes, comparison.cells
-    title = f"{len(classes)} classes, {comparison.n:,} test images"
+    seeds = f"{len(comparison.seeds)} seed{'s'[: len(comparison.seeds) > 1]}"
+    title = f"{len(classes)} classes, {seeds}, {comparison.n:,} test images"
     with_intervals = f"{title}, {100 * comparison.confidence:g}% intervals"
     colours = [CELL_COLOURS[design.cell(name)] for name in arms]
     accuracy = {arm.title: arm.accuracy for arm in comparison.arms}
@@ -30,6 +32,7 @@ def all_figures(arms: Arms, comparison: Comparison) -> dict[str, Figure]:
     chosen = {arms[name].title: arms[name] for name in cells.values()}
     recall = {name: intervals.recall(arm.logits, arm.labels) for name, arm in chosen.items()}
     figures = {
+        "question": question(comparison.primary, comparison.margin, with_intervals),
         "arms": accuracies(accuracy, with_intervals, 1 / len(classes), colours),
         "base_classes": base_classes(
             full, restricted, base_title, base=base.count, classes=len(classes), colours=colours
@@ -55,8 +58,32 @@ def _table(comparison: Comparison, title: str) -> Figure:
 
 
 def _before_and_after(arm: Arm) -> tuple[Reliability, Reliability]:
-    scaled = arm.logits.astype(np.float64) / arm.evaluation.calibrated.temperature
-    return calibration.reliability(arm.logits, arm.labels), calibration.reliability(scaled, arm.labels)
+    """Over the answers of all seeds, each divided by its own temperature."""
+    temperatures = [evaluation.calibrated.temperature for evaluation in arm.evaluations]
+    scaled = arm.logits.astype(np.float64) / np.reshape(temperatures, (-1, 1, 1))
+    labels = np.tile(arm.labels, len(arm.logits))
+    before, after = (np.concatenate(logits) for logits in (arm.logits, scaled))
+    return calibration.reliability(before, labels), calibration.reliability(after, labels)
+
+
+def question(primary: Contrast, margin: float, title: str) -> Figure:
+    """The declared contrast: each seed's own difference, the mean with its interval, and the margin as a band."""
+    rows = [f"seed {seed}" for seed in primary.seeds]
+    figure = Figure(figsize=(7, 1.9 + 0.28 * len(rows)), layout="constrained")
+    figure.suptitle(plain(title))
+    axes = figure.subplots()
+    axes.axvspan(-100 * margin, 100 * margin, color="0.88", label=f"the margin, {100 * margin:g} on either side of 0")
+    axes.axvline(0, color="0.5", linewidth=1)
+    values = [100 * value for value in primary.seeds.values()]
+    axes.plot(values, range(len(rows)), "o", color=COLOURS[0], clip_on=False)
+    low, value, high = (100 * getattr(primary.difference, part) for part in ("low", "value", "high"))
+    axes.errorbar(value, len(rows), xerr=[[value - low], [high - value]], fmt="D", color="black", capsize=4)
+    axes.set_yticks(range(len(rows) + 1), [*rows, "mean" if len(rows) > 1 else "over images"])
+    axes.set(ylim=(len(rows) + 0.5, -0.5), xlabel="difference in accuracy, points")
+    axes.set_title(plain("\n".join(textwrap.wrap(primary.title, 70))), fontsize=10)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside lower center", frameon=False)
+    return figure
 
 
 def _bars(axes: Axes, accuracies: Mapping[str, Interval], colours: Sequence[str], chance: float) -> None:
@@ -99,7 +126,7 @@ def base_classes(
     left, right = figure.subplots(1, 2, sharey=True)
     _bars(left, full_head, colours, 1 / classes)
     _bars(right, restricted, colours, 1 / base)
-    left.set(title=f"all {classes} outputs compete (the report's)", xlabel="accuracy")
+    left.set(title=f"all {classes} outputs compete", xlabel="accuracy")
     right.set(title=f"only these {base} outputs compete", xlabel="accuracy")
     return figure
 

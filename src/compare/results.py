@@ -2,39 +2,50 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 
-from src.compare import verdict
-from src.compare.config import Compare
-from src.core import design
+from src.compare import questions, verdict
+from src.compare.config import Compare, question_fault
+from src.core import design, records
 from src.core.errors import UserError
-from src.core.records import Interval
 from src.records.compare import (
     BaseClasses,
     BaseClassesArm,
     ByFrequency,
     ComparedArm,
     Comparison,
+    Contrast,
     Cost,
+    Pair,
     RecallArm,
 )
 from src.records.evaluate import Evaluation
-from src.stats import intervals
+from src.stats import contrasts, intervals
+from src.stats.contrasts import Answers
 
 Table = tuple[Sequence[str], Sequence[Sequence[Any]]]  # columns and rows
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One arm: its title for people, its logits (N, K) of the test images, labels (N,) and positions (N,)."""
+    """One arm: its title for people, and under each of S seeds its logits (S, N, K) and its evaluation.
+
+    The test images are the same under every seed: their labels (N,) and positions `index` (N,).
+    """
 
     title: str
     logits: np.ndarray
     labels: np.ndarray
     index: np.ndarray
-    evaluation: Evaluation
+    evaluations: Sequence[Evaluation]
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """The mean over seeds."""
+        return records.mean(self.evaluations)
 
 
 Arms = Mapping[str, Arm]  # by name, such as `resnet.full`
@@ -54,71 +65,109 @@ def require_same_images(arms: Arms) -> None:
 
 def report(
     arms: Arms,
+    seeds: Sequence[int],
     classes: Sequence[str],
     unavailable: Mapping[str, str],
     config: Compare,
     *,
-    seed: int,
+    validated: bool = True,
     train_images: Sequence[int] = (),
 ) -> Comparison:
     """Compare arms that were tested on the same images.
 
     Args:
         unavailable: why an arm is missing, by its name.
-        seed: of the bootstrap.
+        validated: whether validation accuracies are of images that are not tested on, so that they may choose a cell.
         train_images: of each class, where the settings make classes differ in size.
+
+    Raises:
+        UserError: the question names an arm that is not there.
     """
-    logits, labels = predictions(arms)
-    confidence = config.confidence
-    resampled = intervals.resample(logits, labels, confidence=confidence, resamples=config.resamples, seed=seed)
     cells = design.representatives(list(arms))
-    first, second = (cells[name] for name in design.QUESTION)
+    if fault := question_fault(config.question, cells, list(arms)):
+        raise UserError(fault)
+    first, second = (cells.get(name, name) for name in config.question)
+    answers, titles = answers_of(arms, seeds), {name: arm.title for name, arm in arms.items()}
+    compared = _arms(arms, answers, config.confidence)
     comparison = Comparison(
-        n=len(labels),
+        n=len(answers[0].index),
         classes=list(classes),
-        confidence=confidence,
-        resamples=config.resamples,
-        arms=_arms(arms, intervals.accuracies(logits, labels, confidence=confidence)),
+        seeds=list(seeds),
+        confidence=config.confidence,
+        margin=config.margin,
+        arms=compared,
         cells=cells,
-        lead=resampled.contrast({first: 1, second: -1}),
-        effects=intervals.effects(resampled, cells) if len(cells) == len(design.CELLS) else {},
-        pairs=intervals.pairs(logits, labels, resampled),
-        base_classes=_base_classes(arms, config.base_classes, confidence),
+        best=_best(compared, list(cells.values())) if validated else None,
+        primary=questions.primary(answers, titles, first, second, config),
+        effects=questions.effects(answers, titles, cells, config) if len(cells) == len(design.CELLS) else {},
+        pairs=_pairs(answers, list(arms), config.confidence),
+        base_classes=_base_classes(arms, seeds, config),
         by_frequency=_by_frequency(arms, train_images) if train_images else None,
         unavailable=dict(unavailable),
     )
     return comparison.model_copy(update={"verdict": verdict.sentences(comparison)})
 
 
-def predictions(arms: Arms) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Logits (N, K) by arm, and the labels (N,) of all."""
-    return {name: arm.logits for name, arm in arms.items()}, next(iter(arms.values())).labels
+def answers_of(arms: Arms, seeds: Sequence[int], classes: int | None = None, *, told: bool = False) -> list[Answers]:
+    """Which images every arm got right under each seed.
 
-
-def _arms(arms: Arms, accuracies: Mapping[str, Interval]) -> list[ComparedArm]:
+    Args:
+        classes: on the images of so many first classes alone; None for all. All K logits compete even so, as in the
+            report, so that an answer may be a class that is not tested.
+        told: the logits of these classes compete alone.
+    """
+    reference = next(iter(arms.values()))
+    kept = slice(None) if classes is None else reference.labels < classes
+    columns = slice(classes) if told else slice(None)
+    right = {name: intervals.correct(arm.logits[:, kept, columns], arm.labels[kept]) for name, arm in arms.items()}
     return [
-        ComparedArm(
+        Answers(str(seed), reference.index[kept], {name: part[place] for name, part in right.items()})
+        for place, seed in enumerate(seeds)
+    ]
+
+
+def _arms(arms: Arms, answers: Sequence[Answers], confidence: float) -> list[ComparedArm]:
+    rows = []
+    for name, arm in arms.items():
+        accuracy, evaluation = contrasts.accuracy(answers, name, confidence), arm.evaluation
+        row = ComparedArm(
             arm=name,
             title=arm.title,
-            accuracy=accuracies[name],
-            val_accuracy=arm.evaluation.val_accuracy,
-            cost=Cost(**arm.evaluation.model_dump(include=set(Cost.model_fields))),
+            accuracy=accuracy.interval,
+            seeds=accuracy.each,
+            val_accuracy=evaluation.val_accuracy,
+            configurations=evaluation.configurations,
+            cost=Cost(**evaluation.model_dump(include=set(Cost.model_fields))),
+        )
+        rows.append(row)
+    return rows
+
+
+def _best(arms: Sequence[ComparedArm], cells: Sequence[str]) -> str | None:
+    """The cell's arm that is right most often on validation images, if all have some; of equal ones the first."""
+    accuracy = {arm.arm: arm.val_accuracy for arm in arms if arm.arm in cells and arm.val_accuracy is not None}
+    return max(accuracy, key=lambda name: accuracy[name]) if len(accuracy) == len(cells) else None
+
+
+def _pairs(answers: Sequence[Answers], names: Sequence[str], confidence: float) -> list[Pair]:
+    return [
+        Pair(first=a, second=b, difference=contrasts.contrast(answers, {a: 1, b: -1}, confidence).interval)
+        for a, b in combinations(names, 2)
+    ]
+
+
+def _base_classes(arms: Arms, seeds: Sequence[int], config: Compare) -> BaseClasses:
+    full, restricted = (answers_of(arms, seeds, config.base_classes, told=told) for told in (False, True))
+    rows = [
+        BaseClassesArm(
+            arm=name,
+            title=arm.title,
+            full_head=contrasts.accuracy(full, name, config.confidence).interval,
+            restricted=contrasts.accuracy(restricted, name, config.confidence).interval,
         )
         for name, arm in arms.items()
     ]
-
-
-def _base_classes(arms: Arms, count: int, confidence: float) -> BaseClasses:
-    logits, labels = predictions(arms)
-    full, restricted = (
-        intervals.accuracies(*intervals.first_classes(logits, labels, count, restricted=only), confidence=confidence)
-        for only in (False, True)
-    )
-    rows = [
-        BaseClassesArm(arm=name, title=arm.title, full_head=full[name], restricted=restricted[name])
-        for name, arm in arms.items()
-    ]
-    return BaseClasses(count=count, arms=rows)
+    return BaseClasses(count=config.base_classes, arms=rows)
 
 
 def _by_frequency(arms: Arms, train_images: Sequence[int]) -> ByFrequency:
@@ -131,19 +180,17 @@ def _by_frequency(arms: Arms, train_images: Sequence[int]) -> ByFrequency:
 
 
 def tables(comparison: Comparison) -> dict[str, Table]:
-    """The CSV files that DVC draws, by name."""
+    """The CSV files, some of which DVC draws, by name."""
     rows = {arm.arm: (arm.title, *astuple(arm.accuracy)) for arm in comparison.arms}
-    pairs = [
-        (rows[pair.first][0], rows[pair.second][0], *astuple(pair.difference), pair.p, pair.p_holm)
-        for pair in comparison.pairs
-    ]
+    pairs = [(rows[pair.first][0], rows[pair.second][0], *astuple(pair.difference)) for pair in comparison.pairs]
     base = [(arm.title, arm.full_head.value, arm.restricted.value) for arm in comparison.base_classes.arms]
     cells = [(*cell.split("."), *rows[arm]) for cell, arm in comparison.cells.items()]
     named: dict[str, Table] = {
         "arms": (("arm", "accuracy", "low", "high"), list(rows.values())),
         "base_classes": (("arm", "accuracy", "restricted"), base),
-        "pairs": (("first", "second", "difference", "low", "high", "p", "p_holm"), pairs),
+        "pairs": (("first", "second", "difference", "low", "high"), pairs),
         "table": (("backbone", "adaptation", "arm", "accuracy", "low", "high"), cells),
+        "question": (("seed", "difference"), list(comparison.primary.seeds.items())),
     }
     if comparison.by_frequency:
         recalls = [
@@ -156,7 +203,7 @@ def tables(comparison: Comparison) -> dict[str, Table]:
 
 
 def render(comparison: Comparison) -> str:
-    """The terminal's text: every arm with its accuracy and cost, the effects in points, and the verdict."""
+    """The terminal's text: every arm with its accuracy and cost, the question, the effects, and the verdict."""
     width = max(len(arm.title) for arm in comparison.arms)
     level = f"{100 * comparison.confidence:g}% interval"
     lines = [f"{'arm':<{width}}  accuracy  {level:<16}  {'trained, MACs':>13}  {'images/s':>9}"]
@@ -164,10 +211,29 @@ def render(comparison: Comparison) -> str:
         accuracy = f"{arm.accuracy.value:8.4f}  [{arm.accuracy.low:.4f}, {arm.accuracy.high:.4f}]"
         cost = f"{arm.cost.train_macs:13.2g}  {arm.cost.images_per_second:9,.0f}"
         lines.append(f"{arm.title:<{width}}  {accuracy}  {cost}")
-    lines.append(f"{comparison.n:,} test images, the same for every arm; one seed")
-    first, second = (comparison.cells[name] for name in design.QUESTION)
-    for name, gap in {f"{first} less {second}": comparison.lead, **comparison.effects}.items():
-        value, low, high = (100 * part for part in astuple(gap))
-        lines.append(f"{name}: {value:+.2f} points  [{low:+.2f}, {high:+.2f}]")
+    seeds = ", ".join(map(str, comparison.seeds))
+    lines.append(
+        f"{comparison.n:,} test images, the same for every arm; seed{'s'[: len(comparison.seeds) > 1]} {seeds}"
+    )
+    lines += [_shown(comparison.primary), *_each(comparison.primary), *map(_shown, comparison.effects.values())]
     lines += [f"{arm} is unavailable: {why}" for arm, why in comparison.unavailable.items()]
     return "\n".join([*lines, "", *comparison.verdict])
+
+
+def _shown(contrast: Contrast) -> str:
+    value, low, high = (100 * part for part in astuple(contrast.difference))
+    interval, over = f"{value:+.2f} points  [{low:+.2f}, {high:+.2f}]", f"over {contrast.covers}"
+    return f"{contrast.title}: {interval}  p = {contrast.p:.2g} {over}: {verdict.said(contrast)}"
+
+
+def _each(contrast: Contrast) -> list[str]:
+    """Each seed's own difference, and the variance of a run's difference; nothing of a single seed."""
+    parts = contrast.parts
+    if parts.seeds is None or parts.residual is None:
+        return []
+    seeds = ", ".join(f"{100 * value:+.2f} (seed {seed})" for seed, value in contrast.seeds.items())
+    squares = (f"{1e4 * part:.2f}" for part in (parts.seeds, parts.images, parts.residual))
+    return [
+        f"  {seeds}",
+        "  variance of one run, points squared: seed {}, images {}, both together {}".format(*squares),
+    ]

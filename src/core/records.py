@@ -27,19 +27,6 @@ class Interval:
         return self.low <= 0 <= self.high
 
 
-@dataclass(frozen=True)
-class Pair:
-    """Two arms: accuracy of `first` less `second`, images that one alone got right, McNemar's p, and Holm's."""
-
-    first: str
-    second: str
-    difference: Interval
-    p: float
-    p_holm: float
-    only_first: int
-    only_second: int
-
-
 class Record(BaseModel):
     """Closed, immutable, and never coerced from another type."""
 

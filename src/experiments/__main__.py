@@ -6,6 +6,8 @@ python -m src.experiments effects                        # of every setting in w
 python -m src.experiments effects finetune.mix           # of those that differ in this setting and seeds alone
 python -m src.experiments effects --experiments NAME NAME ...
 python -m src.experiments effects --classes horse ship   # on the test images of these classes alone
+python -m src.experiments plan --margin 0.005            # how many seeds and test images that takes, by the last run
+python -m src.experiments plan NAME --power 0.9          # by an experiment
 """
 
 import argparse
@@ -17,7 +19,7 @@ from matplotlib.figure import Figure
 
 from src.core import commands, seeds
 from src.core.errors import UserError, did_you_mean
-from src.experiments import effects, read, scaling, scaling_figures
+from src.experiments import effects, plan, read, scaling, scaling_figures
 from src.experiments.effects import Group
 from src.experiments.scaling import Point, Run
 from src.settings.settings import Settings, flat
@@ -160,4 +162,4 @@ def effects_main(words: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    commands.run("src.experiments", scaling=scaling_main, effects=effects_main)
+    commands.run("src.experiments", scaling=scaling_main, effects=effects_main, plan=plan.main)

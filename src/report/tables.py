@@ -7,8 +7,8 @@ import numpy as np
 
 from src.core import design
 from src.core.design import OOD_SCORES
-from src.core.records import Environment, Interval, Pair
-from src.records.compare import ComparedArm, Comparison
+from src.core.records import Environment, Interval
+from src.records.compare import ComparedArm, Comparison, Pair
 from src.records.evaluate import ClassScores, Evaluation, Evaluations
 from src.records.robustness import CorruptedArm, Effect, OodArm, RobustnessResults
 from src.records.tune import SearchSummaries

@@ -1,11 +1,11 @@
 """The measurement of robustness as a record, as tables and as text.
 
-Intervals cover the choice of test images, as in `compare`: Wilson's for an accuracy, the paired bootstrap for a mean
-over corruptions and for effects, DeLong's for an AUROC.
+Intervals cover the choice of test images: Wilson's for an accuracy, that of `stats.crossed` for a mean over corruptions
+and for effects, DeLong's for an AUROC.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,8 @@ from src.core import design
 from src.core.records import Environment
 from src.records.robustness import AttackedArm, CorruptedArm, Effect, OodArm, RobustnessResults
 from src.robustness import attacks, corruptions, ood
-from src.stats import intervals
-from src.stats.intervals import Sampling
+from src.stats import contrasts, intervals
+from src.stats.contrasts import Answers
 
 Table = tuple[Sequence[str], Sequence[Sequence[Any]]]  # columns and rows
 
@@ -45,7 +45,7 @@ class Measured:
 
 
 def report(
-    measured: Measured, unavailable: Mapping[str, str], sampling: Sampling, environment: Environment
+    measured: Measured, unavailable: Mapping[str, str], confidence: float, environment: Environment
 ) -> RobustnessResults:
     """The record of what was measured.
 
@@ -55,10 +55,10 @@ def report(
     return RobustnessResults(
         n=len(next(iter(measured.clean.values()))),
         severities=list(measured.severities),
-        corruptions=_corruptions(measured, sampling),
-        adversarial=_adversarial(measured, sampling.confidence),
-        ood=_ood(measured, sampling.confidence),
-        effects=_effects(measured, sampling),
+        corruptions=_corruptions(measured, confidence),
+        adversarial=_adversarial(measured, confidence),
+        ood=_ood(measured, confidence),
+        effects=_effects(measured, confidence),
         checks=attacks.summarise_checks(measured.attacked),
         far=measured.far,
         unavailable=dict(unavailable),
@@ -71,12 +71,11 @@ def benchmark(names: Sequence[str]) -> list[int]:
     return [i for i, name in enumerate(names) if name not in corruptions.EXTRA] or list(range(len(names)))
 
 
-def _corruptions(measured: Measured, sampling: Sampling) -> list[CorruptedArm]:
+def _corruptions(measured: Measured, confidence: float) -> list[CorruptedArm]:
     """For each arm the mean accuracy over corruptions and severities, and parts of it."""
     counted = benchmark(measured.names)
     shares = {arm: right[counted].mean((0, 1)) for arm, right in measured.corrupted.items()}  # (n,)
-    drops = {f"{arm} drop": measured.clean[arm] - share for arm, share in shares.items()}
-    resampled = intervals.resample_shares({**shares, **drops}, **asdict(sampling))
+    both = _answers({f"{arm} clean": right for arm, right in measured.clean.items()} | shares)
     families = {
         family: [i for i in counted if measured.names[i] in names] for family, names in corruptions.FAMILIES.items()
     }
@@ -86,15 +85,20 @@ def _corruptions(measured: Measured, sampling: Sampling) -> list[CorruptedArm]:
         row = CorruptedArm(
             arm=arm,
             title=measured.titles[arm],
-            clean=intervals.share(measured.clean[arm], sampling.confidence),
-            corrupted=resampled.contrast({arm: 1}),
-            drop=resampled.contrast({f"{arm} drop": 1}),
+            clean=intervals.share(measured.clean[arm], confidence),
+            corrupted=contrasts.accuracy(both, arm, confidence).interval,
+            drop=contrasts.contrast(both, {f"{arm} clean": 1, arm: -1}, confidence).interval,
             families={family: each[part].mean(0).tolist() for family, part in families.items() if part},
             by_severity=each[counted].mean(0).tolist(),
             by_corruption=dict(zip(measured.names, each.mean(1).tolist(), strict=True)),
         )
         rows.append(row)
     return rows
+
+
+def _answers(shares: Mapping[str, np.ndarray]) -> list[Answers]:
+    """The images' shares (n,) by arm, under the one seed that is measured."""
+    return [Answers("0", np.arange(len(next(iter(shares.values())))), shares)]
 
 
 def _adversarial(measured: Measured, confidence: float) -> list[AttackedArm]:
@@ -107,19 +111,20 @@ def _adversarial(measured: Measured, confidence: float) -> list[AttackedArm]:
     return rows
 
 
-def _effects(measured: Measured, sampling: Sampling) -> list[Effect]:
+def _effects(measured: Measured, confidence: float) -> list[Effect]:
     """The question's pair, and the effects of the 2 x 2 table, on each measure of robustness."""
     rows: list[Effect] = []
     for measure, shares in _measures(measured).items():
         cells = _cells(list(shares))
         if not set(design.QUESTION) <= set(cells):
             continue
-        resampled = intervals.resample_shares(shares, **asdict(sampling))
-        first, second = (cells[name] for name in design.QUESTION)
-        effects = {"question": resampled.contrast({first: 1, second: -1})}
+        asked: dict[str, Mapping[str, float]] = {"question": dict(zip(design.QUESTION, (1, -1), strict=True))}
         if len(cells) == len(design.CELLS):
-            effects |= intervals.effects(resampled, cells)
-        rows += [Effect(measure=measure, effect=name, difference=value) for name, value in effects.items()]
+            asked |= intervals.EFFECTS
+        for name, weights in asked.items():
+            by_arm = {cells[cell]: weight for cell, weight in weights.items()}
+            difference = contrasts.contrast(_answers(shares), by_arm, confidence).interval
+            rows.append(Effect(measure=measure, effect=name, difference=difference))
     return rows
 
 

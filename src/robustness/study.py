@@ -18,7 +18,6 @@ from src.robustness.config import Robustness
 from src.robustness.measure import Corrupt, Images, Memo
 from src.robustness.networks import Network
 from src.robustness.results import Measured
-from src.stats.intervals import Sampling
 from src.storage import files, paths
 from src.storage.resume import StateFile
 
@@ -55,7 +54,7 @@ class Study:
         return {name: design.title(name, backbones[design.split(name)[0]]) for name in names}
 
 
-def run_study(folder: Path, study: Study, sampling: Sampling, state_file: StateFile) -> RobustnessResults:
+def run_study(folder: Path, study: Study, confidence: float, state_file: StateFile) -> RobustnessResults:
     """Measure every arm, and write tables and figures.
 
     Args:
@@ -74,8 +73,8 @@ def run_study(folder: Path, study: Study, sampling: Sampling, state_file: StateF
     names, corrupt = source(config.corrupted, images.test, index, study.raw_labels, seed)
     measured = measure_all(study, images, names, corrupt, attacks, Memo(state_file))
     unavailable = why | left_out(study.networks if attacks else [], images, names)
-    report = results.report(measured, unavailable, sampling, runtime.environment(study.accelerator))
-    write(folder, measured, report, corrupt, sampling.confidence)
+    report = results.report(measured, unavailable, confidence, runtime.environment(study.accelerator))
+    write(folder, measured, report, corrupt, confidence)
     print(results.render(report))
     return report
 

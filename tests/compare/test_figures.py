@@ -13,8 +13,9 @@ from src.compare.config import Compare
 from src.core import design
 from src.core.records import Interval
 from src.readouts.config import READOUTS
-from src.stats import calibration, intervals
-from tests.helpers.toy_records import evaluation
+from src.stats import calibration, contrasts
+from src.stats.contrasts import Answers
+from tests.helpers.toy_records import contrast, evaluation
 
 CLASSES = ["cat", "dog", "frog"]
 ARMS = {"fine-tuned": Interval(0.9, 0.85, 0.93), "frozen": Interval(0.5, 0.4, 0.6)}
@@ -87,10 +88,10 @@ def test_chance_has_a_line():
 def test_all_or_nothing_right_can_be_drawn(right):
     """The interval's end is the value itself then, and a whisker may not have a negative length."""
     for n in (2, 10, 359, 10_000):
-        logits = np.tile([right, 0.5], (n, 1))
-        result = intervals.accuracies({"arm": logits}, np.zeros(n, np.int64), confidence=0.95)
-        assert result["arm"].value == right
-        assert render(figures.accuracies(result, "title", 0.5, COLOURS[:1]))
+        answers = [Answers("0", np.arange(n), {"arm": np.full(n, right)})]
+        result = contrasts.accuracy(answers, "arm", 0.95).interval
+        assert result.value == right
+        assert render(figures.accuracies({"arm": result}, "title", 0.5, COLOURS[:1]))
 
 
 def test_both_tests_on_the_base_classes_have_their_own_chance():
@@ -167,17 +168,17 @@ def test_the_reliability_diagram_shows_each_filled_bin_before_and_after():
 EVERY_ARM = [f"{role}.{name}" for role in design.ROLES for name in (*design.FINETUNED, *READOUTS)]
 
 
-def drawn(chosen: list[str], classes: list[str]) -> dict[str, Figure]:
+def drawn(chosen: list[str], classes: list[str], seeds: int = 3) -> dict[str, Figure]:
     """Every picture of such arms, of one architecture: the longest names."""
     rng = np.random.default_rng(0)
     labels = np.arange(40 * len(classes)) % len(classes)
     arms = {}
     for place, name in enumerate(chosen):
-        logits = rng.normal(size=(len(labels), len(classes)))
-        logits[np.arange(len(labels)), labels] += 3 - 0.2 * place
+        logits = rng.normal(size=(seeds, len(labels), len(classes)))
+        logits[:, np.arange(len(labels)), labels] += 3 - 0.2 * place
         title = design.title(name, f"efficientnet_lite0 ({design.split(name)[0]})")
-        arms[name] = results.Arm(title, logits, labels, np.arange(len(labels)), evaluation())
-    result = results.report(arms, classes, {}, Compare(base_classes=2, resamples=100), seed=0)
+        arms[name] = results.Arm(title, logits, labels, np.arange(len(labels)), [evaluation()] * seeds)
+    result = results.report(arms, range(seeds), classes, {}, Compare(base_classes=2))
     return figures.all_figures(arms, result)
 
 
@@ -185,7 +186,7 @@ def drawn(chosen: list[str], classes: list[str]) -> dict[str, Figure]:
 @pytest.mark.parametrize("chosen", [EVERY_ARM, ["resnet.full", "convnext.linear"]], ids=["every arm", "two arms"])
 def test_no_text_covers_another(chosen, classes):
     result = drawn(chosen, [f"class {label}" for label in range(classes)])
-    assert set(result) == {"arms", "base_classes", "per_class", "reliability"} | (
+    assert set(result) == {"question", "arms", "base_classes", "per_class", "reliability"} | (
         {"table"} if len(chosen) > 2 else set()
     )
     for figure in result.values():
@@ -201,6 +202,23 @@ def test_pictures_in_detail_show_the_cells_of_the_table_alone():
         "frozen\n(linear)",
         "fine-tuned\n(full)",
     ]
+
+
+@pytest.mark.parametrize("seeds", [1, 3, 10])
+def test_the_question_has_a_dot_for_each_seed_the_mean_with_its_interval_and_the_margin(seeds):
+    values = {str(seed): 0.01 * seed for seed in range(seeds)}
+    primary = contrast(0.02, 0.03, seeds=values)
+    figure = figures.question(primary, 0.01, "title")
+    (axes,) = figure.axes
+    dots = next(line for line in axes.lines if line.get_marker() == "o")
+    assert list(dots.get_xdata()) == pytest.approx([100 * value for value in values.values()])
+    (whisker,) = whiskers(axes)
+    assert whisker == pytest.approx([-1, 5])
+    (band,) = axes.patches
+    assert (band.get_x(), band.get_x() + band.get_width()) == (-1, 1)
+    last = "mean" if seeds > 1 else "over images"
+    assert names(axes) == [*(f"seed {seed}" for seed in range(seeds)), last]
+    require_legible(figure)
 
 
 ODD = ["a$b$", "$\\x$", "100 %", "under_score", "<b>", "ß" * 60]

@@ -1,10 +1,11 @@
-"""The verdict: three sentences that say what the numbers say."""
+"""The verdict: sentences that say what the numbers say, the answer to the question first."""
 
 import pytest
 
 from src.compare import verdict
-from src.core.records import Interval, Pair
-from src.records.compare import BaseClasses, ComparedArm, Comparison, Cost
+from src.core.records import Interval
+from src.records.compare import BaseClasses, ComparedArm, Comparison, Contrast, Cost, Parts
+from tests.helpers.toy_records import contrast
 
 CELLS = {
     "resnet.finetuned": "resnet.full",
@@ -17,151 +18,172 @@ TITLES = {
     "resnet.linear": "resnet18, frozen, linear",
     "convnext.full": "convnext_tiny, fine-tuned",
     "convnext.linear": "convnext_tiny, frozen, linear",
-    "convnext.knn": "convnext_tiny, frozen, k-NN",
 }
 COST = {"parameters": 1, "trained_parameters": 1, "peak_memory": 1, "macs": 2 * 10**9, "train_macs": 10**15}
 COST |= {"train_seconds": 300.0, "images_per_second": 1000.0}
+QUESTION = {"resnet.full": 1.0, "convnext.linear": -1.0}
 
 
 def interval(value: float, half: float = 0.01) -> Interval:
     return Interval(value, value - half, value + half)
 
 
-def compared(
-    accuracies: dict[str, float], *, half: float = 0.01, costs=None, p: float = 1e-9, n: int = 10_000
-) -> Comparison:
-    """A comparison of arms with these accuracies; every difference's interval is +- `half`."""
-    names = list(accuracies)
+def compared(primary: Contrast, *, seeds: int = 3, effects=None, best=None, costs=None, configurations=None, **given):
+    """A comparison of four arms, or of the question's two where there are no effects."""
+    names = list(CELLS.values()) if effects or best else list(QUESTION)
     arms = [
         ComparedArm(
             arm=name,
             title=TITLES[name],
-            accuracy=interval(value),
-            val_accuracy=value,
+            accuracy=interval(0.9),
+            seeds={},
+            val_accuracy=0.9,
+            configurations=(configurations or {}).get(name),
             cost=Cost(**COST | (costs or {}).get(name, {})),
         )
-        for name, value in accuracies.items()
+        for name in names
     ]
-    pairs = [
-        Pair(a, b, interval(accuracies[a] - accuracies[b], half), p / 2, p, 0, 0)
-        for place, a in enumerate(names)
-        for b in names[place + 1 :]
-    ]
-    lead = accuracies["resnet.full"] - accuracies["convnext.linear"]
+    fields = {"n": 10_000, "classes": list("abcde"), "confidence": 0.95, "margin": 0.01, "pairs": []}
     return Comparison(
-        n=n,
-        classes=list("abcde"),
-        confidence=0.95,
-        resamples=100,
+        **fields | given,
+        seeds=list(range(seeds)),
         arms=arms,
-        cells={cell: name for cell, name in CELLS.items() if name in accuracies},
-        lead=interval(lead, half),
-        pairs=pairs,
+        cells={cell: name for cell, name in CELLS.items() if name in names},
+        best=best,
+        primary=primary,
+        effects=effects or {},
         base_classes=BaseClasses(count=2, arms=[]),
     )
 
 
-TWO = {"resnet.full": 0.9, "convnext.linear": 0.8}
-FOUR = {"resnet.full": 0.9, "resnet.linear": 0.6, "convnext.full": 0.95, "convnext.linear": 0.8}
+def said(primary: Contrast, **given) -> list[str]:
+    return verdict.sentences(compared(primary, **given))
 
 
-def test_the_winner_is_named_with_the_runner_up_and_the_number_of_classes():
-    first, *_ = verdict.sentences(compared(FOUR))
-    assert first == (
-        "At 5 classes, convnext_tiny (fine-tuned) wins with 95.0% of the test images right; "
-        "next comes resnet18 (fine-tuned) with 90.0%."
+def test_who_is_ahead_is_said_first_with_its_certainty():
+    assert said(contrast())[0] == (
+        "At 5 classes, resnet18 (fine-tuned) is ahead of convnext_tiny (frozen, linear) by 10.0 points (95% interval "
+        "+9.0 to +11.0), p < 0.0001, over 3 seeds and 10,000 test images."
     )
 
 
-def test_the_margin_and_the_reports_own_pair_are_given_with_their_certainty():
-    _, second, _ = verdict.sentences(compared(FOUR))
-    assert second == (
-        "The difference is 5.0 points (95% interval +4.0 to +6.0) on 10,000 test images, "
-        "exact McNemar p < 0.0001 after Holm's adjustment for 6 pairs; "
-        "the report's own pair, resnet18 (fine-tuned) less convnext_tiny (frozen, linear): "
-        "+10.0 points (95% interval +9.0 to +11.0); "
-        "this is one seed, and the intervals cover the choice of test images alone."
+def test_the_second_arm_may_be_ahead_and_the_difference_is_turned():
+    first = said(contrast(-0.07, 0.02, p=0.012))[0]
+    assert "convnext_tiny (frozen, linear) is ahead of resnet18 (fine-tuned) by 7.0 points" in first
+    assert "(95% interval +5.0 to +9.0), p = 0.012," in first
+
+
+def test_a_lead_that_is_smaller_than_the_margin_is_called_so():
+    first = said(contrast(0.004, 0.003, p=0.01, p_equivalent=0.001))[0]
+    assert first.endswith("over 3 seeds and 10,000 test images, which is less than the margin of 1 point.")
+
+
+def test_equivalent_arms_are_called_so_with_the_margin_and_the_tests():
+    assert said(contrast(0.002, 0.005, "equivalent within the margin", 0.3, p_equivalent=0.013), margin=0.015)[0] == (
+        "At 5 classes, resnet18 (fine-tuned) and convnext_tiny (frozen, linear) are equivalent within the margin of "
+        "1.5 points (two one-sided tests, p = 0.013): the first less the second is +0.2 points (95% interval -0.3 to "
+        "+0.7) over 3 seeds and 10,000 test images."
     )
 
 
-def test_where_the_reports_own_pair_is_on_top_it_is_not_told_twice():
-    _, second, _ = verdict.sentences(compared(TWO))
-    assert second == (
-        "The difference is 10.0 points (95% interval +9.0 to +11.0) on 10,000 test images, exact McNemar p < 0.0001; "
-        "this is one seed, and the interval covers the choice of test images alone."
+def test_what_is_not_settled_comes_with_the_smallest_difference_that_could_have_been_shown():
+    assert said(contrast(0.01, 0.04, "not settled", 0.4))[0] == (
+        "At 5 classes, it is not settled whether resnet18 (fine-tuned) or convnext_tiny (frozen, linear) is ahead: the "
+        "first less the second is +1.0 point (95% interval -3.0 to +5.0), p = 0.4, over 3 seeds and 10,000 test images; "
+        "the smallest difference that this run could have shown, with a probability of 0.8, is 2.34 points."
     )
 
 
-def test_a_pair_that_is_listed_the_other_way_round_is_turned():
-    """ResNet comes first in the list and second in accuracy: its lead of -7 points is ConvNeXt's of 7."""
-    first, second, _ = verdict.sentences(compared({"resnet.full": 0.8, "convnext.linear": 0.87}, half=0.02))
-    assert first.startswith("At 5 classes, convnext_tiny (frozen, linear) wins")
-    assert "7.0 points (95% interval +5.0 to +9.0)" in second
+ONE = {
+    "seeds": {"0": 0.1},
+    "covers": "test images",
+    "parts": Parts(seeds=None, images=0.0003, residual=None),
+    "word": "not settled",
+}
 
 
-def test_no_difference_is_shown_where_the_interval_covers_zero():
-    first, second, _ = verdict.sentences(compared(FOUR, half=0.06, p=0.2))
-    assert first == (
-        "At 5 classes: no difference shown between convnext_tiny (fine-tuned) (95.0%) "
-        "and resnet18 (fine-tuned) (90.0%), the two best cells of the 2 x 2 table."
+def test_one_seed_speaks_of_networks_and_never_of_who_is_ahead():
+    resnet, convnext = "resnet18 (fine-tuned)", "convnext_tiny (frozen, linear)"
+    for value, better, other in ((0.1, resnet, convnext), (-0.1, convnext, resnet)):
+        sentences = said(contrast(value, **ONE), seeds=1)
+        assert sentences[0].startswith(f"At 5 classes and with one seed, this network of {better}")
+        assert f"right than that of {other}" in sentences[0]
+        assert (
+            "by 10.0 points (95% interval +9.0 to +11.0), p < 0.0001, over the choice of images alone" in sentences[0]
+        )
+        assert sentences[0].endswith("; which recipe is better needs more seeds.")
+        assert not any("ahead" in sentence for sentence in sentences)
+
+
+def test_one_seed_whose_networks_are_level_leaves_that_open_too():
+    first = said(contrast(0.01, 0.04, p=0.4, **ONE), seeds=1)[0]
+    assert "it is not settled which of two networks gets more images right" in first
+    assert "+1.0 point (95% interval -3.0 to +5.0), p = 0.4" in first
+    assert first.endswith("which recipe is better needs more seeds.")
+
+
+def test_each_seeds_own_difference_and_the_parts_of_the_variance_are_told():
+    assert said(contrast())[1] == (
+        "Under each seed the first less the second is +8.0, +10.0 and +12.0 points; of the variance of one such run "
+        "60 % comes from the seed, 30 % from the choice of test images and 10 % from both together. As a difference of "
+        "log odds it is +0.32 (+0.20 to +0.44)."
     )
-    assert "5.0 points (95% interval -1.0 to +11.0)" in second
-    assert "p = 0.2 " in second
-    assert "no difference shown in the report's own pair" not in second  # 10 points, +- 6
 
 
-def test_no_difference_is_shown_in_the_reports_own_pair_if_its_interval_covers_zero():
-    _, second, _ = verdict.sentences(compared(FOUR, half=0.11))
-    assert "; no difference shown in the report's own pair, resnet18 (fine-tuned) less" in second
+def test_of_many_seeds_the_range_is_told():
+    many = {str(seed): 0.1 + 0.01 * seed for seed in range(6)}
+    assert "the second is between +10.0 and +15.0 points;" in said(contrast(seeds=many), seeds=6)[1]
 
 
-def test_arms_that_answer_alike_show_no_difference():
-    """A difference of exactly 0 with an interval of [0, 0]: no minus before a zero, and p is 1."""
-    for names in (("resnet.full", "convnext.linear"), ("convnext.linear", "resnet.full")):
-        first, second, _ = verdict.sentences(compared(dict.fromkeys(names, 0.7), half=0, p=1.0))
-        assert first.startswith("At 5 classes: no difference shown between")
-        assert first.endswith("the two arms compared.")
-        assert "The difference is 0.00 points (95% interval +0.00 to +0.00)" in second
-        assert "p = 1;" in second
+EFFECTS = {
+    "backbone": contrast(-0.02, 0.01, p=0.004, title="convnext_tiny less resnet18"),
+    "finetuning": contrast(0.03, 0.04, "not settled", 0.2, title="fine-tuned less frozen"),
+    "interaction": contrast(0.02, 0.01, p=0.03, log_odds_p=0.3, title="more of it"),
+}
 
 
-def test_an_interval_that_ends_at_zero_covers_it():
-    first, *_ = verdict.sentences(compared({"resnet.full": 0.75, "convnext.linear": 0.5}, half=0.25))
-    assert "no difference shown" in first
+def test_the_effects_are_a_family_of_three():
+    assert said(contrast(), effects=EFFECTS)[2] == (
+        "The effects of the 2 x 2 table, a family of three with p after Holm: backbone, convnext_tiny less resnet18: "
+        "-2.0 points (95% interval -3.0 to -1.0), p = 0.004, behind; finetuning, fine-tuned less frozen: +3.0 points "
+        "(95% interval -1.0 to +7.0), p = 0.2, not settled (could have shown 2.34 points); interaction, more of it: "
+        "+2.0 points (95% interval +1.0 to +3.0), p = 0.03, ahead, but not settled in log odds, p = 0.3."
+    )
 
 
-def test_each_column_is_represented_by_its_cell_and_other_arms_stay_out():
-    first, second, _ = verdict.sentences(compared(FOUR | {"convnext.knn": 0.99}))
-    assert "k-NN" not in first
-    assert "10 pairs" in second
+def test_the_effects_of_one_seed_are_those_of_its_networks():
+    effects = {name: contrast(p=0.001, title=name, **ONE) for name in EFFECTS}
+    third = said(contrast(**ONE), seeds=1, effects=effects)[1]
+    assert third.startswith("The effects of the 2 x 2 table of these networks alone, a family")
+    assert "ahead" not in third
+
+
+def test_the_best_cell_is_that_of_validation_images_and_has_an_interval():
+    sentence = said(contrast(), best="convnext.full")[2]
+    assert sentence == (
+        "Of the four cells convnext_tiny (fine-tuned) was right most often on validation images; of the test images it "
+        "gets 90.0% right (95% interval 89.0% to 91.0%)."
+    )
+    assert not any("validation" in part for part in said(contrast()))
 
 
 def test_narrow_intervals_are_given_with_two_decimals():
-    first, second, _ = verdict.sentences(compared({"resnet.full": 0.9012, "convnext.linear": 0.8991}, half=0.001))
-    assert "90.12%" in first
-    assert "89.91%" in first
-    assert "0.21 points (95% interval +0.11 to +0.31)" in second
-
-
-def test_one_point_is_singular():
-    _, second, _ = verdict.sentences(compared({"resnet.full": 0.51, "convnext.linear": 0.5}, half=0.009))
-    assert "The difference is 1.0 point (" in second
+    assert "by 0.21 points (95% interval +0.11 to +0.31)" in said(contrast(0.0021, 0.001))[0]
 
 
 @pytest.mark.parametrize(
-    ("p", "said"), [(1e-40, "p < 0.0001"), (0.00012, "p = 0.00012"), (0.0456, "p = 0.046"), (1.0, "p = 1")]
+    ("p", "said_"), [(1e-40, "p < 0.0001"), (0.00012, "p = 0.00012"), (0.0456, "p = 0.046"), (1.0, "p = 1")]
 )
-def test_p_is_rounded_to_two_digits_and_tiny_ones_are_bounded(p, said):
-    assert f"exact McNemar {said};" in verdict.sentences(compared(TWO, p=p))[1]
+def test_p_is_rounded_to_two_digits_and_tiny_ones_are_bounded(p, said_):
+    assert f"{said_}," in said(contrast(p=p))[0]
 
 
-def cost(**arms: dict[str, float]) -> str:
-    """The third sentence, for ResNet ahead of ConvNeXt."""
-    costs = {"resnet.full": arms.get("resnet", {}), "convnext.linear": arms.get("convnext", {})}
-    return verdict.sentences(compared(TWO, costs=costs))[2]
+def cost(resnet=None, convnext=None, **given) -> str:
+    """The last sentence."""
+    return said(contrast(), costs={"resnet.full": resnet or {}, "convnext.linear": convnext or {}}, **given)[-1]
 
 
-def test_the_cost_is_the_winners_relative_to_the_runner_ups():
+def test_the_cost_is_the_firsts_relative_to_the_seconds():
     text = cost(
         resnet={"train_macs": 32 * 10**14, "train_seconds": 640.0, "images_per_second": 12_000.0},
         convnext={"macs": 5 * 10**9, "train_seconds": 320.0},
@@ -173,10 +195,17 @@ def test_the_cost_is_the_winners_relative_to_the_runner_ups():
     )
 
 
+def test_the_cost_names_the_search_that_it_includes():
+    both = cost(configurations={"resnet.full": 5, "convnext.linear": 5})
+    assert "(300 s against 300 s), the search of settings among 5 configurations each included; per image" in both
+    one = cost(configurations={"convnext.linear": 5})
+    assert "among 1 and 5 configurations included" in one
+    assert "search" not in cost(configurations=dict.fromkeys(QUESTION, 1))
+
+
 def test_equal_costs_are_the_same_and_nearly_equal_ones_about_the_same():
     text = cost(resnet={"train_seconds": 303.0})
     assert "needed the same training arithmetic and about the same training time (303 s against 300 s)" in text
-    assert "it needs the same arithmetic, and it classifies the same images per second" not in text
     assert "it needs the same arithmetic, and it classifies the same number of images per second." in text
 
 
@@ -206,13 +235,14 @@ def test_tiny_ratios_are_bounded():
 def test_two_backbones_of_one_architecture_are_told_apart_by_their_role(monkeypatch):
     monkeypatch.setitem(TITLES, "resnet.full", "resnet18 (resnet), fine-tuned")
     monkeypatch.setitem(TITLES, "convnext.linear", "resnet18 (convnext), frozen, linear")
-    first, *_ = verdict.sentences(compared(TWO))
-    assert "resnet18 (resnet; fine-tuned) wins" in first
-    assert "resnet18 (convnext; frozen, linear)" in first
+    assert "resnet18 (resnet; fine-tuned) is ahead of resnet18 (convnext; frozen, linear)" in said(contrast())[0]
 
 
-def test_there_are_three_sentences_and_each_ends():
-    for result in (compared(TWO), compared(FOUR), compared(FOUR, half=0.5), compared(TWO, half=0.5)):
-        sentences = verdict.sentences(result)
-        assert len(sentences) == 3
-        assert all(sentence.endswith(".") and sentence[0].isupper() for sentence in sentences)
+def test_every_sentence_ends_and_none_says_that_no_difference_was_shown():
+    for word, seeds in (("ahead", 3), ("equivalent within the margin", 3), ("not settled", 3), ("not settled", 1)):
+        primary = contrast(word=word) if seeds > 1 else contrast(**ONE)
+        effects = dict.fromkeys(EFFECTS, primary)
+        for sentence in said(primary, seeds=seeds, effects=effects, best="resnet.full"):
+            assert sentence.endswith(".")
+            assert sentence[0].isupper()
+            assert "no difference" not in sentence

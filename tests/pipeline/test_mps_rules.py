@@ -44,7 +44,6 @@ SETTINGS = TOY | {
     "convnext": {"arch": "convnext_tiny", "weights": "random"},
     "finetune": {"epochs": 2, "batch_size": 16, "methods": ["lp_ft"]},
     "frozen": {"readouts": ["centroid", "random_head"]},
-    "compare": {"resamples": 100},
 }
 
 

@@ -9,7 +9,6 @@ from src.records.robustness import RobustnessResults
 from src.report import tables
 from src.robustness import figures, results
 from src.robustness.results import Measured
-from src.stats.intervals import Sampling
 from src.storage import files
 
 N = 40
@@ -20,8 +19,8 @@ UNAVAILABLE = {"frost": "no <photographs>", "resnet.knn": "no layer"}
 ENVIRONMENT = {"device": "cpu"}
 
 
-def report(measured: Measured, unavailable=None, resamples: int = 100) -> RobustnessResults:
-    return results.report(measured, unavailable or {}, Sampling(0.95, resamples, 0), ENVIRONMENT)
+def report(measured: Measured, unavailable=None) -> RobustnessResults:
+    return results.report(measured, unavailable or {}, 0.95, ENVIRONMENT)
 
 
 def first(count: int) -> np.ndarray:
@@ -54,7 +53,7 @@ def measured() -> Measured:
 
 @pytest.fixture(scope="module")
 def result(measured) -> RobustnessResults:
-    return report(measured, UNAVAILABLE, resamples=400)
+    return report(measured, UNAVAILABLE)
 
 
 def test_the_record_is_read_as_it_was_written(result, tmp_path):
@@ -97,7 +96,7 @@ def test_effects_of_the_table_are_differences_of_what_was_planted(result):
     effects = {(row.measure, row.effect): row.difference.value for row in result.effects}
     assert effects["clean", "question"] == pytest.approx((36 - 24) / N)
     assert effects["clean", "finetuning"] == pytest.approx(3 / N)
-    assert effects["clean", "architecture"] == pytest.approx(-9 / N)
+    assert effects["clean", "backbone"] == pytest.approx(-9 / N)
     assert effects["drop", "finetuning"] == pytest.approx(0)
     assert effects["adversarial, 2/255", "question"] == pytest.approx((28 - 16) / N)
 

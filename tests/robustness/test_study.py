@@ -15,7 +15,6 @@ from src.robustness import corruptions, measure, study
 from src.robustness.config import Robustness
 from src.robustness.measure import Memo
 from src.robustness.networks import Head, Network, affine
-from src.stats.intervals import Sampling
 from src.storage.resume import StateFile
 
 CONFIG = Robustness(
@@ -77,7 +76,7 @@ def write(folder: Path, raw, subset, state_file: StateFile | None = None) -> Rob
         seed=0,
         accelerator=Accelerator(cpu=True),
     )
-    return study.run_study(folder, arms, Sampling(0.95, 200, 0), state_file or StateFile())
+    return study.run_study(folder, arms, 0.95, state_file or StateFile())
 
 
 @pytest.fixture(scope="module")

@@ -239,7 +239,7 @@ def test_a_setting_that_is_given_twice_is_named(read, text, named):
 
 @pytest.mark.parametrize(("written", "number"), [("10_000", 10_000), ("0x3e8", 1000), ("+500", 500)])
 def test_whole_numbers_are_read_however_they_are_written(read, written, number):
-    assert read(f"compare: {{resamples: {written}}}").compare.resamples == number
+    assert read(f"robustness: {{images: {written}}}").robustness.images == number
 
 
 def test_bytes_that_are_no_text_are_refused(tmp_path):
