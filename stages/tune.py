@@ -1,4 +1,4 @@
-"""The learning rate and weight decay of each backbone, searched on validation images: off unless `tune.enabled`."""
+"""The learning rate of each backbone, searched on validation images; nothing to do if `tune.configurations` is 1."""
 
 from src.core import design
 from src.core.design import ROLES
@@ -13,8 +13,9 @@ def main(settings: Settings) -> None:
         return
     from src.device import runtime  # PyTorch takes seconds to import
     from src.finetune.batches import Data
+    from src.records.tune import SearchSummaries
     from src.tune import results
-    from src.tune.search import SearchSetup, search
+    from src.tune.search import SearchSetup, said, search, summary
 
     accelerator = runtime.start(settings.device, settings.precision, deterministic=settings.deterministic)
     weights = {role: files.read_tensors(paths.weights(role)) for role in (ROLES if settings.controls else ROLES[:1])}
@@ -34,13 +35,15 @@ def main(settings: Settings) -> None:
                 config=settings.finetune,
                 name=names[role],
             )
-            searches[role] = search(setup, state_file.part(role), settings.tune)
-        files.write_best(paths.BEST_PARAMS, {role: item.best.params for role, item in searches.items()})
-        results.write_plots(paths.plots("tune"), searches)
-        summaries = results.summary(searches, runtime.environment(accelerator))
-        numbers = {role: item.numbers() for role, item in summaries.backbones.items()}
-        files.write_json(paths.metrics("tune"), {"tune": numbers})
-        files.write_record(paths.record("tune"), summaries)
+            trials = search(setup, state_file.part(role), settings.tune.configurations)
+            searches[role] = summary(setup, trials)
+            print(said(names[role], searches[role]), flush=True)
+        files.write_best(paths.BEST_PARAMS, {role: {"lr": found.lr} for role, found in searches.items()})
+        results.write_plots(paths.plots("tune"), searches, names)
+        files.write_json(paths.metrics("tune"), {"tune": {role: found.numbers() for role, found in searches.items()}})
+        files.write_record(
+            paths.record("tune"), SearchSummaries(backbones=searches, environment=runtime.environment(accelerator))
+        )
 
 
 if __name__ == "__main__":
