@@ -78,6 +78,7 @@ def frozen(settings: Settings, backbone: str) -> "Evaluations":
         subsets=subsets(settings),
         classes=files.read_json(paths.CLASSES),
         config=settings.frozen,
+        configurations=settings.tune.configurations,
     )
 
 

@@ -1,4 +1,4 @@
-"""The learning rate of each backbone, searched on validation images; nothing to do if `tune.configurations` is 1."""
+"""The learning rate of each backbone, searched under the first seed; nothing to do if `tune.configurations` is 1."""
 
 from src.core import design
 from src.core.design import ROLES
@@ -20,16 +20,19 @@ def main(settings: Settings) -> None:
     accelerator = runtime.start(settings.device, settings.precision, deterministic=settings.deterministic)
     weights = {role: files.read_tensors(paths.weights(role)) for role in (ROLES if settings.controls else ROLES[:1])}
     names = design.display_names({role: origin["arch"] for role, (_, origin) in weights.items()})
-    raw = files.read_array(paths.RAW / "train_images.npy")
-    data = Data.of(raw, files.read_arrays(paths.SUBSET / "subset.npz"), accelerator.device)
+    seed = settings.seeds[0]
+    # Whatever the images that are watched while fine-tuning: test images are not there to choose by.
+    raw = {split: files.read_array(paths.RAW / f"{split}_images.npy") for split in ("train", "test")}
+    data = Data.of(raw, files.read_arrays(paths.subset(seed)), "validation", accelerator.device)
     with saved_state("tune", settings, runtime.machine(accelerator)) as state_file:
         searches = {}
         for role, loaded in weights.items():
             setup = SearchSetup(
                 weights=loaded,
-                classes=files.read_json(paths.SUBSET / "classes.json"),
+                classes=files.read_json(paths.CLASSES),
                 image_size=settings.image_size,
-                seed=settings.seed,
+                normalisation=settings.normalisation,
+                seed=seed,
                 data=data,
                 accelerator=accelerator,
                 config=settings.finetune,

@@ -40,11 +40,7 @@ class Curve:
 
 def rows(curves: Mapping[str, Curve]) -> list[tuple[str, int, float]]:
     """The curves as a table of COLUMNS."""
-    return [
-        (curve.title, number, value)
-        for curve in curves.values()
-        for number, value in enumerate(curve.expected, 1)
-    ]
+    return [(curve.title, number, value) for curve in curves.values() for number, value in enumerate(curve.expected, 1)]
 
 
 def figure(curves: Mapping[str, Curve]) -> Figure:

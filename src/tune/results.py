@@ -51,7 +51,9 @@ def by_rate(searches: Searches, names: Mapping[str, str]) -> Figure:
         axes.plot(found.lr, found.val_accuracy, "o", mfc="none", mec=colour, markersize=13)
         lowest = min(accuracy for _, accuracy in ended)
         lost = [trial.lr for trial in found.trials if trial.diverged]
-        axes.plot(lost, [lowest] * len(lost), "x", color=colour, label=f"{plain(names[role])}: no number" if lost else None)
+        axes.plot(
+            lost, [lowest] * len(lost), "x", color=colour, label=f"{plain(names[role])}: no number" if lost else None
+        )
         axes.axvline(found.trials[0].lr, color=colour, linewidth=1, linestyle=":")
     images = next(iter(searches.values())).val_images
     axes.set(

@@ -28,13 +28,20 @@ FEWEST = 20  # validation images: with fewer, the standard error of an accuracy 
 
 @dataclass(frozen=True)
 class SearchSetup(Setup):
-    """What every trial of a backbone shares; the rate of its config is the centre of the grid.
+    """What every trial of a backbone shares; its data watch the validation images.
 
     Args:
         name: of the backbone, for people.
     """
 
     name: str
+
+    @property
+    def centre(self) -> float:
+        """The rate in the middle of the grid."""
+        lr = self.config.at(self.weights[1]["arch"]).lr
+        assert lr is not None
+        return lr
 
     @property
     def epoch_images(self) -> int:
@@ -64,7 +71,7 @@ def search(setup: SearchSetup, state_file: StateFile, configurations: int) -> li
     require(setup, configurations)
     noted = state_file.noted() if state_file.folder else {}
     done = [Trial(**trial) for trial in noted.get("trials", [])]
-    for number, lr in enumerate(grid(setup.config.lr, configurations)[len(done) :], len(done) + 1):
+    for number, lr in enumerate(grid(setup.centre, configurations)[len(done) :], len(done) + 1):
         trial_file = state_file.part(f"{state_file.name}-{number}")
         done.append(run(setup, number, lr, trial_file))
         print(f"{setup.name}, trial {number} of {configurations}: {done[-1]}", flush=True)
@@ -86,7 +93,7 @@ def require(setup: SearchSetup, configurations: int) -> None:
             f"tune.configurations = {configurations}: trials run in one process; run `dvc repro tune`, and after it "
             "finetune_* by torchrun"
         )
-    images = len(setup.data.val_index)
+    images = len(setup.data.watched.labels)
     if not images:
         raise UserError(
             f"tune.configurations = {configurations}: there are no validation images to choose by; allowed is 1, or a "
@@ -102,11 +109,11 @@ def require(setup: SearchSetup, configurations: int) -> None:
 
 def run(setup: SearchSetup, number: int, lr: float, file: StateFile) -> Trial:
     """One training at a rate, resumed where it was interrupted."""
+    config = setup.config.model_copy(update={"lr": lr})
     model = setup.network()
     if number == 1:
         mps_check.require(model, setup.image_size)
-    state, diverged = TrainState.load(file), False
-    config = setup.config.model_copy(update={"lr": lr})
+    state, diverged = TrainState.load(file, config), False
     try:
         for _ in setup.train(model, config.methods[0], config, state):
             pass
@@ -142,7 +149,7 @@ def summary(setup: SearchSetup, trials: Sequence[Trial]) -> SearchSummary:
     ended = [trial for trial in trials if not trial.diverged]
     if not ended:
         raise UserError(
-            f"finetune.lr = {setup.config.lr:g}: the loss of {setup.name} was no number at this rate and the "
+            f"finetune.lr = {setup.centre:g}: the loss of {setup.name} was no number at this rate and the "
             f"{len(trials) - 1} around it; try a smaller one"
         )
     best = reduce(lambda best, trial: trial if trial.beats(best) else best, ended)
@@ -156,7 +163,7 @@ def summary(setup: SearchSetup, trials: Sequence[Trial]) -> SearchSummary:
         at_edge=best.lr in (min(rates), max(rates)),
         val_accuracy=best.val_accuracy,
         first_val_accuracy=trials[0].val_accuracy,
-        val_images=len(setup.data.val_index),
+        val_images=len(setup.data.watched.labels),
         images=sum(trial.images for trial in trials),
         train_macs=sum(trial.train_macs for trial in trials),
         train_seconds=sum(trial.train_seconds for trial in trials),

@@ -7,7 +7,7 @@ import pytest
 
 from src.core.errors import UserError
 from src.core.grid import around
-from src.finetune.config import Finetune
+from src.finetune.config import Finetune, published_lr
 from src.records.tune import Trial
 from src.tune.search import SearchSetup, grid, said, summary
 from tests.helpers import toy_training
@@ -21,8 +21,17 @@ def trial(lr: float, accuracy: float | None, loss: float | None = 1.0) -> Trial:
 
 
 def found(*trials: Trial):
-    config = Finetune(lr=trials[0].lr)
-    return summary(SearchSetup(({}, {}), [], 8, 0, toy_training.digits(), None, config, name="a toy"), trials)
+    return summary(setup(Finetune(lr=trials[0].lr)), trials)
+
+
+def setup(config: Finetune, arch: str = "resnet18") -> SearchSetup:
+    return SearchSetup(({}, {"arch": arch}), [], 8, "weights", 0, toy_training.digits(), None, config, name="a toy")
+
+
+@pytest.mark.parametrize("arch", ["resnet18", "convnext_tiny"])
+def test_the_centre_of_the_grid_is_the_published_rate_or_the_one_that_was_set(arch):
+    assert setup(Finetune(), arch).centre == published_lr(arch)
+    assert setup(Finetune(lr=0.02), arch).centre == 0.02
 
 
 def test_five_rates_reach_a_decade_to_either_side_of_the_published_one_which_is_first():
@@ -67,7 +76,9 @@ def test_a_rate_that_diverged_is_never_chosen_and_ends_the_grid_like_a_worse_one
 
 
 def test_where_all_diverged_the_rate_is_named():
-    with pytest.raises(UserError, match=r"finetune.lr = 10: the loss of a toy was no number at this rate and the 1 around"):
+    with pytest.raises(
+        UserError, match=r"finetune.lr = 10: the loss of a toy was no number at this rate and the 1 around"
+    ):
         found(trial(10.0, None), trial(100.0, None))
 
 
@@ -75,7 +86,9 @@ def test_where_all_diverged_the_rate_is_named():
 def test_the_edge_of_the_grid_is_said(best, side):
     result = found(*(trial(lr, 0.9 if lr == best else 0.6) for lr in (0.001, 0.01, 0.0001)))
     assert result.at_edge
-    assert said("a toy", result).startswith(f"a toy: the best of 3 learning rates is {best:g}, the {side}; a better one")
+    assert said("a toy", result).startswith(
+        f"a toy: the best of 3 learning rates is {best:g}, the {side}; a better one"
+    )
 
 
 def test_away_from_the_edge_nothing_is_said_of_it():

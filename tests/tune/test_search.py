@@ -58,7 +58,7 @@ def toys(monkeypatch):
 def setup(*, seed: int = 0, accelerator: Any = CPU, **changes: Any) -> SearchSetup:
     chosen = config(**OWN | changes)
     origin = ({}, {"arch": "resnet18"})
-    return SearchSetup(origin, list("0123456789"), 8, seed, digits(), accelerator, chosen, name="a toy")
+    return SearchSetup(origin, list("0123456789"), 8, "weights", seed, digits(), accelerator, chosen, name="a toy")
 
 
 def search(file: StateFile | None = None, *, configurations: int = 5, **changes: Any) -> list[Trial]:
@@ -127,18 +127,19 @@ def test_the_head_alone_costs_a_forward_pass():
 
 
 def test_several_processes_are_refused_by_name():
-    with pytest.raises(UserError, match="tune.configurations = 5: trials run in one process"):
+    with pytest.raises(UserError, match=r"tune.configurations = 5: trials run in one process"):
         search(accelerator=SimpleNamespace(num_processes=2))
 
 
 def validated_by(count: int) -> SearchSetup:
     all_images = setup()
-    few = {name: getattr(all_images.data, name)[:count] for name in ("val_index", "val_labels")}
-    return dataclasses.replace(all_images, data=dataclasses.replace(all_images.data, **few))
+    watched = all_images.data.watched
+    few = dataclasses.replace(watched, index=watched.index[:count], labels=watched.labels[:count])
+    return dataclasses.replace(all_images, data=dataclasses.replace(all_images.data, watched=few))
 
 
 def test_no_validation_images_are_refused_by_name():
-    with pytest.raises(UserError, match="tune.configurations = 5: there are no validation images to choose by"):
+    with pytest.raises(UserError, match=r"tune.configurations = 5: there are no validation images to choose by"):
         tune_search.search(validated_by(0), StateFile(), 5)
 
 
