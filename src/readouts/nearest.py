@@ -6,8 +6,8 @@ from src.readouts.base import Features, Readout
 from src.stats.scores import accuracy
 
 BLOCK = 512  # images whose similarities to all training images are in memory at once: 100 MB for 50,000 of these
-# Of `knn`: the numbers of neighbours in DINO (Caron et al. 2021), that which it recommends first, and the temperature of
-# Wu et al. 2018.
+# Of `knn`: the numbers of neighbours in DINO (Caron et al. 2021), first the one that it recommends, and the temperature
+# of Wu et al. 2018.
 NEIGHBOURS, TEMPERATURE = (20, 10, 100, 200), 0.07
 
 

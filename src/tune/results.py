@@ -40,12 +40,12 @@ def rows(found: SearchSummary) -> list[list[Any]]:
 
 
 def by_rate(searches: Searches, names: Mapping[str, str]) -> Figure:
-    """Validation accuracy against the learning rate; the chosen one has a ring, and a trial that diverged is a cross."""
+    """Validation accuracy against the learning rate; the chosen one has a ring, one that diverged is a cross."""
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     for role, found in searches.items():
         colour = CELL_COLOURS[f"{role}.finetuned"]
-        ended = sorted((trial.lr, trial.val_accuracy) for trial in found.trials if not trial.diverged)
+        ended = sorted((trial.lr, trial.val_accuracy) for trial in found.trials if trial.val_accuracy is not None)
         label = plain(names[role]) + (": the best is at the edge of the grid" if found.at_edge else "")
         axes.plot(*zip(*ended, strict=True), color=colour, marker=MARKERS[role], label=label)
         axes.plot(found.lr, found.val_accuracy, "o", mfc="none", mec=colour, markersize=13)

@@ -20,8 +20,8 @@ from src.finetune.methods import Setup
 from src.records.tune import SearchSummary, Trial
 from src.storage.resume import StateFile
 
-# Decades from the published rate at most. Five rates reach one decade to either side, in steps of a factor of 3.2: by such
-# a step the accuracy changes by a few points, about as much as by a seed, so finer ones would choose among noise.
+# Decades from the published rate at most. Five rates reach one decade to either side, in steps of a factor of 3.2. By
+# such a step the accuracy changes by a few points, about as much as by a seed: finer steps would choose among noise.
 REACH = 2.0
 FEWEST = 20  # validation images: with fewer, the standard error of an accuracy may exceed 11 points
 
