@@ -1,14 +1,16 @@
 """All arms on the same test images under every seed: the question, the effects, the base classes, and a verdict."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
-from src.compare import figures, results
+from src.compare import budget, figures, results
 from src.compare.results import Arm
 from src.core import design
 from src.core.design import CELLS, QUESTION
 from src.records.evaluate import Evaluations
+from src.records.tune import SearchSummaries
 from src.settings.settings import Settings
 from src.storage import files, paths
 from stages import run
@@ -55,6 +57,24 @@ def train_images(settings: Settings) -> list[int]:
     return np.bincount(files.read_arrays(paths.subset(settings.seeds[0]))["train_labels"]).tolist()
 
 
+def write_budget(settings: Settings, folder: Path, titles: Mapping[str, str]) -> None:
+    """Write the accuracy against the number of configurations, as a table for each cell and a figure, if any was tried.
+
+    Args:
+        titles: of the arms.
+    """
+    tuned = files.read_record(paths.record("tune"), SearchSummaries)
+    cells = {cell: files.read_record(paths.record(paths.cell_name(cell)), Evaluations) for cell in CELLS}
+    tried = budget.tried(tuned, cells, settings.finetune.methods[0], settings.seeds[0])
+    curves = {arm: budget.expected_best(accuracies) for arm, accuracies in tried.items()}
+    for arm, curve in curves.items():
+        name = f"budget_{paths.cell_name(design.cell(arm))}"
+        files.write_table(folder / f"{name}.csv", budget.COLUMNS, list(enumerate(curve, 1)))
+    if curves:
+        images = len(files.read_arrays(paths.subset(settings.seeds[0]))["val_labels"])
+        files.write_figure(folder / "budget.png", budget.figure(curves, titles, images))
+
+
 def main(settings: Settings) -> None:
     arms, unavailable = read_arms(settings)
     comparison = results.report(
@@ -74,6 +94,7 @@ def main(settings: Settings) -> None:
         files.write_table(folder / f"{name}.csv", columns, rows)
     for name, figure in figures.all_figures(arms, comparison).items():
         files.write_figure(folder / f"{name}.png", figure)
+    write_budget(settings, folder, {arm.arm: arm.title for arm in comparison.arms})
     print(results.render(comparison))
 
 

@@ -31,6 +31,7 @@ def finetuned(settings: Settings, backbone: str) -> "Evaluations":
     from src.device import runtime  # PyTorch takes seconds to import
     from src.evaluate.finetuned import Checkpoint, FinetunedBackbone, evaluate
     from src.records.finetune import Trainings
+    from src.records.tune import SearchSummaries
 
     def checkpoint(seed: int, method: str) -> Checkpoint:
         return files.read_tensors(paths.of_seed(paths.checkpoints(backbone), seed) / f"{method}.safetensors")
@@ -47,6 +48,7 @@ def finetuned(settings: Settings, backbone: str) -> "Evaluations":
             raw={split: files.read_array(paths.RAW / f"{split}_images.npy") for split in ("train", "test")},
             subsets=subsets(settings),
             watch=settings.finetune.watch,
+            search=files.read_record(paths.record("tune"), SearchSummaries).backbones.get(backbone),
         ),
         # Whatever the precision of training: what is compared does not depend on what the machine computes fast.
         accelerator=runtime.start(settings.device, "fp32", deterministic=settings.deterministic),
@@ -78,6 +80,7 @@ def frozen(settings: Settings, backbone: str) -> "Evaluations":
         subsets=subsets(settings),
         classes=files.read_json(paths.CLASSES),
         config=settings.frozen,
+        configurations=settings.tune.configurations,
     )
 
 

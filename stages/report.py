@@ -14,11 +14,12 @@ from stages import run
 def main(settings: Settings) -> None:
     comparison = files.read_record(paths.record("compare"), Comparison)
     first, second = page.question(comparison)
-    figures = ["reliability"] + ["by_frequency"] * bool(comparison.by_frequency)
+    tuned = files.read_record(paths.record("tune"), SearchSummaries)
+    figures = ["reliability"] + ["by_frequency"] * bool(comparison.by_frequency) + ["budget"] * bool(tuned.backbones)
     results = page.Results(
         comparison=comparison,
         cells={cell: files.read_record(paths.record(paths.cell_name(cell)), Evaluations) for cell in CELLS},
-        tuned=files.read_record(paths.record("tune"), SearchSummaries),
+        tuned=tuned,
         robustness=files.read_optional_record(paths.record("robustness"), RobustnessResults),
         classes=files.read_json(paths.CLASSES),
         predictions=(

@@ -31,6 +31,7 @@ def read_networks(settings: Settings, device: "torch.device") -> "list[Network]"
                 settings.frozen,
                 image_size=settings.image_size,
                 normalisation=settings.normalisation,
+                configurations=settings.tune.configurations,
                 subset=files.read_arrays(paths.subset(seed)),
                 seed=seed,
                 device=device,

@@ -24,7 +24,7 @@ from src.core.errors import UserError
 from src.core.records import Environment
 
 # Packages that not every stage needs: the version is part of the machine where the package was imported.
-OPTIONAL = ("timm", "optuna")
+OPTIONAL = ("timm",)
 PACKAGES = ("torch", "torchvision", "accelerate", "numpy", "scikit-learn", "scipy")
 MIXED = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}  # our names -> those of accelerate
 

@@ -18,7 +18,8 @@ from src.evaluate import arm
 from src.nets import fast_cpu, inference, models, preprocess
 from src.nets.crops import Watched
 from src.records.evaluate import Evaluation, Evaluations
-from src.records.finetune import Trainings
+from src.records.finetune import Training, Trainings
+from src.records.tune import SearchSummary
 from src.storage import files, paths
 
 Checkpoint = tuple[dict[str, Tensor], dict[str, Any]]  # a state_dict and its header, as `files.read_tensors` gives them
@@ -36,6 +37,7 @@ class FinetunedBackbone:
         raw: by split, the images (N, H, W, 3) uint8.
         subsets: by seed, the indices into them and the labels.
         watch: see `Finetune.watch`.
+        search: of the learning rate, if there was one.
     """
 
     role: str
@@ -45,6 +47,7 @@ class FinetunedBackbone:
     raw: Mapping[str, np.ndarray]
     subsets: Mapping[int, Mapping[str, np.ndarray]]
     watch: str
+    search: SearchSummary | None
 
 
 def evaluate(folder: Path, figures: Path, *, backbone: FinetunedBackbone, accelerator: Accelerator) -> Evaluations:
@@ -88,9 +91,19 @@ def one(
     view = preprocess.view(arch, size, header["normalisation"])
     predictions, seconds = predict(model, view, backbone, header, accelerator)
     scores = arm.score(predictions, header["classes"], calibrate=backbone.watch == "validation")
-    training = backbone.trainings.seeds[str(seed)][method]
-    cost = models.inference_cost(model, size, accelerator) | training.model_dump(include=TRAINING)
+    cost = models.inference_cost(model, size, accelerator)
+    cost |= training_cost(backbone.trainings.seeds[str(seed)][method], backbone.search)
     return predictions, Evaluation(**dict(scores), **cost, seconds=seconds, images_per_second=scores.n / seconds)
+
+
+def training_cost(training: Training, search: SearchSummary | None) -> dict[str, Any]:
+    """What it takes to get a network: the search, without which nobody would know the rate, and the training."""
+    cost = training.model_dump(include=TRAINING) | {"configurations": 1}
+    if search:
+        cost["configurations"] = search.configurations
+        cost["train_macs"] += search.train_macs
+        cost["train_seconds"] += search.train_seconds
+    return cost
 
 
 def write_curves(path: Path, title: str, backbone: FinetunedBackbone, method: str) -> None:

@@ -45,6 +45,7 @@ def evaluate(
     subsets: Mapping[int, Mapping[str, np.ndarray]],
     classes: list[str],
     config: Frozen,
+    configurations: int,
 ) -> Evaluations:
     """Fit each read-out on the training images of every seed, predict the test images, and save the predictions.
 
@@ -53,6 +54,7 @@ def evaluate(
             affine, and the categories of zero_shot where it is possible.
         figures: the folder that gets tables and figures.
         subsets: by seed, the indices of images and their labels.
+        configurations: see `Tune.configurations`.
     """
     head = zero_shot.PretrainedHead(backbone.head["weight"], backbone.head["bias"]) if backbone.head else None
     wanted, why = imagenet.available(config.readouts, classes, head)
@@ -65,7 +67,8 @@ def evaluate(
         for seed, subset in subsets.items():
             parts = base.Features.of(backbone.features["train"], subset)
             start = time.perf_counter()
-            fitted = fit.fit(name, parts, rng=seeds.generator(seed, name), head=head, categories=categories)
+            rng = seeds.generator(seed, name)
+            fitted = fit.fit(name, parts, rng=rng, configurations=configurations, head=head, categories=categories)
             seconds = time.perf_counter() - start
             predicted, by_seed[str(seed)][name] = one(fitted, backbone, subset, parts, classes, seconds)
             write(paths.of_seed(folder, seed), name, fitted, predicted)
@@ -75,10 +78,20 @@ def evaluate(
             figures, name, design.title(f"{backbone.role}.{name}", backbone.arch), predictions, scored, classes
         )
         spread = ", ".join(f"{arms[name].accuracy:.4f}" for arms in by_seed.values())
-        print(f"{backbone.role}.{name}: accuracy {spread} on {scored.n:,} test images", flush=True)
+        print(
+            f"{backbone.role}.{name}: accuracy {spread} on {scored.n:,} test images{at_edge(by_seed, name)}", flush=True
+        )
     if why:
         print(f"{backbone.role}.zero_shot is left out: {why}")
     return Evaluations(seeds=by_seed, unavailable={"zero_shot": why} if why else {})
+
+
+def at_edge(by_seed: Mapping[str, Mapping[str, Evaluation]], name: str) -> str:
+    """A remark for people, where a better strength may lie beyond those that were tried."""
+    there = [seed for seed, arms in by_seed.items() if arms[name].at_edge]
+    if not there:
+        return ""
+    return f"; of the strengths the last was best under seed {', '.join(there)}: a better one may lie beyond"
 
 
 def one(
@@ -120,13 +133,16 @@ def predict(
 def readout_cost(
     fitted: base.Readout, embedding: Embedding, n: int, fit_seconds: float, predict_seconds: float
 ) -> dict[str, Any]:
-    """The cost of a read-out. The backbone's part of the time is that of embedding as many images."""
+    """The cost of a read-out, every configuration that was tried included.
+
+    The backbone's part of the time is that of embedding as many images.
+    """
     rate = embedding.images_per_second
     seconds = predict_seconds + n / rate
     return {
         **embedding.model_dump(include=BACKBONE),
         "trained_parameters": fitted.parameters,
-        "train_macs": fitted.images * embedding.macs,
+        "train_macs": fitted.images * embedding.macs + fitted.fit_macs,
         "train_seconds": fit_seconds + fitted.images / rate,
         "seconds": seconds,
         "images_per_second": n / seconds,

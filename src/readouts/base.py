@@ -21,7 +21,9 @@ class Readout:
         images: the number of training and validation images whose features were used.
         parameters: the number of trained parameters.
         val_logits: (n, K) of the validation images, if fitting computed them.
-        chosen: the hyperparameters that were selected on validation images.
+        chosen: the hyperparameters that were selected on validation images, as fields of `Evaluation`: among how many
+            `configurations`, and of these which were `tried` with which `tried_accuracies`.
+        fit_macs: multiply-accumulates of fitting on features, those of trying configurations included.
         affine: for a read-out (x - mean) / std @ weight.T + bias: mean (D,), std (D,), weight (K, D), bias (K,).
     """
 
@@ -31,6 +33,7 @@ class Readout:
     val_logits: np.ndarray | None = None
     chosen: dict[str, Any] = field(default_factory=dict)
     affine: dict[str, np.ndarray] = field(default_factory=dict)
+    fit_macs: int = 0
 
 
 @dataclass(frozen=True)

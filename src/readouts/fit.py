@@ -26,6 +26,7 @@ def fit(
     features: Features,
     *,
     rng: np.random.Generator,
+    configurations: int,
     head: PretrainedHead | None = None,
     categories: Sequence[Sequence[int]] = (),
 ) -> Readout:
@@ -33,14 +34,15 @@ def fit(
 
     Args:
         rng: the generator of random_head.
+        configurations: how many strengths linear tries, and knn at most.
         head, categories: what zero_shot needs, see `zero_shot.logits`.
     """
     readouts: dict[str, Callable[[], Readout]] = {
         "random_head": lambda: random_head(features, rng=rng),
         "zero_shot": lambda: _zero_shot(head, categories),
         "centroid": lambda: centroid(features),
-        "knn": lambda: knn(features),
-        "linear": lambda: linear(features),
+        "knn": lambda: knn(features, configurations),
+        "linear": lambda: linear(features, configurations),
     }
     return readouts[name]()
 

@@ -57,15 +57,20 @@ class Scores(Record):
 class Evaluation(Scores):
     """One arm: its scores, what was chosen on validation images, and its cost.
 
-    Fine-tuned arms have `convergence`, see `Training`. A read-out may have been chosen among `configurations`: the
-    linear probe's strength `c`, the number `k` of neighbours. `macs` are those of one image, `seconds` those of all
-    test images, `peak_memory` is in bytes.
+    Fine-tuned arms have `convergence`, see `Training`. An arm may have been chosen among `configurations`: learning
+    rates, the linear probe's strength `c`, the number `k` of neighbours. Of a read-out, `tried` and `tried_accuracies`
+    are their values and validation accuracies; `at_edge`: the best strength is the smallest or the largest of them, so
+    that a better one may lie beyond. `train_macs` and `train_seconds` are those of all configurations. `macs` are those
+    of one image, `seconds` those of all test images, `peak_memory` is in bytes.
     """
 
     convergence: str | None = None
     c: float | None = None
     k: int | None = None
     configurations: int | None = None
+    tried: list[float] = Field([])
+    tried_accuracies: list[float] = Field([])
+    at_edge: bool | None = None
     parameters: int
     trained_parameters: int
     macs: int

@@ -1,36 +1,62 @@
-"""What the search for settings leaves in `data/results/tune.json`."""
+"""What the search for learning rates leaves in `data/results/tune.json`."""
+
+import math
 
 from pydantic import Field
 
 from src.core.records import Environment, Record
 
 
-class SearchSummary(Record):
-    """One backbone's search: the best of its trials, and what all of them took.
+class Trial(Record):
+    """One learning rate: its results on validation images, and what its training and validation took.
 
-    `configurations` trials ended `complete`, `pruned` or `diverged`. `lr` and `weight_decay` are those of the best
-    trial, where they were searched; `val_accuracy` is its accuracy on `val_images` validation images, and
-    `first_val_accuracy` that of the first trial, which has the settings of `finetune`.
+    `accuracies` are those of every epoch that ended. `val_accuracy` and `val_loss` (nats) are those of the epoch that
+    was kept. A trial that `diverged` (its loss was no number) kept none.
     """
 
-    configurations: int
-    complete: int
-    pruned: int
-    diverged: int
-    best_trial: int
-    lr: float | None = None
-    weight_decay: float | None = None
-    val_accuracy: float
-    first_val_accuracy: float | None = None
-    val_images: int
+    lr: float
+    diverged: bool
+    accuracies: list[float]
+    val_accuracy: float | None
+    val_loss: float | None
     images: int
-    images_cap: int
     train_macs: int
     train_seconds: float
 
+    def beats(self, other: "Trial") -> bool:
+        """By validation accuracy, ties by the lower loss; a trial does not beat its equal."""
+        ours, theirs = ((trial.val_accuracy or 0.0, -(trial.val_loss or math.inf)) for trial in (self, other))
+        return ours > theirs
+
+    def __str__(self) -> str:
+        reached = "the loss was no number" if self.diverged else f"val accuracy {self.val_accuracy:.4f}"
+        return f"learning rate {self.lr:.3g}: {reached}"
+
+
+class SearchSummary(Record):
+    """One backbone's search: the best of its trials, and what all of them took.
+
+    The first of the `configurations` trials has the published rate, or that of `finetune.lr`, and reached
+    `first_val_accuracy`; the best has `lr` and reached `val_accuracy` on `val_images` images. `at_edge`: that rate is
+    the smallest or the largest, so that a better one may lie beyond.
+    """
+
+    configurations: int
+    diverged: int
+    best_trial: int
+    lr: float
+    at_edge: bool
+    val_accuracy: float
+    first_val_accuracy: float | None
+    val_images: int
+    images: int
+    train_macs: int
+    train_seconds: float
+    trials: list[Trial]
+
 
 class SearchSummaries(Record):
-    """Every search by the role of its backbone."""
+    """Every search by the role of its backbone; none where no setting was searched."""
 
     backbones: dict[str, SearchSummary] = Field({})
     environment: Environment = Field({})

@@ -73,11 +73,15 @@ class PairRow:
 
 @dataclass(frozen=True)
 class SearchRow:
-    """The search of an arm's settings on validation images; `untuned` is the accuracy before it."""
+    """The search of an arm's settings on validation images; `untuned` is the accuracy at the published rate.
+
+    `at_edge`: the best is the smallest or the largest that was tried.
+    """
 
     title: str
     configurations: int
     chosen: Mapping[str, float]
+    at_edge: bool
     val_accuracy: float
     untuned: float | None
     train_macs: int
@@ -186,15 +190,14 @@ def searches(tuned: SearchSummaries, comparison: Comparison, evaluations: ByArm)
     for role in design.ROLES if tuned.backbones else ():
         if search := tuned.backbones.get(role):
             title = comparison.arm(comparison.cells[f"{role}.finetuned"]).title
-            chosen = {name: value for name in ("lr", "weight_decay") if (value := getattr(search, name)) is not None}
+            found = search.configurations, {"lr": search.lr}, search.at_edge
             cost = search.train_macs, search.train_seconds
-            rows.append(
-                SearchRow(title, search.configurations, chosen, search.val_accuracy, search.first_val_accuracy, *cost)
-            )
+            rows.append(SearchRow(title, *found, search.val_accuracy, search.first_val_accuracy, *cost))
         probe = evaluations.get(f"{role}.linear")
-        if probe and probe.configurations and probe.c is not None:
+        if probe and probe.configurations and probe.c is not None and probe.val_accuracy is not None:
             title, cost = comparison.arm(f"{role}.linear").title, (probe.train_macs, probe.train_seconds)
-            rows.append(SearchRow(title, probe.configurations, {"c": probe.c}, probe.val_accuracy, None, *cost))
+            found = probe.configurations, {"c": probe.c}, bool(probe.at_edge)
+            rows.append(SearchRow(title, *found, probe.val_accuracy, None, *cost))
     return rows
 
 

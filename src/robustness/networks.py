@@ -109,6 +109,7 @@ def read_frozen(
     *,
     image_size: int,
     normalisation: str,
+    configurations: int,
     subset: Mapping[str, np.ndarray],
     seed: int,
     device: torch.device,
@@ -116,7 +117,7 @@ def read_frozen(
     """A frozen backbone with every read-out that was evaluated.
 
     Beside the predictions are the weights of affine read-outs and the categories of zero_shot, where it was possible.
-    Other read-outs are fitted again on the same features, which needs no search.
+    Other read-outs are fitted again on the same features; `configurations` as in `Tune`.
     """
     state, origin = files.read_tensors(frozen.weights)
     features, head = files.read_features(frozen.features)
@@ -131,7 +132,9 @@ def read_frozen(
             heads[f"{role}.{name}"] = affine(files.read_arrays(weights), device)
         elif name != "zero_shot" or categories:
             rng = seeds.generator(seed, name)
-            fitted = fit.fit(name, parts, rng=rng, head=pretrained, categories=categories)
+            fitted = fit.fit(
+                name, parts, rng=rng, configurations=configurations, head=pretrained, categories=categories
+            )
             heads[f"{role}.{name}"] = Head(fitted.logits)
     backbone = _backbone(models.restore(origin["arch"], state, image_size, needs_head=False), image_size, device)
     return [Network(backbone, preprocess.view(origin["arch"], image_size, normalisation), heads)]

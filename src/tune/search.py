@@ -1,99 +1,34 @@
-"""The search for a learning rate and a weight decay on validation images, by Optuna.
+"""The search for a backbone's learning rate on validation images.
 
-Each trial is one training by the loop that `finetune_*` uses, from the same weights, head and order of images: the
-first has finetune's own settings, so that on validation images a search is never worse than none. Later ones are
-proposed by a tree-structured Parzen estimator (Bergstra et al. 2011) and given up early by the median rule (Golovin et
-al. 2017: Vizier). Every backbone has the same number of trials and the same cap on training images.
-
-Each trial is proposed by a study that is made anew from the trials before it, with a sampler seeded by the trial's
-number. So a search that was interrupted and resumed proposes the same trials. With Optuna's own storages it would not:
-there a trial that was cut off keeps its number.
+Each trial is one whole training by the loop that `finetune_*` uses, from the same weights, head and order of images.
+The rates are a grid on a logarithmic scale around the published one, which is tried first: on validation images a
+search is never worse than none. Every trial has the full number of epochs. Giving up the worse half early (successive
+halving, Jamieson and Talwalkar 2016) would save a third of the epochs, but prefers the rates that are fast at first.
 """
 
-import math
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import reduce
-from typing import Any
 
-import optuna
-from optuna.distributions import BaseDistribution, FloatDistribution
-from optuna.trial import TrialState
 from torch import nn
 
-from src.core import seeds
 from src.core.errors import DivergedError, UserError
+from src.core.grid import around
 from src.device import mps_check
 from src.finetune.checkpoint import Epoch, TrainState
-from src.finetune.config import Finetune
 from src.finetune.methods import Setup
+from src.records.tune import SearchSummary, Trial
 from src.storage.resume import StateFile
-from src.tune.config import Tune
 
-STARTUP = 5  # trials drawn at random before the estimator proposes any, and completed before one is given up
+# Decades from the published rate at most. Five rates reach one decade to either side, in steps of a factor of 3.2. By
+# such a step the accuracy changes by a few points, about as much as by a seed: finer steps would choose among noise.
+REACH = 2.0
 FEWEST = 20  # validation images: with fewer, the standard error of an accuracy may exceed 11 points
-
-optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-
-SEARCHED = ("lr", "weight_decay")  # of `finetune`
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One trial: its settings, its results on validation images, and its cost."""
-
-    number: int  # from 1
-    state: str  # complete, pruned (given up by the median rule) or diverged (its loss was no number)
-    params: dict[str, float]
-    accuracies: list[float]  # of each epoch
-    val_accuracy: float | None  # of the best epoch, and its cross-entropy in nats; none where no epoch ended
-    val_loss: float | None
-    images: int
-    train_macs: int
-    train_seconds: float
-
-    def beats(self, other: "Trial") -> bool:
-        """By validation accuracy, ties by the lower loss; a trial does not beat its equal."""
-        ours, theirs = ((trial.val_accuracy or 0.0, -(trial.val_loss or math.inf)) for trial in (self, other))
-        return ours > theirs
-
-    def __str__(self) -> str:
-        tried = ", ".join(f"{name} {value:.3g}" for name, value in self.params.items())
-        reached = "no epoch" if self.val_accuracy is None else f"val accuracy {self.val_accuracy:.4f}"
-        return f"{tried}: {self.state}, {reached}"
-
-
-@dataclass(frozen=True)
-class Search:
-    """All trials of one backbone."""
-
-    name: str  # of the backbone, for people
-    config: Finetune  # the settings of the first trial
-    trials: list[Trial]
-    val_images: int  # on which every trial was judged
-    images_cap: int  # so many all trials together were allowed to train on
-
-    @property
-    def best(self) -> Trial:
-        """The best complete trial.
-
-        Raises:
-            UserError: there is none.
-        """
-        complete = [trial for trial in self.trials if trial.state == "complete"]
-        if not complete:
-            raise UserError(
-                f"finetune.lr = {self.config.lr:g}: none of {len(self.trials)} trials of {self.name} around it came "
-                "to its end; try a smaller learning rate"
-            )
-        return reduce(lambda best, trial: trial if trial.beats(best) else best, complete)
 
 
 @dataclass(frozen=True)
 class SearchSetup(Setup):
-    """What every trial of a backbone shares; its config has the values from which the search starts.
+    """What every trial of a backbone shares; its data watch the validation images.
 
     Args:
         name: of the backbone, for people.
@@ -102,141 +37,145 @@ class SearchSetup(Setup):
     name: str
 
     @property
-    def epoch_images(self) -> int:
-        """Training images of an epoch."""
-        return math.prod(self.config.batches(len(self.data.train_index)))
+    def centre(self) -> float:
+        """The rate in the middle of the grid."""
+        lr = self.config.at(self.weights[1]["arch"]).lr
+        assert lr is not None
+        return lr
 
     @property
-    def trial_images(self) -> int:
-        """Training images of a complete trial."""
-        return self.config.epochs * self.epoch_images
+    def epoch_images(self) -> int:
+        """Training images of an epoch."""
+        size, steps = self.config.batches(len(self.data.train_index))
+        return size * steps
 
 
-def space(config: Finetune, factor: float) -> dict[str, BaseDistribution]:
-    """The range of each setting, around its value, on a logarithmic scale. A setting that is 0 is not searched."""
-    centres = {name: getattr(config, name) for name in SEARCHED if getattr(config, name) > 0}
-    return {name: FloatDistribution(value / factor, value * factor, log=True) for name, value in centres.items()}
+def grid(centre: float, configurations: int) -> list[float]:
+    """Learning rates around the published one, which is the first.
+
+    An even number has one more above it than below: published rates are those of long trainings, and fewer steps take
+    larger rates.
+    """
+    return around(centre, configurations, reach=REACH)
 
 
-def study_of(trials: Sequence[Trial], distributions: dict[str, BaseDistribution], setup: SearchSetup) -> optuna.Study:
-    """An Optuna study of the trials so far; its `ask` proposes the next one."""
-    number = len(trials) + 1
-    sampler = optuna.samplers.TPESampler(
-        n_startup_trials=STARTUP, seed=seeds.derive(setup.seed, "tune", number) % 2**32
-    )
-    pruner = optuna.pruners.MedianPruner(n_startup_trials=STARTUP)
-    study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
-    for trial in trials:
-        reported = dict(enumerate(trial.accuracies, 1))
-        complete = trial.state == "complete"  # one that diverged ranks last among those given up
-        finished = optuna.create_trial(
-            state=TrialState.COMPLETE if complete else TrialState.PRUNED,
-            value=trial.val_accuracy if complete else None,
-            params=trial.params,
-            distributions=distributions,
-            intermediate_values=reported,
-        )
-        study.add_trial(finished)
-    if not trials:
-        study.enqueue_trial({name: float(getattr(setup.config, name)) for name in distributions})
-    return study
-
-
-def search(setup: SearchSetup, state_file: StateFile, tune: Tune) -> Search:
-    """All trials of one backbone. A search that was interrupted goes on after its last trial.
+def search(setup: SearchSetup, state_file: StateFile, configurations: int) -> list[Trial]:
+    """All trials of one backbone, the centre of the grid first. An interrupted search goes on where it was.
 
     Args:
         state_file: where each trial is saved when it ends, and the present one from time to time.
 
     Raises:
-        UserError: there are several processes or too few validation images, `tune.images` does not suffice for two
-            trials, or someone asked to stop.
+        UserError: there are several processes or no validation images, or someone asked to stop.
     """
-    cap = tune.trials * setup.trial_images if tune.images is None else tune.images
-    require(setup, cap)
-    distributions = space(setup.config, tune.factor)
+    require(setup, configurations)
     noted = state_file.noted() if state_file.folder else {}
     done = [Trial(**trial) for trial in noted.get("trials", [])]
-    while len(done) < tune.trials and spent(done) + setup.trial_images <= cap:
-        trial_file = state_file.part(f"{state_file.name}-{len(done) + 1}")
-        done.append(run(setup, study_of(done, distributions, setup).ask(distributions), trial_file))
-        print(f"{setup.name}, trial {len(done)} of {tune.trials}: {done[-1]}", flush=True)
+    for number, lr in enumerate(grid(setup.centre, configurations)[len(done) :], len(done) + 1):
+        trial_file = state_file.part(f"{state_file.name}-{number}")
+        done.append(run(setup, number, lr, trial_file))
+        print(f"{setup.name}, trial {number} of {configurations}: {done[-1]}", flush=True)
         if state_file.folder:
-            state_file.note({"trials": [asdict(trial) for trial in done]})
+            state_file.note({"trials": [trial.model_dump() for trial in done]})
             trial_file.path.unlink(missing_ok=True)
-        state_file.leave_if_asked(f"after trial {len(done)} of {setup.name}")
-    return Search(setup.name, setup.config, done, len(setup.data.val_index), cap)
+        state_file.leave_if_asked(f"after trial {number} of {setup.name}")
+    return done
 
 
-def require(setup: SearchSetup, cap: int) -> None:
-    """Refuse a search that cannot tell settings apart.
+def require(setup: SearchSetup, configurations: int) -> None:
+    """Refuse a search that cannot be, and say so if it can hardly tell rates apart.
 
     Raises:
-        UserError: there are several processes or too few validation images, or `cap` images are too few for two trials.
+        UserError: there are several processes or no validation images.
     """
     if setup.accelerator.num_processes > 1:
         raise UserError(
-            "tune.enabled = true: trials run in one process; run `dvc repro tune`, and after it finetune_* by torchrun"
+            f"tune.configurations = {configurations}: trials run in one process; run `dvc repro tune`, and after it "
+            "finetune_* by torchrun"
         )
-    if len(setup.data.val_index) < FEWEST:
+    images = len(setup.data.watched.labels)
+    if not images:
         raise UserError(
-            f"tune.enabled = true: {len(setup.data.val_index)} validation images cannot tell settings apart; needed "
-            f"are {FEWEST} or more: more classes, a larger prepare.val_fraction or prepare.per_class"
+            f"tune.configurations = {configurations}: there are no validation images to choose by; allowed is 1, or a "
+            "prepare.val_fraction above 0"
         )
-    if cap < 2 * setup.trial_images:
-        raise UserError(
-            f"tune.images = {cap}: two trials alone train on {2 * setup.trial_images}; allowed are so many or more, "
-            "and null"
+    if images < FEWEST:
+        print(
+            f"{setup.name}: with {images} validation images the standard error of an accuracy may exceed 11 points, so "
+            f"the choice among {configurations} learning rates is mostly chance",
+            flush=True,
         )
 
 
-def run(setup: SearchSetup, proposed: optuna.Trial, file: StateFile) -> Trial:
-    """One training, resumed where it was interrupted; the median rule may end it after any epoch but the last."""
+def run(setup: SearchSetup, number: int, lr: float, file: StateFile) -> Trial:
+    """One training at a rate, resumed where it was interrupted."""
+    config = setup.config.model_copy(update={"lr": lr})
     model = setup.network()
-    if proposed.number == 0:
+    if number == 1:
         mps_check.require(model, setup.image_size)
-    state, start, outcome = TrainState.load(file), time.perf_counter(), "complete"
-    for epoch in state.history:
-        proposed.report(epoch.val_accuracy, epoch.number)
-    config = setup.config.model_copy(update=proposed.params)
+    state, diverged = TrainState.load(file, config), False
     try:
-        for epoch in setup.train(model, config.methods[0], config, state):
-            proposed.report(epoch.val_accuracy, epoch.number)
-            if epoch.number < config.epochs and proposed.should_prune():
-                outcome = "pruned"
-                break
+        for _ in setup.train(model, config.methods[0], config, state):
+            pass
     except DivergedError:
-        outcome = "diverged"
-    history = list(state.history)
-    if outcome != "complete":
+        diverged = True
         setup.accelerator.free_memory()  # as `loop.train` does where it comes to its end
-    if outcome == "diverged":
-        history.append(diverged_epoch(model, len(history) + 1, setup.epoch_images, time.perf_counter() - start))
-    return record(proposed, outcome, state, setup.cost(model, history))
-
-
-def diverged_epoch(model: nn.Module, number: int, images: int, seconds: float) -> Epoch:
-    """An epoch whose loss was not a number. It stands for its cost alone, and counts as a whole epoch."""
-    whole = all(parameter.requires_grad for parameter in model.parameters())
-    return Epoch(number, math.inf, 0.0, math.inf, 0.0, whole, images, seconds)
-
-
-def record(proposed: optuna.Trial, outcome: str, state: TrainState, cost: Mapping[str, Any]) -> Trial:
-    """The trial as it is saved."""
-    best = state.best if state.history else None
+    history = [*state.history, diverged_epoch(model, state, setup.epoch_images)] if diverged else state.history
+    cost = setup.cost(model, history)
     return Trial(
-        number=proposed.number + 1,
-        state=outcome,
-        params=proposed.params,
+        lr=lr,
+        diverged=diverged,
         accuracies=[epoch.val_accuracy for epoch in state.history],
-        val_accuracy=best.val_accuracy if best else None,
-        val_loss=best.val_loss if best else None,
+        val_accuracy=None if diverged else state.best.val_accuracy,
+        val_loss=None if diverged else state.best.val_loss,
         images=cost["images"],
         train_macs=cost["train_macs"],
         train_seconds=cost["train_seconds"],
     )
 
 
-def spent(trials: Sequence[Trial]) -> int:
-    """Images trained on so far."""
-    return sum(trial.images for trial in trials)
+def diverged_epoch(model: nn.Module, state: TrainState, images: int) -> Epoch:
+    """An epoch whose loss was not a number. It stands for its cost alone, and counts as a whole epoch."""
+    whole = all(parameter.requires_grad for parameter in model.parameters())
+    return Epoch(len(state.history) + 1, 0.0, 0.0, 0.0, 0.0, whole, images, state.seconds)
+
+
+def summary(setup: SearchSetup, trials: Sequence[Trial]) -> SearchSummary:
+    """The best trial, and the cost of all.
+
+    Raises:
+        UserError: all trials diverged.
+    """
+    ended = [trial for trial in trials if not trial.diverged]
+    if not ended:
+        raise UserError(
+            f"finetune.lr = {setup.centre:g}: the loss of {setup.name} was no number at this rate and the "
+            f"{len(trials) - 1} around it; try a smaller one"
+        )
+    best = reduce(lambda best, trial: trial if trial.beats(best) else best, ended)
+    assert best.val_accuracy is not None  # it did not diverge
+    rates = [trial.lr for trial in trials]
+    return SearchSummary(
+        configurations=len(trials),
+        diverged=len(trials) - len(ended),
+        best_trial=trials.index(best) + 1,
+        lr=best.lr,
+        at_edge=best.lr in (min(rates), max(rates)),
+        val_accuracy=best.val_accuracy,
+        first_val_accuracy=trials[0].val_accuracy,
+        val_images=len(setup.data.watched.labels),
+        images=sum(trial.images for trial in trials),
+        train_macs=sum(trial.train_macs for trial in trials),
+        train_seconds=sum(trial.train_seconds for trial in trials),
+        trials=list(trials),
+    )
+
+
+def said(name: str, found: SearchSummary) -> str:
+    """What was found, for people: the best rate, and whether a better one may lie beyond the grid."""
+    rates = [trial.lr for trial in found.trials]
+    text = f"{name}: the best of {found.configurations} learning rates is {found.lr:.3g}"
+    if not found.at_edge:
+        return text
+    side = "largest" if found.lr == max(rates) else "smallest"
+    return f"{text}, the {side}; a better one may lie beyond: set finetune.lr to it, or try more configurations"

@@ -14,7 +14,7 @@ from src.readouts import fit as readouts_fit
 from src.readouts import linear, nearest, zero_shot
 from src.readouts.base import Features, Readout
 from src.readouts.config import READOUTS
-from src.readouts.linear import C_GRID
+from src.readouts.linear import strengths
 
 
 def blobs(classes: int, *, spread: float, width: int = 5, each: int = 20, seed: int = 0) -> Features:
@@ -74,7 +74,7 @@ def test_a_random_head_is_its_seeds():
 @pytest.mark.parametrize("classes", [2, 3, 10])
 def test_clouds_that_are_apart_are_told_apart(classes):
     features = blobs(classes, spread=0.05)
-    result = linear.linear(features)
+    result = linear.linear(features, 5)
     logits = result.logits(features.val)
     assert logits.shape == (len(features.val), classes)
     assert logits.dtype == np.float32
@@ -94,7 +94,7 @@ def objective(x: np.ndarray, labels: np.ndarray, classes: int, c: float):
 
 def test_probabilities_are_those_of_multinomial_regression_on_standardised_features():
     features, classes = blobs(3, spread=1.5, width=3), 3
-    result = linear.linear(features)
+    result = linear.linear(features, 5)
     mean, std = features.train.mean(0), features.train.std(0)
     x = (features.train - mean) / std
     start = np.zeros((3 + 1) * classes)
@@ -105,7 +105,7 @@ def test_probabilities_are_those_of_multinomial_regression_on_standardised_featu
 
 def test_two_classes_have_two_logits_whose_difference_is_the_score():
     features = blobs(2, spread=1.5)
-    result = linear.linear(features)
+    result = linear.linear(features, 5)
     scaler = StandardScaler().fit(features.train)
     model = LogisticRegression(C=result.chosen["c"], max_iter=1000)
     model.fit(scaler.transform(features.train), features.train_labels)
@@ -115,32 +115,67 @@ def test_two_classes_have_two_logits_whose_difference_is_the_score():
     assert not logits[:, 0].any()
 
 
-def test_c_is_one_of_45_values_from_1e_minus_6_to_1e5():
-    assert (len(C_GRID), C_GRID[0], C_GRID[-1]) == (45, pytest.approx(1e-6), pytest.approx(1e5))
-    assert linear.linear(blobs(3, spread=2)).chosen["c"] in C_GRID
+def test_five_strengths_are_a_decade_to_either_side_of_a_hundredth_and_45_four_decades():
+    assert strengths(5) == pytest.approx([1e-3, 10**-2.5, 1e-2, 10**-1.5, 1e-1])
+    assert strengths(1) == [0.01]
+    assert np.log10(strengths(45)) == pytest.approx(np.linspace(-6, 2, 45))
 
 
-@pytest.mark.parametrize("seed", [0, 5])  # of which the best strength lies above and below the best coarse one
-def test_the_search_goes_on_around_the_best_of_every_fourth_strength(seed):
-    features = blobs(4, spread=2.5, width=20, each=15, seed=seed)
+@pytest.mark.parametrize("configurations", [2, 5, 9])
+def test_so_many_strengths_are_tried_and_the_most_accurate_is_chosen(configurations):
+    features = blobs(4, spread=2.5, width=20, each=15)
+    result = linear.linear(features, configurations).chosen
+    assert result["tried"] == strengths(configurations)
     scaler = StandardScaler().fit(features.train)
-    coarse = []
-    for c in C_GRID[::4]:
-        model = LogisticRegression(C=c, max_iter=200).fit(scaler.transform(features.train), features.train_labels)
-        coarse.append(model.score(scaler.transform(features.val), features.val_labels))
-    assert accuracy(linear.linear(features), features) > max(coarse)
+    x, val = scaler.transform(features.train), scaler.transform(features.val)
+    models = [LogisticRegression(C=c, max_iter=1000).fit(x, features.train_labels) for c in result["tried"]]
+    assert result["tried_accuracies"] == pytest.approx([model.score(val, features.val_labels) for model in models])
+    best = int(np.argmax(result["tried_accuracies"]))
+    assert (result["c"], result["configurations"]) == (result["tried"][best], configurations)
+
+
+def chosen_at_edge(monkeypatch, accuracies: list[float]) -> bool:
+    monkeypatch.setattr(linear, "accuracy", lambda *_: accuracies.pop(0))
+    return linear.linear(blobs(3, spread=1), len(accuracies)).chosen["at_edge"]
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "expected"),
+    [([0.5, 0.6, 0.7], True), ([0.7, 0.6, 0.5], True), ([0.5, 0.7, 0.6], False), ([0.7, 0.7, 0.5], False)],
+)
+def test_the_edge_is_told_unless_a_value_between_is_as_good(monkeypatch, accuracies, expected):
+    assert chosen_at_edge(monkeypatch, accuracies) is expected
+
+
+def test_one_strength_is_fitted_without_a_look_at_validation_images():
+    features = blobs(3, spread=1.5)
+    blind = Features(features.train, features.train_labels, features.val[:0], features.val_labels[:0])
+    result = linear.linear(blind, 1)
+    assert (result.chosen, result.images) == ({"c": 0.01, "configurations": 1}, len(features.train))
+    assert accuracy(result, features) > 0.6
+
+
+def test_a_fit_costs_what_its_iterations_multiply():
+    """By hand, for two classes, whose single score has one row of weights: 60 images of 5 features, 40 to validate."""
+    features = blobs(2, spread=1.5, each=10)
+    mean, std = features.train.mean(0), features.train.std(0)
+    x = ((features.train - mean) / std).astype(np.float32)
+    model = LogisticRegression(C=0.01, max_iter=1000, tol=1e-4).fit(x, features.train_labels)
+    expected = 2 * 60 * 5 * (model.n_iter_[0] + 1)
+    assert linear.linear(features, 1).fit_macs == expected
+    assert linear.linear(features, 3).fit_macs > 2 * expected
 
 
 def test_of_equally_good_strengths_the_strongest_regularisation_is_taken():
     features = blobs(2, spread=0.01)
-    assert linear.linear(features).chosen["c"] == C_GRID[0]
+    assert linear.linear(features, 5).chosen["c"] == strengths(5)[0]
 
 
 def test_units_of_the_features_do_not_matter():
     features = blobs(3, spread=1.5)
     moved = Features(features.train * 64 + 16, features.train_labels, features.val * 64 + 16, features.val_labels)
     np.testing.assert_allclose(
-        linear.linear(moved).logits(moved.val), linear.linear(features).logits(features.val), atol=0.01
+        linear.linear(moved, 5).logits(moved.val), linear.linear(features, 5).logits(features.val), atol=0.01
     )
 
 
@@ -148,8 +183,8 @@ def test_a_feature_that_never_varies_does_no_harm():
     features = blobs(3, spread=0.1)
     constant = [np.pad(part, ((0, 0), (0, 1)), constant_values=3) for part in (features.train, features.val)]
     padded = Features(constant[0], features.train_labels, constant[1], features.val_labels)
-    assert np.isfinite(linear.linear(padded).logits(padded.val)).all()
-    assert accuracy(linear.linear(padded), padded) == 1
+    assert np.isfinite(linear.linear(padded, 5).logits(padded.val)).all()
+    assert accuracy(linear.linear(padded, 5), padded) == 1
 
 
 def test_validation_labels_are_not_fitted():
@@ -157,7 +192,7 @@ def test_validation_labels_are_not_fitted():
     features = blobs(2, spread=0.01)
     blind = Features(features.train, features.train_labels, features.val[:1], features.val_labels[:1])
     np.testing.assert_array_equal(
-        linear.linear(blind).logits(features.val), linear.linear(features).logits(features.val)
+        linear.linear(blind, 5).logits(features.val), linear.linear(features, 5).logits(features.val)
     )
 
 
@@ -168,29 +203,29 @@ def test_a_rare_class_is_not_given_up_for_the_common_one():
     centre = rng.normal(size=200) * 0.5
     draw = lambda y: (rng.normal(size=(len(y), 200)) + np.outer(y, centre)).astype(np.float32)  # noqa: E731
     features = Features(draw(labels), labels, draw(val_labels), val_labels)
-    result = linear.linear(features).logits(features.val).argmax(1)
+    result = linear.linear(features, 9).logits(features.val).argmax(1)
     assert (result[val_labels == 1] == 1).mean() >= 0.8
 
 
 def exhaustive(features: Features) -> tuple[float, LogisticRegression, StandardScaler]:
-    """The slow way: every strength of the grid fitted from nothing to convergence; validation accuracy, the best."""
+    """The slow way: 45 strengths fitted from nothing to convergence; validation accuracy, the best."""
     scaler = StandardScaler().fit(features.train)
     x, val = scaler.transform(features.train), scaler.transform(features.val)
-    models = [LogisticRegression(C=c, max_iter=2000).fit(x, features.train_labels) for c in C_GRID]
+    models = [LogisticRegression(C=c, max_iter=2000).fit(x, features.train_labels) for c in strengths(45)]
     scores = [model.score(val, features.val_labels) for model in models]
     return max(scores), models[int(np.argmax(scores))], scaler
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # the slow way's, at the weakest strengths
 @pytest.mark.parametrize("load", [load_digits, load_wine, load_breast_cancer])
-def test_the_fast_search_is_as_accurate_as_fitting_every_strength_to_convergence(load):
+def test_fits_that_stop_early_choose_as_well_as_fits_to_convergence(load):
     """On a third that neither saw. The margin is 1.5 images of a hundred: two strengths can tie or nearly so."""
     x, labels = load(return_X_y=True)
     order = np.random.default_rng(0).permutation(len(x))[:900]
     x, labels = x[order].astype(np.float32), labels[order]
     train, val, test = np.split(np.arange(len(x)), [len(x) // 2, 2 * len(x) // 3])
     features = Features(x[train], labels[train], x[val], labels[val])
-    result = linear.linear(features)
+    result = linear.linear(features, 45)
     best, model, scaler = exhaustive(features)
     assert accuracy(result, features) >= best - 0.015
     ours = (result.logits(x[test]).argmax(1) == labels[test]).mean()
@@ -200,7 +235,7 @@ def test_the_fast_search_is_as_accurate_as_fitting_every_strength_to_convergence
 def test_the_chosen_strength_is_refitted_to_the_optimum():
     """The gradient of the objective vanishes there, whatever the search left undone."""
     features = blobs(4, spread=2.5, width=20, each=50)
-    result = linear.linear(features)
+    result = linear.linear(features, 5)
     x = StandardScaler().fit_transform(features.train)
     # The read-out is affine: its bias and weights are read off the mean and one step of each standardised feature.
     mean, std = features.train.mean(0), features.train.std(0)
@@ -253,7 +288,7 @@ def brute_force(features: Features, x: np.ndarray, k: int) -> np.ndarray:
 
 def test_votes_are_those_of_the_nearest_neighbours_one_by_one():
     features = blobs(3, spread=1.2, each=40)
-    result = nearest.knn(features)
+    result = nearest.knn(features, 5)
     votes = brute_force(features, features.val, result.chosen["k"])
     logits = result.logits(features.val)
     assert logits.dtype == np.float32
@@ -264,7 +299,7 @@ def test_a_vote_weighs_exp_of_the_cosine_by_the_temperature():
     """Neighbours at 0, 60 and 180 degrees, of classes 0, 1, 1: cosines 1, 1/2 and -1, whatever their lengths."""
     train = np.array([[2, 0], [0.5, 0.75**0.5], [-9, 0]], np.float32)
     features = Features(train, np.array([0, 1, 1]), train[:1], np.array([0]))
-    result = nearest.knn(features)
+    result = nearest.knn(features, 5)
     assert result.chosen["k"] == 3  # all there are
     one = np.log(np.exp(0.5 / 0.07) + np.exp(-1 / 0.07))
     np.testing.assert_allclose(result.logits(np.array([[7, 0]], np.float32)), [[1 / 0.07, one]], rtol=1e-5)
@@ -272,7 +307,7 @@ def test_a_vote_weighs_exp_of_the_cosine_by_the_temperature():
 
 def test_a_class_without_votes_has_those_of_the_least_similar_image():
     features = blobs(2, spread=0.01, each=40)
-    result = nearest.knn(features)
+    result = nearest.knn(features, 5)
     logits = result.logits(features.val)
     np.testing.assert_allclose(logits[np.arange(len(logits)), 1 - features.val_labels], -1 / 0.07, rtol=1e-5)
 
@@ -285,15 +320,38 @@ def test_k_is_chosen_by_validation_accuracy_and_ties_go_to_the_smallest():
             for k in (10, 20, 100, 200)
         }
         best = min(k for k in right if right[k] == max(right.values()))
-        assert nearest.knn(features).chosen == {"k": best, "configurations": 4}
+        result = nearest.knn(features, 5).chosen
+        assert result == {
+            **{"k": best, "configurations": 4, "tried": [10, 20, 100, 200]},
+            "tried_accuracies": pytest.approx([right[k] for k in sorted(right)]),
+        }
+
+
+@pytest.mark.parametrize(("configurations", "tried"), [(2, [10, 20]), (3, [10, 20, 100]), (4, [10, 20, 100, 200])])
+def test_no_more_numbers_of_neighbours_are_tried_than_configurations_are_allowed(configurations, tried):
+    features = blobs(4, spread=2, each=60)
+    assert nearest.knn(features, configurations).chosen["tried"] == tried
+
+
+def test_one_configuration_is_the_20_neighbours_that_dino_recommends():
+    features = blobs(4, spread=2, each=60)
+    blind = Features(features.train, features.train_labels, features.val[:0], features.val_labels[:0])
+    result = nearest.knn(blind, 1)
+    assert (result.chosen, result.images, result.fit_macs) == ({"k": 20, "configurations": 1}, 720, 0)
+
+
+def test_neighbours_cost_a_cosine_of_every_pair_and_centroids_a_sum():
+    features = blobs(3, spread=1, each=20)  # 180 images of 5 features, and 60 to validate
+    assert nearest.knn(features, 5).fit_macs == 180 * 60 * 5
+    assert nearest.centroid(features).fit_macs == 180 * 5
 
 
 @pytest.mark.parametrize("count", [9, 10, 99, 100, 199])
 def test_no_more_neighbours_are_tried_than_there_are_images(count):
     features = blobs(3, spread=2, each=100)
     few = Features(features.train[:count], features.train_labels[:count], features.val, features.val_labels)
-    assert nearest.knn(few).chosen["k"] in [k for k in (9, 10, 20, 100, 200) if k <= count]
-    assert np.isfinite(nearest.knn(few).logits(features.val)).all()
+    assert nearest.knn(few, 5).chosen["k"] in [k for k in (9, 10, 20, 100, 200) if k <= count]
+    assert np.isfinite(nearest.knn(few, 5).logits(features.val)).all()
 
 
 CATEGORIES = [[281, 282], [151, 152, 153], [30, 31, 32]]  # of cats, dogs and frogs
@@ -304,7 +362,9 @@ HEAD = zero_shot.PretrainedHead(
 
 def fit(name: str, features: Features) -> Readout:
     categories = CATEGORIES[: features.classes]
-    return readouts_fit.fit(name, features, rng=np.random.default_rng(0), head=HEAD, categories=categories)
+    return readouts_fit.fit(
+        name, features, rng=np.random.default_rng(0), configurations=5, head=HEAD, categories=categories
+    )
 
 
 def test_the_name_in_the_settings_chooses_the_readout():
@@ -313,8 +373,8 @@ def test_the_name_in_the_settings_chooses_the_readout():
         "random_head": readouts_fit.random_head(features, rng=np.random.default_rng(0)).logits(features.val),
         "zero_shot": zero_shot.logits(features.val, HEAD, CATEGORIES),
         "centroid": nearest.centroid(features).logits(features.val),
-        "knn": nearest.knn(features).logits(features.val),
-        "linear": linear.linear(features).logits(features.val),
+        "knn": nearest.knn(features, 5).logits(features.val),
+        "linear": linear.linear(features, 5).logits(features.val),
     }
     for name, logits in expected.items():
         np.testing.assert_array_equal(fit(name, features).logits(features.val), logits)

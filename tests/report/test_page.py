@@ -255,16 +255,16 @@ def test_classes_that_differ_in_size_have_their_picture_and_others_none(experime
 
 
 TUNED = SearchSummary(
-    **{"configurations": 20, "complete": 20, "pruned": 0, "diverged": 0, "best_trial": 7},
-    **{"lr": 0.00034, "weight_decay": 0.000021, "val_accuracy": 0.712, "first_val_accuracy": 0.684},
-    **{"val_images": 500, "images": 1000, "images_cap": 2000, "train_macs": 83 * 10**12, "train_seconds": 305.0},
+    **{"configurations": 5, "diverged": 0, "best_trial": 4, "lr": 0.00034, "at_edge": True, "val_accuracy": 0.712},
+    **{"first_val_accuracy": 0.684, "val_images": 500, "images": 1000, "train_macs": 83 * 10**12},
+    **{"train_seconds": 305.0, "trials": []},
 )
 
 
 def test_what_was_tuned_stands_beside_the_probes_own_search():
     text = Reader(Experiment(tuned=SearchSummaries(backbones={"resnet": TUNED})).page()).text["table"]
     result = text.partition("How settings were found")[2]
-    assert "resnet18, fine-tuned 20 lr 0.00034, weight_decay 2.1e-05 71.2\u202f% 68.4\u202f% 83.0\u202fT 5" in result
+    assert "resnet18, fine-tuned 5 lr 0.00034, at the edge of the grid 71.2\u202f% 68.4\u202f% 83.0\u202fT 5" in result
     for name in ("resnet18", "convnext_tiny"):
         assert re.search(
             rf"{name}, frozen, linear 45 c 0.01 [\d.]+\u202f% \u2013 4.10\u202fT 3\u202fmin 31\u202fs", result

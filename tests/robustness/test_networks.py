@@ -26,7 +26,7 @@ def features(classes: int, seed: int = 0) -> Features:
 @pytest.mark.parametrize("name", ["linear", "random_head"])
 def test_an_affine_head_is_the_readout_that_left_it(name, classes, tmp_path):
     result = features(classes)
-    fitted = fit.fit(name, result, rng=np.random.default_rng(1))
+    fitted = fit.fit(name, result, rng=np.random.default_rng(1), configurations=5)
     files.write_arrays(tmp_path / "head.npz", **fitted.affine)
     head = networks.affine(files.read_arrays(tmp_path / "head.npz"), torch.device("cpu"))
     expected = fitted.logits(result.val)
@@ -37,7 +37,7 @@ def test_an_affine_head_is_the_readout_that_left_it(name, classes, tmp_path):
 
 @pytest.mark.parametrize("name", ["knn", "centroid"])
 def test_what_is_no_affine_map_leaves_no_weights(name):
-    assert fit.fit(name, features(3), rng=np.random.default_rng(0)).affine == {}
+    assert fit.fit(name, features(3), rng=np.random.default_rng(0), configurations=5).affine == {}
 
 
 def test_a_fine_tuned_network_is_divided_at_its_last_layer_and_answers_the_same():
