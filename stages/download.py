@@ -1,8 +1,10 @@
-"""Bring the images of any dataset into two arrays of images and two of labels."""
+"""Bring the images of any dataset into two arrays of images and two of labels, and find images that are in both."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 
-from src.data import classes, sources
+from src.data import classes, duplicates, folders, sources
 from src.settings.settings import Settings
 from src.storage import files, paths
 from src.storage.resume import StateFile
@@ -25,6 +27,24 @@ def main(settings: Settings) -> None:
             print(f"{name}: {len(split.labels):,} images of {split.shape[1]} x {split.shape[0]} pixels")
         names = inputs["listing"]["train"] if "listing" in inputs else classes.class_names(settings.dataset, root)
         files.write_json(paths.RAW / "classes.json", list(names))
+    train, test = (files.read_array(paths.RAW / f"{split}_images.npy") for split in folders.SPLITS)
+    found = duplicates.find(settings.dataset, train, test, namer(settings, inputs))
+    files.write_json(paths.RAW / "duplicates.json", found)
+    for line in found["said"]:
+        print(f"{line}; prepare.without_duplicates=true leaves the training images out")
+
+
+def namer(settings: Settings, inputs: dict) -> Callable[[str, int], str]:
+    """The name of the image of a split at a position: its file below the folder, or `train[7]`."""
+    if settings.dataset != "folder":
+        return lambda split, position: f"{split}[{position}]"
+    root = paths.from_root(settings.folder or ".")
+
+    @cache
+    def listed(split: str) -> list[str]:
+        return [path.relative_to(root).as_posix() for path in folders.paths(root, inputs["listing"], split)]
+
+    return lambda split, position: listed(split)[position]
 
 
 def decoding_state(settings: Settings) -> AbstractContextManager[StateFile]:

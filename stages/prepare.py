@@ -13,9 +13,11 @@ def main(settings: Settings) -> None:
     chosen = choose(settings.classes, names, settings.subset_seed, superclasses(settings.dataset))
     classes = [names[label] for label in chosen]
     labels = [files.read_array(paths.RAW / f"{split}_labels.npy") for split in ("train", "test")]
+    drop = settings.prepare.without_duplicates
+    without = files.read_json(paths.RAW / "duplicates.json")["train"] if drop else ()
     for seed in settings.seeds:
         rng = seeds.generator(seed, "split")
-        arrays = choose_images(labels[0], labels[1], chosen, classes, settings.prepare, rng)
+        arrays = choose_images(labels[0], labels[1], chosen, classes, settings.prepare, rng, without)
         files.write_arrays(paths.subset(seed), **arrays)
     files.write_json(paths.CLASSES, classes)
     train, val, test = (len(arrays[f"{part}_index"]) for part in ("train", "val", "test"))

@@ -16,7 +16,8 @@ from src.finetune.config import Finetune
 from src.finetune.optim import dominant
 from src.storage.resume import StateFile
 
-LAST = 2  # epochs by which a curve is judged
+LAST = 2  # epochs by which a curve is judged, against as many before them
+SETTLED = 1.0  # points: a curve whose last epochs gained less is settled
 CHECK_EVERY = 32  # steps after which a device is asked whether the loss is finite, since it waits for the answer
 
 
@@ -57,22 +58,32 @@ def best_of(epochs: Iterable[Epoch]) -> Epoch:
     return reduce(lambda best, epoch: epoch if epoch.beats(best) else best, epochs)
 
 
-def curve_verdict(history: Sequence[Epoch], images: int) -> str:
-    """One phrase on the validation curve, such as `still improving: +0.4 points over the last 2 epochs`.
+def curve_verdict(history: Sequence[Epoch], images: int, schedule: str = "constant") -> str:
+    """One phrase on the validation curve, such as `cannot tell: +0.4 +- 4.3 points over the last 2 epochs`.
 
-    The gain is the best accuracy of the last two epochs less the best before them, within the last phase. It is called
-    noise if it is below the standard error of one accuracy on so many images, sqrt(p (1 - p) / n).
+    The gain is the best accuracy of the last two epochs less the best of the two before them, within the last phase;
+    the best of more epochs would be higher by chance. What follows +- is 1.96 standard errors of the difference on the
+    same n images, at most sqrt((p (1 - p) + q (1 - q)) / n), as if two epochs agreed on an image by chance alone; with
+    one right and one wrong image added to each, so that it is never 0 (Agresti and Caffo 2000). A curve is still
+    improving if the gain is larger, and settled only if a gain of one point is excluded.
+
+    Args:
+        images: the number n of images that are watched.
+        schedule: see `Finetune.schedule`; one that falls makes the last epochs gain, and leaves nothing to go on with.
     """
     phase = last_phase(history)
-    if len(phase) <= LAST:
+    if len(phase) < 2 * LAST:
         return f"too short to tell: {len(phase)} epoch{'s' if len(phase) > 1 else ''}"
-    before, after = (max(epoch.val_accuracy for epoch in part) for part in (phase[:-LAST], phase[-LAST:]))
-    points, noise = 100 * (after - before), 100 * math.sqrt(after * (1 - after) / images)
-    if points <= 0:
-        return f"settled: {points:+.1f} points over the last {LAST} epochs"
-    if points < noise:
-        return f"settled within the noise of {images:,} images: {points:+.1f} points over the last {LAST} epochs"
-    return f"still improving: {points:+.1f} points over the last {LAST} epochs"
+    p, q = (max(epoch.val_accuracy for epoch in part) for part in (phase[-2 * LAST : -LAST], phase[-LAST:]))
+    points, added = 100 * (q - p), [(share * images + 1) / (images + 2) for share in (p, q)]
+    noise = 196 * math.sqrt(sum(share * (1 - share) for share in added) / (images + 2))
+    word = "still improving" if points > noise else "settled" if points + noise < SETTLED else "cannot tell"
+    end = (
+        ""
+        if schedule == "constant"
+        else f"; the {schedule} schedule ends there, and more epochs would be another curve"
+    )
+    return f"{word}: {points:+.1f} +- {noise:.1f} points over the last {LAST} epochs{end}"
 
 
 @dataclass

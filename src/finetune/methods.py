@@ -160,7 +160,7 @@ def training(state: TrainState, setup: Setup, model: nn.Module) -> Training:
         best_epoch=state.best.number,
         history=[epoch.results() for epoch in state.history],
         val_accuracy=state.best.val_accuracy,
-        convergence=curve_verdict(state.history, len(setup.data.watched.labels)),
+        convergence=curve_verdict(state.history, len(setup.data.watched.labels), setup.config.schedule),
         trained_parameters=models.parameters(model, trained=True),
         **setup.cost(model, state.history),
         peak_memory=runtime.peak_memory(setup.accelerator.device),

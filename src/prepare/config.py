@@ -24,6 +24,9 @@ class Prepare(Section):
         ge=1,
         description="training images of each class, for every arm, and at most as many to validate; null: all",
     )
+    without_duplicates: bool = Field(
+        False, description="leave out training images that are test images too, see data/raw/duplicates.json"
+    )
     imbalance: Literal["none", "long_tailed", "step"] = Field(
         "none", description="none, long_tailed (class sizes fall exponentially) or step (half of the classes are small)"
     )

@@ -18,6 +18,7 @@ def choose_images(
     names: Sequence[str],
     config: Prepare,
     rng: np.random.Generator,
+    without: Sequence[int] = (),
 ) -> dict[str, np.ndarray]:
     """The images of the parts train, val and test: the arrays <part>_index and <part>_labels, (n,) each.
 
@@ -25,11 +26,14 @@ def choose_images(
         train_labels, test_labels: (N,) the dataset's labels of all images.
         chosen: the labels that become 0..K-1.
         names: of the chosen classes.
+        without: positions of training images that are left out.
 
     Raises:
         UserError: a class has too few images, or would have no training image.
     """
     train_index, train_labels = relabel(train_labels, chosen)
+    kept = ~np.isin(train_index, without)
+    train_index, train_labels = train_index[kept], train_labels[kept]
     test_index, test_labels = relabel(test_labels, chosen)
     require(train_labels, names, 2, "training")
     require(test_labels, names, 1, "test")

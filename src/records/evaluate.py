@@ -23,7 +23,7 @@ class MappedScores(Record):
 
 
 class CalibratedScores(Record):
-    """The scores after logits were divided by the temperature that was fitted on validation images."""
+    """The scores after logits were divided by a temperature, see `calibration.temperature`; 1 if none was fitted."""
 
     temperature: float
     nll: float
@@ -34,8 +34,9 @@ class CalibratedScores(Record):
 class Scores(Record):
     """One arm's scores on `n` test images.
 
-    `val_accuracy` is that on the watched images, where there are any; `nll` is in nats; `confusion` counts images,
-    (K, K), actual class by row; classes that the arm can never predict are `unmapped`.
+    `val_accuracy` is that on the watched images, where there are any; `nll` is in nats; `ece` is debiased, see
+    `calibration.Reliability`; `confusion` counts images, (K, K), actual class by row; classes that the arm can never
+    predict are `unmapped`.
     """
 
     accuracy: float
