@@ -156,6 +156,7 @@ def test_frozen_arms_that_need_no_head_are_there_and_zero_shot_says_why_not(tmp_
         weights=(bare, {"arch": "resnet18", "weights": "w.pth"}),
         raw=raw,
         image_size=32,
+        normalisation="weights",
         accelerator=Accelerator(cpu=True),
         state_file=StateFile(),
     )
