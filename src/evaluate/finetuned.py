@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from src.core import design
 from src.core.records import mean
 from src.device import mps_check
-from src.evaluate import arm
+from src.evaluate import arm, timing
 from src.nets import fast_cpu, inference, models, preprocess
 from src.nets.crops import Watched
 from src.records.evaluate import Evaluation, Evaluations
@@ -59,12 +59,15 @@ def evaluate(folder: Path, figures: Path, *, backbone: FinetunedBackbone, accele
     """
     by_seed: dict[str, dict[str, Evaluation]] = {str(seed): {} for seed in backbone.subsets}
     for method in backbone.methods:
+        speed: timing.Speed | None = None  # the same under every seed
         predictions: list[arm.Predictions] = []
         header: dict[str, Any] = {}
         for seed in backbone.subsets:
             state, header = backbone.checkpoint(seed, method)
             predicted, evaluation = one(state, header, backbone, method, accelerator)
             if accelerator.is_main_process:  # others predicted their share
+                speed = speed or time_one(state, header, backbone, accelerator)
+                evaluation = evaluation.model_copy(update=speed.fields())
                 files.write_arrays(paths.of_seed(folder, seed) / f"{method}.npz", **asdict(predicted))
                 predictions.append(predicted)
                 by_seed[str(seed)][method] = evaluation
@@ -91,6 +94,16 @@ def one(
     training = backbone.trainings.seeds[str(seed)][method]
     cost = models.inference_cost(model, size, accelerator) | training.model_dump(include=TRAINING)
     return predictions, Evaluation(**dict(scores), **cost, seconds=seconds, images_per_second=scores.n / seconds)
+
+
+def time_one(
+    state: dict[str, Tensor], header: dict[str, Any], backbone: FinetunedBackbone, accelerator: Accelerator
+) -> timing.Speed:
+    """The speed of one network on test images."""
+    arch, size = header["arch"], header["image_size"]
+    view, index = preprocess.view(arch, size, header["normalisation"]), backbone.subsets[header["seed"]]["test_index"]
+    network = models.restore(arch, state, size)
+    return timing.network(network, backbone.raw["test"], index, view=view, accelerator=accelerator)
 
 
 def write_curves(path: Path, title: str, backbone: FinetunedBackbone, method: str) -> None:
