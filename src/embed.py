@@ -38,7 +38,9 @@ def embed(
     state, origin = weights
     model = models.restore(origin["arch"], state, image_size, needs_head=False)
     pretrained, width = pretrained_head(model, origin), models.feature_width(model)
-    model = fast_cpu.to_device(fast_cpu.fold(models.without_head(model)), accelerator.device)
+    model = models.without_head(model)
+    parameters = models.parameters(model)  # before batch norms are folded
+    model = fast_cpu.to_device(fast_cpu.fold(model), accelerator.device)
     mps_check.require(model.requires_grad_(False), image_size)
     view = preprocess.view(origin["arch"], image_size, normalisation)
     start = time.perf_counter()
@@ -55,7 +57,7 @@ def embed(
     files.write_arrays(folder / "head.npz", **pretrained)
     files.write_sums(folder)
     print(f"{count:,} images -> {width} features each, {count / seconds:,.0f} images/s")
-    cost = models.inference_cost(model, image_size, accelerator)
+    cost = models.inference_cost(model, image_size, accelerator) | {"parameters": parameters}
     return Embedding(images=count, seconds=seconds, images_per_second=count / seconds, **cost)
 
 

@@ -26,6 +26,7 @@ from src.storage import files, paths
 PIPELINES = (Path("data"), Path())  # the folders of both dvc.yaml
 # What a run takes differs from run to run; the page tells of it.
 TIMES = {"seconds", "train_seconds", "images_per_second", "train_images_per_second", "peak_memory"}
+TIMES |= {"images_per_second_low", "images_per_second_high", "joules_per_image"}
 TIMED = {str(paths.REPORT)}  # shows times
 NUMBERS = (paths.METRICS, paths.RECORDS)  # folders of files that are compared number by number
 

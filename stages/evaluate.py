@@ -62,11 +62,23 @@ def subsets(settings: Settings) -> "dict[int, dict[str, np.ndarray]]":
 
 def frozen(settings: Settings, backbone: str) -> "Evaluations":
     """The read-outs of the frozen features, fitted on the subset's training images."""
+    from src.device import runtime  # PyTorch takes seconds to import
+    from src.evaluate import timing
     from src.evaluate.frozen import FrozenBackbone, evaluate
+    from src.nets import models, preprocess
     from src.records.embed import Embedding
 
     cell = f"{backbone}.frozen"
     features, head = files.read_features(paths.features(backbone))
+    state, origin = files.read_tensors(paths.weights(backbone))
+    images = subsets(settings)
+    speed = timing.network(
+        models.without_head(models.restore(origin["arch"], state, settings.image_size, needs_head=False)),
+        files.read_array(paths.RAW / "test_images.npy"),
+        images[settings.seeds[0]]["test_index"],
+        view=preprocess.view(origin["arch"], settings.image_size, settings.normalisation),
+        accelerator=runtime.start(settings.device, "fp32", deterministic=settings.deterministic),
+    )
     return evaluate(
         paths.predictions(cell),
         paths.plots(paths.cell_name(cell)),
@@ -76,8 +88,9 @@ def frozen(settings: Settings, backbone: str) -> "Evaluations":
             features=features,
             head=head,
             embedding=files.read_record(paths.record(f"embed_{backbone}"), Embedding),
+            speed=speed,
         ),
-        subsets=subsets(settings),
+        subsets=images,
         classes=files.read_json(paths.CLASSES),
         config=settings.frozen,
         configurations=settings.tune.configurations,

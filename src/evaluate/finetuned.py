@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from src.core import design
 from src.core.records import mean
 from src.device import mps_check
-from src.evaluate import arm
+from src.evaluate import arm, timing
 from src.nets import fast_cpu, inference, models, preprocess
 from src.nets.crops import Watched
 from src.records.evaluate import Evaluation, Evaluations
@@ -62,12 +62,15 @@ def evaluate(folder: Path, figures: Path, *, backbone: FinetunedBackbone, accele
     """
     by_seed: dict[str, dict[str, Evaluation]] = {str(seed): {} for seed in backbone.subsets}
     for method in backbone.methods:
+        speed: timing.Speed | None = None  # the same under every seed
         predictions: list[arm.Predictions] = []
         header: dict[str, Any] = {}
         for seed in backbone.subsets:
             state, header = backbone.checkpoint(seed, method)
             predicted, evaluation = one(state, header, backbone, method, accelerator)
             if accelerator.is_main_process:  # others predicted their share
+                speed = speed or time_one(state, header, backbone, accelerator)
+                evaluation = evaluation.model_copy(update=speed.fields())
                 files.write_arrays(paths.of_seed(folder, seed) / f"{method}.npz", **asdict(predicted))
                 predictions.append(predicted)
                 by_seed[str(seed)][method] = evaluation
@@ -104,6 +107,16 @@ def training_cost(training: Training, search: SearchSummary | None) -> dict[str,
         cost["train_macs"] += search.train_macs
         cost["train_seconds"] += search.train_seconds
     return cost
+
+
+def time_one(
+    state: dict[str, Tensor], header: dict[str, Any], backbone: FinetunedBackbone, accelerator: Accelerator
+) -> timing.Speed:
+    """The speed of one network on test images."""
+    arch, size = header["arch"], header["image_size"]
+    view, index = preprocess.view(arch, size, header["normalisation"]), backbone.subsets[header["seed"]]["test_index"]
+    network = models.restore(arch, state, size)
+    return timing.network(network, backbone.raw["test"], index, view=view, accelerator=accelerator)
 
 
 def write_curves(path: Path, title: str, backbone: FinetunedBackbone, method: str) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from src.core import design, seeds
 from src.core.records import mean
-from src.evaluate import arm, imagenet
+from src.evaluate import arm, imagenet, timing
 from src.readouts import base, fit, zero_shot
 from src.readouts.config import Frozen
 from src.readouts.zero_shot import FILE as ZERO_SHOT
@@ -28,6 +28,7 @@ class FrozenBackbone:
     Args:
         features: of all images by split, (N, D).
         head: the pretrained head's weight (1000, D) and bias (1000,), or nothing.
+        speed: from a test image to its features.
     """
 
     role: str
@@ -35,6 +36,7 @@ class FrozenBackbone:
     features: Mapping[str, np.ndarray]
     head: Mapping[str, np.ndarray]
     embedding: Embedding
+    speed: timing.Speed
 
 
 def evaluate(
@@ -63,6 +65,7 @@ def evaluate(
         files.write_json(folder / ZERO_SHOT, categories)
     by_seed: dict[str, dict[str, Evaluation]] = {str(seed): {} for seed in subsets}
     for name in wanted:
+        speed: timing.Speed | None = None  # the same under every seed
         predictions = []
         for seed, subset in subsets.items():
             parts = base.Features.of(backbone.features["train"], subset)
@@ -70,7 +73,11 @@ def evaluate(
             rng = seeds.generator(seed, name)
             fitted = fit.fit(name, parts, rng=rng, configurations=configurations, head=head, categories=categories)
             seconds = time.perf_counter() - start
-            predicted, by_seed[str(seed)][name] = one(fitted, backbone, subset, parts, classes, seconds)
+            predicted, evaluation = one(fitted, backbone, subset, parts, classes, seconds)
+            test = backbone.features["test"], subset["test_index"]
+            speed = speed or timing.readout(fitted.logits, *test, backbone.speed)
+            size = head_size(name, backbone.embedding, parts)
+            by_seed[str(seed)][name] = evaluation.model_copy(update=size | speed.fields())
             write(paths.of_seed(folder, seed), name, fitted, predicted)
             predictions.append(predicted)
         scored = mean([arms[name] for arms in by_seed.values()])
@@ -107,6 +114,20 @@ def one(
     scores = arm.score(predicted, classes)
     cost = readout_cost(fitted, backbone.embedding, scores.n, fit_seconds, seconds)
     return predicted, Evaluation(**dict(scores), **fitted.chosen, **cost)
+
+
+def head_size(name: str, embedding: Embedding, parts: base.Features) -> dict[str, int]:
+    """Parameters and multiply-accumulates of the backbone and a read-out, counted as those of a network with its head.
+
+    Every read-out is a product of the features with some rows: one for each class, ImageNet category or training image.
+    """
+    rows = {"knn": len(parts.train), "zero_shot": zero_shot.CATEGORIES}.get(name, parts.classes)
+    macs, biases = rows * parts.train.shape[1], 0 if name in ("knn", "centroid") else rows
+    return {
+        "parameters": embedding.parameters + macs + biases,
+        "macs": embedding.macs + macs,
+        "executed_macs": embedding.executed_macs + macs,
+    }
 
 
 def write(folder: Path, name: str, fitted: base.Readout, predicted: arm.Predictions) -> None:

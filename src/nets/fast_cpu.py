@@ -6,6 +6,8 @@ outputs by rounding only, and nothing at 224 pixels. The rest is computed in the
 """
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, NamedTuple, TypeGuard
 
@@ -60,8 +62,11 @@ class TrimmedConv2d(nn.Conv2d):
     """A convolution that uses only the taps of its kernel that see pixels; its parameters stay as they are."""
 
     pads: tuple[int, int, int, int]  # left, right, top, bottom, as F.pad takes them
+    whole = False  # see `untrimmed`
 
     def forward(self, input: Tensor) -> Tensor:
+        if TrimmedConv2d.whole:
+            return F.conv2d(F.pad(input, self.pads), self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
         (height, width), (rows, columns), (down, across) = input.shape[2:], self.kernel_size, self.stride
         x, y = reach(width, columns, across, *self.pads[:2]), reach(height, rows, down, *self.pads[2:])
         weight, padding = self.weight, (y.before, x.before)
@@ -92,6 +97,16 @@ class TrimmedConv2d(nn.Conv2d):
         size, kernel = input.shape[2:], weight.shape[2:]
         pointwise = kernel == (1, 1) and self.stride == (1, 1) and size.numel() <= SMALL
         return (pointwise or kernel == size) and self.groups == 1 and input.device.type == "cpu"
+
+
+@contextmanager
+def untrimmed() -> Iterator[None]:
+    """Multiply all taps meanwhile, those on the padding too, as publications count arithmetic."""
+    TrimmedConv2d.whole = True
+    try:
+        yield
+    finally:
+        TrimmedConv2d.whole = False
 
 
 def is_plain(layer: nn.Module) -> TypeGuard[nn.Conv2d]:

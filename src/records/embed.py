@@ -4,12 +4,17 @@ from src.core.records import Environment, Record
 
 
 class Embedding(Record):
-    """The cost of a frozen backbone's features: `macs` are those of one image, `peak_memory` is in bytes."""
+    """The cost of a frozen backbone's features.
+
+    `parameters` are those before batch norm was folded; `macs` of one image count all taps of a kernel, `executed_macs`
+    those that see pixels; `peak_memory` is in bytes.
+    """
 
     images: int
     seconds: float
     images_per_second: float
     parameters: int
     macs: int
+    executed_macs: int
     peak_memory: int
     environment: Environment

@@ -61,8 +61,12 @@ class Evaluation(Scores):
     Fine-tuned arms have `convergence`, see `Training`. An arm may have been chosen among `configurations`: learning
     rates, the linear probe's strength `c`, the number `k` of neighbours. Of a read-out, `tried` and `tried_accuracies`
     are their values and validation accuracies; `at_edge`: the best strength is the smallest or the largest of them, so
-    that a better one may lie beyond. `train_macs` and `train_seconds` are those of all configurations. `macs` are those
-    of one image, `seconds` those of all test images, `peak_memory` is in bytes.
+    that a better one may lie beyond. `train_macs` and `train_seconds` are those of all configurations. `seconds` are
+    those of all test images, `peak_memory` is in bytes.
+
+    `parameters` and `macs` of one image are those of the backbone and the head or read-out together; a k-NN's are its
+    training images' features. `macs` count all taps of a kernel, `executed_macs` those that see pixels.
+    `images_per_second` is that of the median round of `timing.measure`, beside the slowest and the fastest round.
     """
 
     convergence: str | None = None
@@ -75,10 +79,14 @@ class Evaluation(Scores):
     parameters: int
     trained_parameters: int
     macs: int
+    executed_macs: int | None = None
     train_macs: int
     train_seconds: float
     seconds: float
     images_per_second: float
+    images_per_second_low: float | None = None
+    images_per_second_high: float | None = None
+    joules_per_image: float | None = None
     peak_memory: int
     environment: Environment
 

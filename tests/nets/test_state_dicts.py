@@ -12,7 +12,8 @@ from torch import Tensor
 
 from src import embed
 from src.core.errors import UserError
-from src.evaluate import frozen
+from src.core.records import Interval
+from src.evaluate import frozen, timing
 from src.finetune import methods
 from src.nets import models, state_dicts, weights
 from src.readouts.config import Frozen
@@ -54,10 +55,9 @@ PREFIXES = (
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
-@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
-def test_a_backbone_without_a_head_is_taken_under_any_prefix(tmp_path, capsys, bare, prefix, suffix):
-    path = tmp_path / f"w.{suffix}"
-    (save_file if suffix == "safetensors" else torch.save)(under(prefix, bare), path)
+def test_a_backbone_without_a_head_is_taken_under_any_prefix(tmp_path, capsys, bare, prefix):
+    path = tmp_path / "w.pth"
+    torch.save(under(prefix, bare), path)
     assert equal(load(path), bare)
     told = f"resnet.weights = {path}: there is no head fc.weight, so the read-out zero_shot will be left out\n"
     assert capsys.readouterr().out == told
@@ -156,6 +156,7 @@ def test_frozen_arms_that_need_no_head_are_there_and_zero_shot_says_why_not(tmp_
         weights=(bare, {"arch": "resnet18", "weights": "w.pth"}),
         raw=raw,
         image_size=32,
+        normalisation="weights",
         accelerator=Accelerator(cpu=True),
         state_file=StateFile(),
     )
@@ -164,14 +165,14 @@ def test_frozen_arms_that_need_no_head_are_there_and_zero_shot_says_why_not(tmp_
     labels = np.arange(24) % 2
     subset = {"train_index": np.arange(16), "val_index": np.arange(16, 24), "test_index": np.arange(24)}
     subset |= {"train_labels": labels[:16], "val_labels": labels[16:], "test_labels": labels}
+    speed = timing.Speed(Interval(0.1, 0.1, 0.1), None, torch.device("cpu"))
     result = frozen.evaluate(
         tmp_path / "predictions",
         tmp_path / "plots",
-        backbone=frozen.FrozenBackbone("resnet", "resnet18", features, head, embedding),
-        subset=subset,
+        backbone=frozen.FrozenBackbone("resnet", "resnet18", features, head, embedding, speed),
+        subsets={0: subset},
         classes=["cat", "dog"],
-        config=Frozen(readouts=["linear", "zero_shot", "knn", "centroid", "random_head"], shots=None),
-        seed=0,
+        config=Frozen(readouts=["linear", "zero_shot", "knn", "centroid", "random_head"]),
     )
     assert list(result.arms) == ["linear", "knn", "centroid", "random_head"]
     assert "the weights have no head that was pretrained on ImageNet-1k" in result.unavailable["zero_shot"]

@@ -1,0 +1,119 @@
+"""The stopwatch of all arms: whole batches of the same images, the median round, and costs counted alike."""
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from src.core.records import Interval
+from src.device import energy
+from src.evaluate import frozen, timing
+from src.evaluate.timing import ROUNDS, Speed
+from src.nets import fast_cpu, models, preprocess
+from src.readouts.base import Features
+from src.records.embed import Embedding
+
+CPU = torch.device("cpu")
+
+
+class Clock:
+    """Time that passes only while an arm answers: as many seconds an image as each call is told."""
+
+    def __init__(self, monkeypatch, paces: list[float]) -> None:
+        self.now, self.paces, self.asked = 0.0, iter(paces), []
+        monkeypatch.setattr(timing.time, "perf_counter", lambda: self.now)
+        monkeypatch.setattr(energy, "meter", lambda _: lambda: 10 * self.now)  # ten watts
+
+    def answer(self, index: np.ndarray) -> None:
+        self.asked.append(index)
+        self.now += next(self.paces) * len(index)
+
+
+def test_the_median_round_counts_and_what_comes_before_warms_up(monkeypatch):
+    clock = Clock(monkeypatch, [9.0, 0.01, *(0.01, 0.04, 0.01, 0.02, 0.03, 0.02, 0.02)])
+    speed = timing.measure(clock.answer, np.arange(100, 120), batch=8, seconds=3.0, device=CPU)
+    assert speed.seconds.value == pytest.approx(0.02)
+    assert (speed.seconds.low, speed.seconds.high) == (pytest.approx(0.01), pytest.approx(0.04))
+    fields = speed.fields()
+    assert fields["images_per_second"] == pytest.approx(50)
+    assert (fields["images_per_second_low"], fields["images_per_second_high"]) == (
+        pytest.approx(25),
+        pytest.approx(100),
+    )
+    assert speed.joules == pytest.approx(10 * 0.15 / 7)  # of the rounds alone
+
+
+def test_rounds_are_whole_batches_of_the_same_images_that_fill_the_time(monkeypatch):
+    """At 0.01 s an image a batch of 8 takes 0.08 s, and a seventh of 3 s has five of them: 40 images of 20."""
+    clock = Clock(monkeypatch, [0.01] * 9)
+    timing.measure(clock.answer, np.arange(100, 120), batch=8, seconds=3.0, device=CPU)
+    assert [len(index) for index in clock.asked] == [8, 8, *[40] * ROUNDS]
+    assert np.array_equal(clock.asked[-1], np.tile(np.arange(100, 120), 2))
+
+
+def test_a_slow_network_answers_one_batch_a_round(monkeypatch):
+    clock = Clock(monkeypatch, [1.0] * 9)
+    timing.measure(clock.answer, np.arange(1000), batch=8, seconds=3.0, device=CPU)
+    assert [len(index) for index in clock.asked] == [8] * (2 + ROUNDS)
+
+
+def test_a_read_out_adds_its_time_and_energy_to_its_backbones(monkeypatch):
+    clock = Clock(monkeypatch, [0.01] * 9)
+    features = np.arange(30.0)[:, None]
+    seen = []
+
+    def logits(x: np.ndarray) -> np.ndarray:
+        seen.append(x)
+        clock.answer(x)
+        return x
+
+    backbone = Speed(Interval(0.1, 0.05, 0.2), 3.0, CPU)
+    speed = timing.readout(logits, features, np.array([3, 5]), backbone)
+    assert (speed.seconds.value, speed.seconds.low) == (pytest.approx(0.11), pytest.approx(0.06))
+    assert speed.seconds.high == pytest.approx(0.21)
+    assert speed.joules == pytest.approx(3.1)
+    assert set(np.concatenate(seen).ravel()) == {3.0, 5.0}
+    monkeypatch.setattr(energy, "meter", lambda _: None)
+    clock.paces = iter([0.01] * 9)
+    assert timing.readout(logits, features, np.array([3]), Speed(backbone.seconds, None, CPU)).joules is None
+
+
+def test_a_network_is_timed_folded_and_sees_the_images_as_everywhere_else(monkeypatch):
+    monkeypatch.setattr(timing, "SECONDS", 0.01)
+    seen, folded = [], []
+    model = models.build("resnet18", 3, seed=0).eval()
+    model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone()))
+    model.register_forward_pre_hook(lambda module, _: folded.append(type(module.bn1) is nn.Identity))
+    images = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), np.uint8)
+    view = preprocess.view("resnet18", 32)
+    index = np.array([7, 11])
+    speed = timing.network(model, images, index, view=view, accelerator=Accelerator(cpu=True))
+    expected = preprocess.to_input(torch.from_numpy(images[index]), view)
+    assert all(torch.equal(batch[:2], expected) for batch in seen)
+    assert len(seen) >= 2 + ROUNDS
+    assert all(folded)
+    assert 0 < speed.seconds.low <= speed.seconds.value <= speed.seconds.high
+
+
+def embedding(arch: str) -> Embedding:
+    """What the stage leaves of a backbone without its head."""
+    model = models.without_head(models.build(arch, 1, 0))
+    parameters = models.parameters(model)
+    model = fast_cpu.to_device(fast_cpu.fold(model), CPU)
+    cost = models.inference_cost(model, 32, Accelerator(cpu=True)) | {"parameters": parameters}
+    return Embedding(images=1, seconds=1.0, images_per_second=1.0, **cost)
+
+
+@pytest.mark.parametrize(("arch", "width"), [("resnet18", 512), ("convnext_tiny", 768)])
+def test_a_linear_probe_costs_what_the_same_network_costs_fine_tuned(arch, width):
+    parts = Features(np.zeros((9, width)), np.arange(9) % 5, np.zeros((0, width)), np.zeros(0, int))
+    model = fast_cpu.to_device(models.build(arch, 5, 0), CPU)
+    whole = models.inference_cost(model, 32, Accelerator(cpu=True))
+    backbone = embedding(arch)
+    expected = {name: whole[name] for name in ("parameters", "macs", "executed_macs")}
+    assert frozen.head_size("linear", backbone, parts) == frozen.head_size("random_head", backbone, parts) == expected
+    for name, rows, biases in (("knn", 9, 0), ("centroid", 5, 0), ("zero_shot", 1000, 1000)):
+        size = frozen.head_size(name, backbone, parts)
+        assert size["macs"] == backbone.macs + rows * width
+        assert size["parameters"] == backbone.parameters + rows * width + biases
