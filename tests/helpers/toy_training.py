@@ -15,8 +15,9 @@ from src.finetune.checkpoint import Epoch, TrainState
 from src.finetune.config import Finetune
 from src.finetune.methods import Setup
 from src.nets import preprocess
+from src.nets.crops import Watched
 
-VIEW = preprocess.view("resnet18", 8)
+VIEW = preprocess.view("resnet18", 8, "weights")
 CONFIG = {"epochs": 2, "batch_size": 16, "lr": 0.01, "weight_decay": 0.0}
 
 
@@ -29,7 +30,7 @@ def digits() -> Data:
     loaded = sources.digits()["train"]
     (pixels,) = loaded.images
     train, val = np.arange(70), np.arange(70, 100)
-    return Data(pixels, train, loaded.labels[train], val, loaded.labels[val])
+    return Data(pixels, train, loaded.labels[train], Watched(pixels, val, loaded.labels[val]))
 
 
 def network(seed: int = 0) -> nn.Module:
@@ -60,5 +61,6 @@ def finetune(
     """Fine-tuning by a method with some settings changed."""
     changed = config(**changes)
     weights = {}, {"arch": "resnet18"}
-    setup = Setup(weights, list("0123456789"), 8, 0, data or digits(), runtime.start("cpu", "fp32"), changed)
+    cpu = runtime.start("cpu", "fp32")
+    setup = Setup(weights, list("0123456789"), 8, "weights", 0, data or digits(), cpu, changed)
     return setup.train(model, method, changed, state or TrainState())
