@@ -79,7 +79,7 @@ class Workload:
     def prepared(self) -> tuple[nn.Module, Any, Trained]:
         """A network and its optimizer as this project trains them, with a constant learning rate."""
         model = fast_cpu.to_device(models.build(self.arch, CLASSES, 0, self.image_size), self.device)
-        config = self.config.model_copy(update={"schedule": "constant", "warmup": None})
+        config = self.config.at(self.arch).model_copy(update={"schedule": "constant", "warmup": None})
         return loop.prepare(model.train(), config, 1, self.accelerator)
 
     def backbone(self) -> nn.Module:

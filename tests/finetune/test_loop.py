@@ -19,6 +19,7 @@ from src.finetune import loop, methods, optim
 from src.finetune.batches import Data
 from src.finetune.checkpoint import Epoch, Trained, TrainState
 from src.nets import models, preprocess
+from src.nets.crops import Watched
 from tests.helpers import toy_training
 from tests.helpers.toy_training import VIEW, config, digits, network
 
@@ -33,6 +34,11 @@ def data() -> Data:
 def train(data: Data, model: nn.Module | None = None, **changes: object) -> tuple[nn.Module, list[Epoch]]:
     model = model or network()
     return model, list(toy_training.train(model, data, **changes))
+
+
+def validate(model: nn.Module, data: Data) -> tuple[float, float]:
+    """Cross-entropy and accuracy on the watched images."""
+    return loop.validate(model, data.watched.at(0, 1), data.watched.labels, VIEW, CPU)
 
 
 def copy(model: nn.Module) -> dict[str, Tensor]:
@@ -156,7 +162,7 @@ def test_one_batch_can_be_learnt_by_heart(data):
     assert history[0].train_loss > 2
     assert history[-1].train_loss < 0.05
     assert history[-1].train_accuracy == 1
-    assert loop.validate(model, replace(few, val_index=few.train_index, val_labels=few.train_labels), VIEW, CPU)[1] == 1
+    assert validate(model, replace(few, watched=Watched(few.images, few.train_index, few.train_labels)))[1] == 1
 
 
 def test_digits_are_learnt_well_enough_to_recognise_others(data):
@@ -215,19 +221,20 @@ def test_every_epoch_has_an_order_of_its_own_and_leaves_out_other_images(data, m
 def test_the_model_holds_the_weights_of_the_epoch_that_was_yielded(data):
     model = network()
     for epoch in toy_training.train(model, data):
-        assert loop.validate(model, data, VIEW, CPU) == (epoch.val_loss, epoch.val_accuracy)
+        assert validate(model, data) == (epoch.val_loss, epoch.val_accuracy)
 
 
 def test_validation_changes_nothing_and_is_never_random(data):
     model = network()
     before = copy(model)
-    assert loop.validate(model, data, VIEW, CPU) == loop.validate(model, data, VIEW, CPU)
+    assert validate(model, data) == validate(model, data)
     assert same(copy(model), before)
 
 
 def test_a_rate_at_which_the_loss_is_no_number_is_named(data):
     with pytest.raises(
-        UserError, match=r"^finetune\.lr = 100: the loss is no longer a number at step \d of epoch \d+; try a smaller"
+        UserError,
+        match=r"^finetune\.lr = 100\.0: the loss is no longer a number at step \d of epoch \d+; try a smaller",
     ):
         train(data, nn.Sequential(nn.Flatten(), *[nn.Linear(192, 192) for _ in range(6)]), optimizer="sgd", lr=100)
 
@@ -259,10 +266,9 @@ def test_with_soft_labels_the_dominant_class_is_the_right_answer():
 )
 @pytest.mark.parametrize("classes", [2, 10])
 def test_every_answer_to_imbalance_and_every_augmentation_learns_two_classes_and_ten(data, change, classes):
-    kept, seen = data.train_labels < classes, data.val_labels < classes
-    few = Data(
-        data.images, data.train_index[kept], data.train_labels[kept], data.val_index[seen], data.val_labels[seen]
-    )
+    kept, seen = data.train_labels < classes, data.watched.labels < classes
+    watched = Watched(data.images, data.watched.index[seen], data.watched.labels[seen])
+    few = Data(data.images, data.train_index[kept], data.train_labels[kept], watched)
     model = nn.Sequential(network()[0], nn.Linear(8 * 36, classes))
     _, history = train(few, model, epochs={2: 60, 10: 12}[classes], batch_size=8, augment=False, **change)
     assert history[-1].val_accuracy > {2: 0.7, 10: 0.5}[classes]
@@ -281,7 +287,7 @@ def test_of_a_long_tail_the_adjusted_network_answers_with_rare_classes_more_ofte
     labels = np.repeat([0, 1], [60, 3])
     pixels = (100 + 25 * labels[:, None, None, None] + rng.normal(0, 40, (63, 8, 8, 3))).clip(0, 255).astype(np.uint8)
     fresh = (100 + 25 * np.ones((40, 1, 1, 1)) + rng.normal(0, 40, (40, 8, 8, 3))).clip(0, 255).astype(np.uint8)
-    rare = Data(np.concatenate([pixels, fresh]), np.arange(63), labels, np.arange(63, 103), np.ones(40, np.int64))
+    rare = Data(pixels, np.arange(63), labels, Watched(fresh, np.arange(40), np.ones(40, np.int64)))
     recall = {}
     for balance in ("none", "weights", "sampling", "logit_adjustment"):
         model = nn.Sequential(nn.AvgPool2d(8), nn.Flatten(), nn.Linear(3, 2))
@@ -345,8 +351,9 @@ def test_an_epoch_is_shown_in_one_line():
 
 def test_the_cost_is_that_of_all_epochs_at_the_pace_of_the_median_one():
     history = [replace(EPOCH, seconds=seconds) for seconds in (1.0, 2.0, 64.0)]
-    result = loop.cost(history, macs=10)
+    result = loop.cost(history, macs=10, watched=5)
     assert (result["images"], result["train_seconds"], result["train_images_per_second"]) == (192, 67.0, 32.0)
+    assert result["train_macs"] == 10 * 3 * (64 * 3 + 5)  # those of watched images are forward passes alone
 
 
 def test_the_arithmetic_of_a_step_is_three_forward_passes_or_one_where_only_the_head_learns():
@@ -361,7 +368,7 @@ def test_the_arithmetic_of_a_step_is_three_forward_passes_or_one_where_only_the_
             train_epoch(model, [(inputs, labels)], rate=0.0)
         epoch = replace(EPOCH, images=8, whole=whole)
         counted = counter.get_total_flops() / 2
-        assert loop.cost([epoch], forward // 8)["train_macs"] == pytest.approx(counted, rel=0.03)
+        assert loop.cost([epoch], forward // 8, 0)["train_macs"] == pytest.approx(counted, rel=0.03)
 
 
 def finetune(data: Data, method: str, **changes: object) -> tuple[nn.Module, list[Epoch], dict[str, Tensor]]:

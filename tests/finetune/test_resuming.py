@@ -27,7 +27,7 @@ def network() -> nn.Module:
 
 
 def train(file: StateFile, method: str = "full", **changes: Any) -> tuple[dict[str, Tensor], list[Epoch], TrainState]:
-    model, state = network(), TrainState.load(file)
+    model, state = network(), TrainState.load(file, toy_training.config(**changes))
     list(toy_training.finetune(model, method=method, state=state, **changes))
     return model.state_dict(), state.history, state
 
@@ -84,7 +84,7 @@ def test_a_training_can_be_interrupted_at_every_single_step(tmp_path):
 def test_a_finished_training_is_extended_to_the_same_bytes_as_a_longer_one(ema, tmp_path):
     whole, history, state = train(StateFile(), epochs=4, ema=ema)
     for epochs, there in ((2, 0), (1, 0), (4, 2), (4, 4), (3, 0)):
-        model, again = network(), TrainState.load(StateFile(), StateFile(tmp_path), epochs)
+        model, again = network(), TrainState.load(StateFile(), toy_training.config(epochs=epochs), StateFile(tmp_path))
         assert len(again.history) == there
         list(toy_training.finetune(model, state=again, epochs=epochs, ema=ema))
         assert [epoch.results() for epoch in again.history] == [epoch.results() for epoch in history[:epochs]]
@@ -99,7 +99,7 @@ def test_optimizer_state_is_restored_in_the_layout_of_the_weights(tmp_path):
     place.left = 1
     with pytest.raises(CutError):
         train(place)
-    model, state = network(), TrainState.load(place)
+    model, state = network(), TrainState.load(place, toy_training.config())
     _, _, trained = loop.prepare(model, toy_training.config(), 8, CPU)
     state.restore(trained, 1, 4)
     kernel = next(iter(model.parameters()))
@@ -114,10 +114,10 @@ def test_a_state_whose_bytes_changed_is_not_believed(tmp_path, capsys):
     content = bytearray(place.path.read_bytes())
     content[-5] ^= 1
     place.path.write_bytes(content)
-    assert TrainState.load(place).batch == 0
+    assert TrainState.load(place, toy_training.config()).batch == 0
     assert "damaged, so this stage starts from the beginning" in capsys.readouterr().out
     place.path.write_bytes(content[:1000])
-    assert TrainState.load(place).batch == 0
+    assert TrainState.load(place, toy_training.config()).batch == 0
 
 
 def test_a_full_disk_costs_the_saved_point_and_not_the_training(tmp_path, monkeypatch, capsys):

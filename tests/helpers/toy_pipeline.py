@@ -9,7 +9,7 @@ stages:
   compare:
     cmd: python compare.py
     deps: [compare.py, embedding.txt]
-    params: [classes, seed, subset_seed, finetune.epochs]
+    params: [classes, seeds, subset_seed, finetune.epochs]
     metrics:
       - metrics/compare.json: {cache: false}
 """

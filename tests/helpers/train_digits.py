@@ -14,8 +14,9 @@ from src.data import sources
 from src.device import runtime
 from src.finetune import loop
 from src.finetune.batches import Data
-from src.finetune.config import Finetune
+from src.finetune.config import DEFAULT_LR, Finetune
 from src.nets import fast_cpu, models, preprocess
+from src.nets.crops import Watched
 
 
 def parse() -> argparse.Namespace:
@@ -35,11 +36,11 @@ def main() -> None:
     digits = sources.digits()["train"]
     (pixels,) = digits.images
     train, val = np.arange(given.images), np.arange(given.images, given.images + given.val)
-    data = Data(pixels, train, digits.labels[train], val, digits.labels[val])
+    data = Data(pixels, train, digits.labels[train], Watched(pixels, val, digits.labels[val]))
     history = loop.train(
         fast_cpu.to_device(models.build(given.arch, 10, given.seed), accelerator.device),
         data,
-        Finetune(epochs=given.epochs, batch_size=given.batch_size),
+        Finetune(epochs=given.epochs, batch_size=given.batch_size, lr=DEFAULT_LR),
         view=preprocess.view(given.arch, 32),
         seed=given.seed,
         accelerator=accelerator,

@@ -8,7 +8,7 @@ import torch
 from torchvision.models import get_model_weights
 from torchvision.transforms import functional
 
-from src.finetune.augment import crop, draw_crops
+from src.nets.crops import crop, draw_crops
 from src.nets.preprocess import to_input, view
 
 

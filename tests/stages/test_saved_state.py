@@ -15,13 +15,14 @@ from src.storage import resume
 from src.storage.resume import StateFile
 from tests.finetune.test_resuming import CPU, train
 from tests.helpers.cut import CutError
+from tests.helpers.toy_training import config
 
 
 @pytest.fixture
 def pipeline(tmp_path, monkeypatch) -> Path:
     """The code of the one stage of a pipeline, which depends on it and on two settings; it lies where we are."""
     monkeypatch.chdir(tmp_path)
-    Path("dvc.yaml").write_text("stages: {train: {deps: [code.py, raw], params: [seed, finetune.lr]}}")
+    Path("dvc.yaml").write_text("stages: {train: {deps: [code.py, raw], params: [seeds, finetune.lr]}}")
     Path("code.py").write_text("1")
     Path("raw").mkdir(parents=True)
     Path("raw/images.npy").write_text("1")
@@ -35,7 +36,7 @@ def key(machine: object = "cpu", apart: tuple[str, ...] = (), **changes: object)
 def test_a_key_changes_with_all_that_decides_the_result_and_with_nothing_else(pipeline):
     first = key()
     assert key() == key(compare={"margin": 0.02}) == key(resume=False) == first
-    others = {key(seed=1), key(finetune={"lr": 0.1}), key("cuda")}
+    others = {key(seeds=[1]), key(finetune={"lr": 0.1}), key("cuda")}
     pipeline.write_text("2")
     others.add(key())
     Path("raw/images.npy").write_text("2")
@@ -107,4 +108,4 @@ def test_a_first_signal_waits_for_the_batch_and_is_answered_by_a_saved_point(num
     assert signal.getsignal(number) == before
     assert "once more to stop at once" in capsys.readouterr().out
     (folder,) = resume.root().iterdir()
-    assert TrainState.load(StateFile(folder)).batch == 2
+    assert TrainState.load(StateFile(folder), config()).batch == 2
