@@ -35,7 +35,7 @@ class ComparedArm(Record):
     title: str
     accuracy: Interval
     seeds: dict[str, float]
-    val_accuracy: float | None
+    val_accuracy: float | None = None
     configurations: int | None = None
     cost: Cost
 
@@ -48,9 +48,9 @@ class Parts(Record):
     seed only the sum of images and residual is known, and stands as `images`.
     """
 
-    seeds: float | None
+    seeds: float | None = None
     images: float
-    residual: float | None
+    residual: float | None = None
 
 
 class Contrast(Record):
@@ -142,7 +142,7 @@ class Comparison(Record):
     margin: float
     arms: list[ComparedArm]
     cells: dict[str, str]
-    best: str | None
+    best: str | None = None
     primary: Contrast
     effects: dict[str, Contrast] = Field({})
     pairs: list[Pair]

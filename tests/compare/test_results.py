@@ -227,6 +227,9 @@ def test_arms_that_answer_alike_differ_by_0_within_an_interval_that_has_a_width(
 def test_the_record_is_read_as_it_was_written_and_its_numbers_are_few(result, tmp_path):
     files.write_record(tmp_path / "compare.json", result)
     assert files.read_record(tmp_path / "compare.json", Comparison) == result
+    single = report(alone(FOUND), seeds=[0], validated=False)
+    files.write_record(tmp_path / "one.json", single)
+    assert files.read_record(tmp_path / "one.json", Comparison) == single
     numbers = result.numbers()
     assert set(numbers) == {"n", "confidence", "margin", "primary", "effects", "base_classes"}
     assert set(numbers["primary"]) == {"value", "low", "high", "p"}

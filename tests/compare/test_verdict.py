@@ -89,8 +89,8 @@ def test_equivalent_arms_are_called_so_with_the_margin_and_the_tests():
 def test_what_is_not_settled_comes_with_the_smallest_difference_that_could_have_been_shown():
     assert said(contrast(0.01, 0.04, "not settled", 0.4))[0] == (
         "At 5 classes, it is not settled whether resnet18 (fine-tuned) or convnext_tiny (frozen, linear) is ahead: the "
-        "first less the second is +1.0 point (95% interval -3.0 to +5.0), p = 0.4, over 3 seeds and 10,000 test images; "
-        "the smallest difference that this run could have shown, with a probability of 0.8, is 2.34 points."
+        "first less the second is +1.0 point (95% interval -3.0 to +5.0), p = 0.4, over 3 seeds and 10,000 test "
+        "images; the smallest difference that this run could have shown, with a probability of 0.8, is 2.34 points."
     )
 
 
