@@ -52,13 +52,17 @@ def by_rate(searches: Searches, names: Mapping[str, str]) -> Figure:
         lowest = min(accuracy for _, accuracy in ended)
         lost = [trial.lr for trial in found.trials if trial.diverged]
         axes.plot(
-            lost, [lowest] * len(lost), "x", color=colour, label=f"{plain(names[role])}: no number" if lost else None
+            lost,
+            [lowest] * len(lost),
+            "x",
+            color=colour,
+            label=f"{plain(names[role])}: the loss was no number" if lost else None,
         )
         axes.axvline(found.trials[0].lr, color=colour, linewidth=1, linestyle=":")
     images = next(iter(searches.values())).val_images
     axes.set(
         xscale="log",
-        xlabel="learning rate (dotted: the published one; ring: chosen)",
+        xlabel="learning rate (dotted: centre of the grid; ring: chosen)",
         ylabel=f"accuracy on {images:,} validation images",
     )
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))

@@ -53,5 +53,5 @@ def test_accuracies_stand_over_their_rates_and_the_chosen_one_has_a_ring():
 def test_the_picture_says_which_best_rate_is_at_the_edge():
     labels = list(results.by_rate(SEARCHES, NAMES).axes[0].get_legend_handles_labels()[1])
     assert labels == [
-        *("resnet18: the best is at the edge of the grid", "resnet18: no number", r"a \$strange\$ name"),
+        *("resnet18: the best is at the edge of the grid", "resnet18: the loss was no number", r"a \$strange\$ name"),
     ]
