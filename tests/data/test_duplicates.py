@@ -115,7 +115,7 @@ def test_a_folders_duplicates_are_named(clone):
 def test_training_images_that_are_test_images_are_left_out_on_request(clone, dropped):
     clone.configure(prepare={"without_duplicates": dropped})
     assert ("8 training, 2 validation" if dropped else "10 training, 2 validation") in clone.stage("prepare")
-    subset = np.load(clone.folder / "data/subset/subset.npz")
+    subset = np.load(clone.folder / "data/subset/seed0.npz")
     used = {*subset["train_index"].tolist(), *subset["val_index"].tolist()}
     assert used == set(range(12)) - ({2, 10} if dropped else set())
     assert subset["test_index"].tolist() == list(range(6))
