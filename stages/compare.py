@@ -85,6 +85,7 @@ def main(settings: Settings) -> None:
         settings.compare,
         validated=settings.finetune.watch == "validation",
         train_images=train_images(settings),
+        repeated=files.read_json(paths.RAW / "duplicates.json")["test"],
     )
     files.write_json(paths.metrics("compare"), {"compare": comparison.numbers()})
     files.write_record(paths.record("compare"), comparison)

@@ -21,6 +21,7 @@ from src.records.compare import (
     Cost,
     Pair,
     RecallArm,
+    WithoutDuplicates,
 )
 from src.records.evaluate import Evaluation
 from src.stats import contrasts, intervals
@@ -72,6 +73,7 @@ def report(
     *,
     validated: bool = True,
     train_images: Sequence[int] = (),
+    repeated: Sequence[int] = (),
 ) -> Comparison:
     """Compare arms that were tested on the same images.
 
@@ -79,6 +81,7 @@ def report(
         unavailable: why an arm is missing, by its name.
         validated: whether validation accuracies are of images that are not tested on, so that they may choose a cell.
         train_images: of each class, where the settings make classes differ in size.
+        repeated: positions of test images that have a duplicate among the training images of the data set.
 
     Raises:
         UserError: the question names an arm that is not there.
@@ -103,6 +106,7 @@ def report(
         pairs=_pairs(answers, list(arms), config.confidence),
         base_classes=_base_classes(arms, seeds, config),
         by_frequency=_by_frequency(arms, train_images) if train_images else None,
+        without_duplicates=_without_duplicates(answers, first, second, repeated, config.confidence),
         unavailable=dict(unavailable),
     )
     return comparison.model_copy(update={"verdict": verdict.sentences(comparison)})
@@ -124,6 +128,21 @@ def answers_of(arms: Arms, seeds: Sequence[int], classes: int | None = None, *, 
         Answers(str(seed), reference.index[kept], {name: part[place] for name, part in right.items()})
         for place, seed in enumerate(seeds)
     ]
+
+
+def _without_duplicates(
+    answers: Sequence[Answers], first: str, second: str, repeated: Sequence[int], confidence: float
+) -> WithoutDuplicates | None:
+    """The question's difference without these test images; None if none of them was tested."""
+    kept = ~np.isin(answers[0].index, repeated)
+    if kept.all() or not kept.any():
+        return None
+    rest = [
+        Answers(one.cluster, one.index[kept], {name: right[kept] for name, right in one.right.items()})
+        for one in answers
+    ]
+    difference = contrasts.contrast(rest, {first: 1, second: -1}, confidence).interval
+    return WithoutDuplicates(n=int(kept.sum()), difference=difference)
 
 
 def _arms(arms: Arms, answers: Sequence[Answers], confidence: float) -> list[ComparedArm]:
@@ -216,6 +235,12 @@ def render(comparison: Comparison) -> str:
         f"{comparison.n:,} test images, the same for every arm; seed{'s'[: len(comparison.seeds) > 1]} {seeds}"
     )
     lines += [_shown(comparison.primary), *_each(comparison.primary), *map(_shown, comparison.effects.values())]
+    if rest := comparison.without_duplicates:
+        value, low, high = (100 * part for part in astuple(rest.difference))
+        lines.append(
+            f"on the {rest.n:,} test images without a duplicate in training the question's difference is "
+            f"{value:+.2f} points  [{low:+.2f}, {high:+.2f}]"
+        )
     lines += [f"{arm} is unavailable: {why}" for arm, why in comparison.unavailable.items()]
     return "\n".join([*lines, "", *comparison.verdict])
 

@@ -126,6 +126,13 @@ class ByFrequency(Record):
     arms: list[RecallArm]
 
 
+class WithoutDuplicates(Record):
+    """The question on the `n` test images that have no duplicate among the training images of the data set."""
+
+    n: int
+    difference: Interval
+
+
 class Comparison(Record):
     """All arms on the same `n` test images, under the same seeds.
 
@@ -148,6 +155,7 @@ class Comparison(Record):
     pairs: list[Pair]
     base_classes: BaseClasses
     by_frequency: ByFrequency | None = None
+    without_duplicates: WithoutDuplicates | None = None
     unavailable: dict[str, str] = Field({})
     verdict: list[str] = Field([])
 
