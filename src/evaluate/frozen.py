@@ -1,8 +1,9 @@
 """One frozen backbone's read-outs on the test images."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,37 +66,51 @@ def evaluate(
         files.write_json(folder / ZERO_SHOT, categories)
     by_seed: dict[str, dict[str, Evaluation]] = {str(seed): {} for seed in subsets}
     for name in wanted:
-        speed: timing.Speed | None = None  # the same under every seed
-        predictions = []
-        for seed, subset in subsets.items():
-            parts = base.Features.of(backbone.features["train"], subset)
-            start = time.perf_counter()
-            rng = seeds.generator(seed, name)
-            fitted = fit.fit(name, parts, rng=rng, configurations=configurations, head=head, categories=categories)
-            seconds = time.perf_counter() - start
-            predicted, evaluation = one(fitted, backbone, subset, parts, classes, seconds)
-            test = backbone.features["test"], subset["test_index"]
-            speed = speed or timing.readout(fitted.logits, *test, backbone.speed)
-            size = head_size(name, backbone.embedding, parts)
-            by_seed[str(seed)][name] = evaluation.model_copy(update=size | speed.fields())
-            write(paths.of_seed(folder, seed), name, fitted, predicted)
-            predictions.append(predicted)
-        scored = mean([arms[name] for arms in by_seed.values()])
-        arm.write_figures(
-            figures, name, design.title(f"{backbone.role}.{name}", backbone.arch), predictions, scored, classes
-        )
-        spread = ", ".join(f"{arms[name].accuracy:.4f}" for arms in by_seed.values())
-        print(
-            f"{backbone.role}.{name}: accuracy {spread} on {scored.n:,} test images{at_edge(by_seed, name)}", flush=True
-        )
+        fitting = partial(fit.fit, name, configurations=configurations, head=head, categories=categories)
+        for seed, evaluation in under_seeds(folder, figures, name, fitting, backbone, subsets, classes).items():
+            by_seed[seed][name] = evaluation
     if why:
         print(f"{backbone.role}.zero_shot is left out: {why}")
     return Evaluations(seeds=by_seed, unavailable={"zero_shot": why} if why else {})
 
 
-def at_edge(by_seed: Mapping[str, Mapping[str, Evaluation]], name: str) -> str:
+def under_seeds(
+    folder: Path,
+    figures: Path,
+    name: str,
+    fitting: Callable[..., base.Readout],
+    backbone: FrozenBackbone,
+    subsets: Mapping[int, Mapping[str, np.ndarray]],
+    classes: list[str],
+) -> dict[str, Evaluation]:
+    """The evaluation of one read-out under every seed.
+
+    Args:
+        fitting: `fit.fit` of this read-out, but for features and random numbers.
+    """
+    speed: timing.Speed | None = None  # the same under every seed
+    predictions, evaluations = [], dict[str, Evaluation]()
+    for seed, subset in subsets.items():
+        parts = base.Features.of(backbone.features["train"], subset)
+        start = time.perf_counter()
+        fitted = fitting(parts, rng=seeds.generator(seed, name))
+        seconds = time.perf_counter() - start
+        predicted, evaluation = one(fitted, backbone, subset, parts, classes, seconds)
+        speed = speed or timing.readout(fitted.logits, backbone.features["test"], subset["test_index"], backbone.speed)
+        size = head_size(name, backbone.embedding, parts)
+        evaluations[str(seed)] = evaluation.model_copy(update=size | speed.fields())
+        write(paths.of_seed(folder, seed), name, fitted, predicted)
+        predictions.append(predicted)
+    scored, arm_name = mean(list(evaluations.values())), f"{backbone.role}.{name}"
+    arm.write_figures(figures, name, design.title(arm_name, backbone.arch), predictions, scored, classes)
+    spread = ", ".join(f"{evaluation.accuracy:.4f}" for evaluation in evaluations.values())
+    print(f"{arm_name}: accuracy {spread} on {scored.n:,} test images{at_edge(evaluations)}", flush=True)
+    return evaluations
+
+
+def at_edge(by_seed: Mapping[str, Evaluation]) -> str:
     """A remark for people, where a better strength may lie beyond those that were tried."""
-    there = [seed for seed, arms in by_seed.items() if arms[name].at_edge]
+    there = [seed for seed, evaluation in by_seed.items() if evaluation.at_edge]
     if not there:
         return ""
     return f"; of the strengths the last was best under seed {', '.join(there)}: a better one may lie beyond"

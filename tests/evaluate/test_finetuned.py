@@ -33,6 +33,7 @@ def backbone() -> finetuned.FinetunedBackbone:
         raw={split: rng.integers(0, 256, (12, 8, 8, 3), np.uint8) for split in ("train", "test")},
         subsets={4: subset, 7: subset},
         watch="validation",
+        search=None,
     )
 
 

@@ -9,7 +9,7 @@ from torch import nn
 from src.core.records import Interval
 from src.device import energy
 from src.evaluate import frozen, timing
-from src.evaluate.timing import ROUNDS, Speed
+from src.evaluate.timing import FEWEST, ROUNDS, Speed
 from src.nets import fast_cpu, models, preprocess
 from src.readouts.base import Features
 from src.records.embed import Embedding
@@ -52,10 +52,13 @@ def test_rounds_are_whole_batches_of_the_same_images_that_fill_the_time(monkeypa
     assert np.array_equal(clock.asked[-1], np.tile(np.arange(100, 120), 2))
 
 
-def test_a_slow_network_answers_one_batch_a_round(monkeypatch):
-    clock = Clock(monkeypatch, [1.0] * 9)
-    timing.measure(clock.answer, np.arange(1000), batch=8, seconds=3.0, device=CPU)
-    assert [len(index) for index in clock.asked] == [8] * (2 + ROUNDS)
+@pytest.mark.parametrize(("pace", "rounds"), [(0.05, 7), (0.2, 4), (1.0, 3)])
+def test_a_slow_network_answers_one_batch_a_round_and_fewer_rounds(monkeypatch, pace, rounds):
+    """Of 0.4, 1.6 and 8 seconds; they end after 6 seconds, but not before three rounds."""
+    clock = Clock(monkeypatch, [pace] * 9)
+    speed = timing.measure(clock.answer, np.arange(1000), batch=8, seconds=3.0, device=CPU)
+    assert [len(index) for index in clock.asked] == [8] * (2 + rounds)
+    assert speed.joules == pytest.approx(10 * pace)
 
 
 def test_a_read_out_adds_its_time_and_energy_to_its_backbones(monkeypatch):
@@ -91,7 +94,7 @@ def test_a_network_is_timed_folded_and_sees_the_images_as_everywhere_else(monkey
     speed = timing.network(model, images, index, view=view, accelerator=Accelerator(cpu=True))
     expected = preprocess.to_input(torch.from_numpy(images[index]), view)
     assert all(torch.equal(batch[:2], expected) for batch in seen)
-    assert len(seen) >= 2 + ROUNDS
+    assert len(seen) >= 2 + FEWEST
     assert all(folded)
     assert 0 < speed.seconds.low <= speed.seconds.value <= speed.seconds.high
 
