@@ -80,7 +80,7 @@ def described(field: dict[str, Any]) -> str:
     """A type and its range from a JSON schema: `int >= 1, <= 10000`, `adam | sgd`, `float > 0, < 1, or null`."""
     if choices := field.get("anyOf"):
         return ", or ".join(described(choice) for choice in choices)
-    if choices := field.get("enum"):
+    if choices := field.get("enum") or ([field["const"]] if "const" in field else []):
         return " | ".join(choices)
     if field["type"] == "array":
         return f"list of {described(field['items'])}{', not empty' if field.get('minItems') else ''}"

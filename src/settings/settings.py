@@ -24,6 +24,7 @@ from src.tune.config import Tune
 
 OFFICIAL = ("cifar10", "cifar100")  # of which CIFAR-10-C and CIFAR-100-C are
 COUNT_OR_NAMES = "a whole number >= 2 (the first K classes) or a list of two or more class names"
+SEVERAL_TYPES = {"classes": COUNT_OR_NAMES, "prepare.per_class": "a whole number >= 2, or all"}
 ALLOWED = {  # what pydantic's errors, by their type, say is allowed
     "bool_type": "true or false",
     "int_type": "a whole number",
@@ -141,8 +142,9 @@ def _explain(error: ValidationError) -> str:
     # `classes` has two types, and an error for each; the last one is of the list of names, and says more.
     first = details[-1] if details[0]["loc"][0] == "classes" else details[0]
     path = [_named(str(part)) for part in first["loc"]]
-    if first["loc"][0] == "classes":
-        return f"classes = {_shown(first['input'])}: allowed is {COUNT_OR_NAMES}"
+    for name, allowed in SEVERAL_TYPES.items():
+        if ".".join(path).startswith(name):  # what follows is pydantic's name of a type, or a place in a list
+            return f"{name} = {_shown(first['input'])}: allowed is {allowed}"
     if first["type"] == "extra_forbidden":
         model: Any = Settings
         for part in path[:-1]:
@@ -195,7 +197,7 @@ def load(path: Path = Path("params.yaml")) -> Settings:
     except (YAMLError, UnicodeDecodeError, ValueError) as error:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
-        raise UserError(f"{path} holds {_shown(values)}; allowed are lines such as seed: 0")
+        raise UserError(f"{path} holds {_shown(values)}; allowed are lines such as classes: 10")
     try:
         settings = Settings.model_validate(protocols.filled(values))
     except ValidationError as error:

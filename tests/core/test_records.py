@@ -3,9 +3,12 @@
 import pytest
 
 from src.core.errors import UserError
-from src.core.records import Interval, Record
+from src.core.records import Interval, Record, mean
+from src.records.evaluate import Evaluations
+from src.records.finetune import Training, Trainings
 from src.records.tune import SearchSummaries
 from src.storage import files
+from tests.helpers.toy_records import evaluation
 
 
 class Part(Record):
@@ -65,3 +68,76 @@ def test_a_stage_that_is_off_leaves_no_record(tmp_path):
 
 def test_an_interval_covers_zero_up_to_its_ends():
     assert [Interval(0, *bounds).covers_zero for bounds in ((-1, 1), (0, 1), (-1, 0), (0.1, 1))] == [True] * 3 + [False]
+
+
+class Result(Record):
+    share: float
+    images: int
+    title: str
+    good: bool
+    best: Part
+    table: list[list[int]]
+    curve: list[dict[str, float]]
+    parts: list[Part]
+    costs: dict[str, int]
+    missing: float | None = None
+
+
+def result(share: float, images: int, **changes: object) -> Result:
+    fields = {
+        "title": f"of {images}",
+        "good": True,
+        "best": Part(share=share, title="best"),
+        "table": [[images, 0], [1, 2]],
+        "curve": [{"number": 1, "loss": share}, {"number": 2, "loss": 2 * share}],
+        "parts": [Part(share=share, title="cat"), Part(share=1.0, title="dog")],
+        "costs": {"macs": images},
+    }
+    return Result(share=share, images=images, **fields | changes)
+
+
+def test_the_mean_of_records_averages_numbers_and_adds_tables():
+    whole = mean([result(0.25, 3), result(0.5, 3), result(0.75, 6)])
+    assert (whole.share, whole.images, whole.best.share) == (0.5, 4, 0.5)
+    assert (whole.title, whole.good, whole.missing) == ("of 3", True, None)
+    assert whole.table == [[12, 0], [3, 6]]
+    assert whole.curve == [{"number": 1, "loss": 0.5}, {"number": 2, "loss": 1.0}]
+    assert whole.parts == [Part(share=0.5, title="cat"), Part(share=1.0, title="dog")]
+    assert whole.costs == {"macs": 4}
+
+
+def test_the_mean_of_one_record_is_that_record_and_of_equal_ones_is_equal_but_for_tables():
+    one = result(0.5, 3)
+    assert mean([one]) is one
+    assert mean([one, one]) == one.model_copy(update={"table": [[6, 0], [2, 4]]})
+
+
+def test_whole_numbers_that_agree_stay_whole():
+    assert [type(mean([result(0.5, count), result(0.5, 4)]).images) for count in (4, 5)] == [int, int]
+
+
+def test_a_curve_that_ended_early_is_no_part_of_a_mean_curve():
+    """Epochs have no counterparts there, so the first seed's curve stands."""
+    short = result(0.5, 3, curve=[{"number": 1, "loss": 9.0}])
+    assert mean([result(0.25, 3), short]).curve == result(0.25, 3).curve
+
+
+def test_an_arm_is_the_mean_of_its_seeds():
+    seeds = {"0": {"linear": evaluation(accuracy=0.5)}, "7": {"linear": evaluation(accuracy=0.75)}}
+    arm = Evaluations(seeds=seeds).arms["linear"]
+    assert (arm.accuracy, arm.n, arm.confusion) == (0.625, 60, [[120]])
+    assert Evaluations().arms == {}
+
+
+def training(accuracy: float, epoch: int) -> Training:
+    history = [{"number": 1.0, "val_accuracy": accuracy}]
+    cost = {"trained_parameters": 1, "images": 64, "train_seconds": 2.0, "train_images_per_second": 32.0}
+    more = {"train_macs": 10, "peak_memory": 5, "environment": {"torch": "2"}}
+    said = {"val_accuracy": accuracy, "convergence": "settled"}
+    return Training(best_epoch=epoch, history=history, **said, **cost, **more)
+
+
+def test_a_methods_training_is_the_mean_of_its_seeds():
+    trained = Trainings(seeds={"0": {"full": training(0.5, 1)}, "1": {"full": training(0.75, 3)}}).methods["full"]
+    assert (trained.val_accuracy, trained.best_epoch) == (0.625, 2)
+    assert trained.history == [{"number": 1.0, "val_accuracy": 0.625}]

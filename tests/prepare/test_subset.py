@@ -7,7 +7,6 @@ from src.core import seeds
 from src.core.errors import UserError
 from src.prepare import subset
 from src.prepare.config import Prepare
-from src.readouts import fit
 
 LABELS = np.random.default_rng(0).permutation(np.repeat(np.arange(10), 50))  # ten classes of fifty
 
@@ -160,18 +159,52 @@ def test_a_subset_has_thinned_training_images_and_all_others():
     assert counts == {"train": [18, 18, 3], "val": [2, 2, 2], "test": [20, 20, 20]}
 
 
-@pytest.mark.parametrize("shots", [1, 5, 1000])
-def test_few_shots_are_so_many_images_of_each_class_at_most(shots):
-    few = fit.few(LABELS, shots, seeds.generator(0, "shots"))
-    assert np.bincount(LABELS[few]).tolist() == [min(shots, 50)] * 10
-    assert (np.diff(few) > 0).all()
+@pytest.mark.parametrize(("shots", "validated"), [(1, 1), (5, 5), (7, 5), (45, 5)])
+def test_shots_are_so_many_training_images_of_each_class_and_at_most_as_many_to_validate(shots, validated):
+    train, val = split(LABELS, val_fraction=0.1, shots=shots)
+    assert np.bincount(LABELS[train]).tolist() == [shots] * 10
+    assert np.bincount(LABELS[val]).tolist() == [validated] * 10
+    assert all((np.diff(part) > 0).all() for part in (train, val))
 
 
-def test_without_a_number_of_shots_every_image_is_kept():
-    assert fit.few(LABELS, None, seeds.generator(0, "shots")).tolist() == list(range(500))
+def test_more_shots_are_more_of_the_same_images_and_all_are_those_without_a_number():
+    parts = [split(LABELS, val_fraction=0.1, shots=shots) for shots in (2, 4, 45, None)]
+    for few, more in zip(parts, parts[1:], strict=False):
+        assert all(set(part) <= set(others) for part, others in zip(few, more, strict=True))
+    assert [part.tolist() for part in parts[2]] == [part.tolist() for part in parts[3]]
 
 
 def test_shots_are_drawn_by_their_seed():
-    first, again, other = (fit.few(LABELS, 5, seeds.generator(seed, "shots")) for seed in (0, 0, 1))
+    first, again, other = (split(LABELS, shots=5, seed=seed)[0] for seed in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
     assert set(first) != set(other)
+
+
+def test_more_shots_than_the_smallest_class_has_are_refused_with_its_count():
+    labels = np.repeat([0, 1], [30, 10])
+    said = "prepare.shots = 10: a class has 9 training images; allowed here is at most 9"
+    with pytest.raises(UserError, match=f"^{said}$"):
+        split(labels, val_fraction=0.1, shots=10)
+    assert np.bincount(labels[split(labels, val_fraction=0.1, shots=9)[0]]).tolist() == [9, 9]
+
+
+def test_shots_are_counted_before_classes_are_thinned_out():
+    train, val = split(LABELS, shots=8, imbalance="step", imbalance_ratio=4)
+    assert np.bincount(LABELS[train]).tolist() == [8] * 5 + [2] * 5
+    assert np.bincount(LABELS[val]).tolist() == [5] * 10
+
+
+@pytest.mark.parametrize("images", [2, 3, 50])
+def test_without_a_share_to_validate_every_image_is_trained_on(images):
+    labels = np.repeat([0, 1], images)
+    train, val = split(labels, val_fraction=0.0)
+    assert train.tolist() == list(range(2 * images))
+    assert (val.tolist(), val.dtype) == ([], train.dtype)
+
+
+def test_a_subset_without_validation_images_has_the_part_all_the_same():
+    config = Prepare(val_fraction=0.0, per_class="all")
+    arrays = subset.choose_images(LABELS, LABELS, [3, 1], ["a", "b"], config, seeds.generator(0, "split"))
+    assert [len(arrays[f"{part}_index"]) for part in ("train", "val", "test")] == [100, 0, 100]
+    assert [len(arrays[f"{part}_labels"]) for part in ("train", "val", "test")] == [100, 0, 100]
+    assert set(LABELS[arrays["train_index"]]) == {1, 3}

@@ -87,13 +87,13 @@ def test_any_bytes(tmp_path, content):
 @pytest.mark.parametrize(
     "text",
     [
-        f"seed: {'9' * 5000}",
+        f"seeds: [{'9' * 5000}]",
         f"finetune: {{lr: 1{'0' * 400}.0}}",
         "classes: " + "[" * 2000,
         "a: &a [1]\n" + "".join(f"b{i}: &b{i} [{', '.join(['*a'] * 9)}]\n" for i in range(9)),
-        "seed: !!python/object/apply:os.system ['true']",
+        "seeds: !!python/object/apply:os.system ['true']",
         "? [1, 2]\n: 3",
-        "seed: 1\nseed: 2",
+        "seeds: [1]\nseeds: [2]",
         "<<: 5",
         "classes: [" + ", ".join(["😀" * 5000] * 2) + "]",
     ],

@@ -81,17 +81,25 @@ COUNT_OR_NAMES = "a whole number >= 2 (the first K classes) or a list of two or 
         ("classes: [cat, [dog]]", "classes = ['dog']", COUNT_OR_NAMES),
         ("classes: []", "classes = []", COUNT_OR_NAMES),
         ("dataset: cifar100_coarse\nclasses: [people]", "classes = ['people']", COUNT_OR_NAMES),
-        ("seed: -1", "seed = -1", "allowed is a number >= 0"),
-        ("seed: 4294967296", "seed = 4294967296", "allowed is a number < 2147483648"),
-        ("seed: 1.0", "seed = 1.0", "allowed is a whole number"),
-        ("seed: null", "seed = None", "allowed is a whole number"),
+        ("seeds: [-1]", "seeds.0 = -1", "allowed is a number >= 0"),
+        ("seeds: [0, 4294967296]", "seeds.1 = 4294967296", "allowed is a number < 2147483648"),
+        ("seeds: [1.0]", "seeds.0 = 1.0", "allowed is a whole number"),
+        ("seeds: []", "seeds = []", "allowed is a list that is not empty"),
+        ("seeds: [1, 0, 1]", "seeds = [1, 0, 1]", "a value occurs twice; name each once"),
+        ("seeds: 3", "seeds = 3", "allowed is a list"),
+        ("seeds: null", "seeds = None", "allowed is a list"),
         ("folder: 5", "folder = 5", "allowed is text"),
         ("device: gpu", "device = 'gpu'", "'auto', 'cpu', 'cuda' or 'mps'"),
         ("finetune: {lr: -0.1}", "finetune.lr = -0.1", "allowed is a number > 0"),
         ("finetune: {lr: 0}", "finetune.lr = 0", "allowed is a number > 0"),
         ("finetune: {lr: '0.001'}", "finetune.lr = '0.001'", "allowed is a number"),
         ("finetune: {lr: ten}", "finetune.lr = 'ten'", "allowed is a number"),
-        ("finetune: {lr: null}", "finetune.lr = None", "allowed is a number"),
+        ("finetune: {momentum: 1}", "finetune.momentum = 1", "allowed is a number < 1"),
+        ("finetune: {momentum: 0, optimizer: sgd}", "finetune.nesterov = true", "allowed with finetune.momentum > 0"),
+        ("finetune: {watch: train}", "finetune.watch = 'train'", "'validation', 'test' or 'augmented_test'"),
+        ("finetune: {keep: first}", "finetune.keep = 'first'", "'best' or 'last'"),
+        ("finetune: {drop_last: 1}", "finetune.drop_last = 1", "allowed is true or false"),
+        ("normalisation: imagenet", "normalisation = 'imagenet'", "'weights' or 'half'"),
         ("finetune: {lr: [0.1, 0.2]}", "finetune.lr = [0.1, 0.2]", "allowed is a number"),
         ("finetune: {lr: .nan}", "finetune.lr = nan", "allowed is a finite number"),
         ("finetune: {lr: .inf}", "finetune.lr = inf", "allowed is a finite number"),
@@ -135,15 +143,27 @@ COUNT_OR_NAMES = "a whole number >= 2 (the first K classes) or a list of two or 
             "robustness.corrupted = x",
             "cifar10 and cifar100",
         ),
-        ("tune: {enabled: 1}", "tune.enabled = 1", "allowed is true or false"),
-        ("tune: {trials: 1}", "tune.trials = 1", "allowed is a number >= 2"),
-        ("tune: {images: 0}", "tune.images = 0", "allowed is a number >= 1"),
-        ("tune: {factor: 1}", "tune.factor = 1", "allowed is a number > 1"),
-        ("frozen: {shots: 0}", "frozen.shots = 0", "allowed is a number >= 1"),
+        ("tune: {configurations: 0}", "tune.configurations = 0", "allowed is a number >= 1"),
+        ("tune: {configurations: 2.0}", "tune.configurations = 2.0", "allowed is a whole number"),
+        ("prepare: {shots: 0}", "prepare.shots = 0", "allowed is a number >= 1"),
+        ("prepare: {val_fraction: -0.1}", "prepare.val_fraction = -0.1", "allowed is a number >= 0"),
+        ("prepare: {val_fraction: 0}", "prepare.val_fraction = 0", "no validation images to watch"),
+        (
+            "prepare: {val_fraction: 0}\nfinetune: {watch: test}",
+            "prepare.val_fraction = 0",
+            "a configuration is chosen on validation images; allowed with one configuration",
+        ),
+        (
+            "prepare: {val_fraction: 0}\nfinetune: {watch: test}\ntune: {configurations: 1}",
+            "prepare.val_fraction = 0",
+            "frozen.readouts knn and linear choose on validation images; allowed are centroid, zero_shot and random_",
+        ),
         ("finetune: 3", "finetune = 3", "allowed is a section of settings"),
         ("finetune: null", "finetune = None", "allowed is a section of settings"),
         ("prepare: {val_fraction: 0.6}", "prepare.val_fraction = 0.6", "allowed is a number <= 0.5"),
-        ("prepare: {per_class: 1}", "prepare.per_class = 1", "allowed is a number >= 2"),
+        ("prepare: {per_class: 1}", "prepare.per_class = 1", "allowed is a whole number >= 2, or all"),
+        ("prepare: {per_class: some}", "prepare.per_class = 'some'", "allowed is a whole number >= 2, or all"),
+        ("prepare: {per_class: 2.5}", "prepare.per_class = 2.5", "allowed is a whole number >= 2, or all"),
         ("frozen: {readouts: []}", "frozen.readouts = []", "allowed is a list that is not empty"),
         ("frozen: {readouts: linear}", "frozen.readouts = 'linear'", "allowed is a list"),
         ("frozen: {readouts: [linaer]}", "frozen.readouts.0 = 'linaer'", "did you mean linear? allowed: linear, knn"),
@@ -215,10 +235,10 @@ def test_a_readout_named_twice_is_refused(read):
 
 @pytest.mark.parametrize("text", ["", "[]", "5", "just words"])
 def test_a_file_that_is_no_mapping_is_refused(read, text):
-    assert refusal(read, text).endswith("; allowed are lines such as seed: 0")
+    assert refusal(read, text).endswith("; allowed are lines such as classes: 10")
 
 
-@pytest.mark.parametrize("text", ["classes: [", "\tseed: 1", "seed: !!python/object/apply:os.getcwd []", "a: b: c"])
+@pytest.mark.parametrize("text", ["classes: [", "\tclasses: 2", "classes: !!python/object/apply:os.getcwd []", "a: b: c"])
 def test_what_is_not_yaml_is_refused_in_one_line(read, text):
     message = refusal(read, text)
     assert message.startswith(" is not valid YAML: ")
@@ -228,7 +248,7 @@ def test_what_is_not_yaml_is_refused_in_one_line(read, text):
 @pytest.mark.parametrize(
     ("text", "named"),
     [
-        ("seed: 1\nseed: 2", "seed is given twice, again in line 2; delete one of the two"),
+        ("classes: 2\nclasses: 3", "classes is given twice, again in line 2; delete one of the two"),
         ("finetune:\n  lr: 1\n  epochs: 2\n  lr: 2", "lr is given twice, again in line 4; delete one of the two"),
         ('"a\\nb": 1\n"a\\nb": 2', r"'a\nb' is given twice, again in line 2; delete one of the two"),
     ],
@@ -239,7 +259,7 @@ def test_a_setting_that_is_given_twice_is_named(read, text, named):
 
 @pytest.mark.parametrize(("written", "number"), [("10_000", 10_000), ("0x3e8", 1000), ("+500", 500)])
 def test_whole_numbers_are_read_however_they_are_written(read, written, number):
-    assert read(f"robustness: {{images: {written}}}").robustness.images == number
+    assert read(f"finetune: {{epochs: {written}}}").finetune.epochs == number
 
 
 def test_bytes_that_are_no_text_are_refused(tmp_path):
