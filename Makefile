@@ -3,10 +3,12 @@ PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
 ACTIVE := PATH="$(BIN):$$PATH"
 
-# Options of a sweep. SWEEP="-S finetune.epochs=3 --subset-seeds 0 1 2" is passed on; class names are '[cat,dog]'.
+# Options of a sweep: every combination of CLASSES, SHOTS="10 100 null" (training images of each class) and SIZES="32 64"
+# (pixels) is an experiment, under all SEEDS="0 1 2" (those of params.yaml if not given). SWEEP="-S finetune.epochs=3
+# --subset-seeds 0 1 2" is passed on; class names are '[cat,dog]'.
 CLASSES ?= 2 3 5 8 10
-SEEDS ?= 0 1 2
 JOBS ?= 1
+AXES = --classes $(CLASSES) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SHOTS),--shots $(SHOTS)) $(if $(SIZES),--sizes $(SIZES))
 # ENGINE is queue (DVC's own), ray, slurm or local. Ray and Slurm take CPUS and GPUS (of each experiment), ADDRESS (of a
 # Ray cluster), HOURS (of a Slurm job) and REMOTE (a git remote): docs/cluster.md.
 ENGINE ?= queue
@@ -29,15 +31,18 @@ plan: .venv/ready
 	$(ACTIVE) python -m src.experiments plan $(PILOT) $(PLAN)
 
 sweep: .venv/ready $(if $(filter-out queue,$(ENGINE)),.venv/ready-cluster)
-	$(ACTIVE) python -m src.sweep --classes $(CLASSES) --seeds $(SEEDS) --jobs $(JOBS) $(OPTIONS) $(SWEEP)
+	$(ACTIVE) python -m src.sweep $(AXES) --jobs $(JOBS) $(OPTIONS) $(SWEEP)
 
-# Accuracy against the number of classes, from all experiments of this commit or from EXPERIMENTS="name name ...".
+# Accuracy against classes, images and pixels, from all experiments of this commit or from EXPERIMENTS="name name ...".
+# SCALING=--mixed puts numbers of different precisions or kinds of device together.
 scaling: .venv/ready
-	$(ACTIVE) python -m src.experiments scaling $(EXPERIMENTS)
+	$(ACTIVE) python -m src.experiments scaling $(EXPERIMENTS) $(SCALING)
 
-# What a setting changed, from experiments that differ in it: OF=finetune.mix; by default all settings that differ.
+# What a setting changed, from experiments that differ in it: OF=finetune.mix; by default all settings that differ. On
+# validation images, or, for a result and not to choose by, ON=test.
+ON ?= val
 effects: .venv/ready
-	$(ACTIVE) python -m src.experiments effects $(OF) $(if $(EXPERIMENTS),--experiments $(EXPERIMENTS)) $(EFFECTS)
+	$(ACTIVE) python -m src.experiments effects $(OF) --on $(ON) $(if $(EXPERIMENTS),--experiments $(EXPERIMENTS)) $(EFFECTS)
 
 # Images per second: this project, the device's limit, the plain recipe. BENCH="--rounds 3 --images 640" is passed on.
 bench: .venv/ready
@@ -62,9 +67,14 @@ verify: .venv/ready
 forget:
 	rm -rf data/resume
 
-# The accuracies of every experiment; dvc exp show without these options has some sixty columns.
+# The validation accuracies of every experiment, or with ON=test those on the test images, which nothing is to be chosen
+# by; dvc exp show without these options has some sixty columns.
+SETTINGS := Experiment|protocol|dataset|classes|seeds|image_size|prepare.shots|(resnet|convnext).(arch|weights)$$|finetune.lr$$
+COLUMNS_val := (resnet|convnext)[.][^.]+[.]val_accuracy$$
+COLUMNS_test := .*[.]accuracy$$|.*primary.*value$$
 table: .venv/ready
-	$(ACTIVE) dvc exp show --drop '.*' --keep 'Experiment|dataset|classes|seed|(resnet|convnext).(arch|weights)$$|finetune.lr$$|.*[.]accuracy|.*lead.*value'
+	$(if $(COLUMNS_$(ON)),,$(error ON=$(ON): allowed are val, test))
+	$(ACTIVE) dvc exp show --drop '.*' --keep '$(SETTINGS)|$(COLUMNS_$(ON))'
 
 # One thread each: two processes whose OpenMP threads spin for the same cores are many times slower. Three processes, as
 # some of them wait.

@@ -74,4 +74,11 @@ def representatives(names: Sequence[str]) -> dict[str, str]:
 
 OOD_SCORES = {"msp": "softmax probability", "energy": "energy", "knn": "k-NN distance"}
 
-SWEPT = ("classes", "seed", "subset_seed")  # settings that a sweep varies, each by an option of its own
+# Settings that a sweep varies, with the option that gives each its values.
+SWEPT = {
+    "classes": "--classes",
+    "subset_seed": "--subset-seeds",
+    "prepare.shots": "--shots",
+    "image_size": "--sizes",
+    "seeds": "--seeds",
+}

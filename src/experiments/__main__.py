@@ -2,48 +2,72 @@
 
 python -m src.experiments scaling                        # all experiments of the current commit, by class count
 python -m src.experiments scaling NAME NAME ...          # or these; any Git revision with results will do
-python -m src.experiments effects                        # of every setting in which they differ
+python -m src.experiments effects                        # of every setting in which they differ, on validation images
 python -m src.experiments effects finetune.mix           # of those that differ in this setting and seeds alone
+python -m src.experiments effects --on test              # on the test images
 python -m src.experiments effects --experiments NAME NAME ...
-python -m src.experiments effects --classes horse ship   # on the test images of these classes alone
+python -m src.experiments effects --classes horse ship   # on the images of these classes alone
 python -m src.experiments plan --margin 0.005            # how many seeds and test images that takes, by the last run
 python -m src.experiments plan NAME --power 0.9          # by an experiment
 """
 
 import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
+from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
 
-from src.core import commands, seeds
+from src.core import commands
 from src.core.errors import UserError, did_you_mean
-from src.experiments import effects, plan, read, scaling, scaling_figures
+from src.experiments import agree, effects, plan, read, region, region_figure, scaling, scaling_figures
 from src.experiments.effects import Group
-from src.experiments.scaling import Point, Run
+from src.experiments.region import Crossing, Place, Trend
+from src.experiments.runs import Part, Run, pooled
+from src.experiments.scaling import Level, Point
+from src.records.compare import Comparison
 from src.settings.settings import Settings, flat
-from src.stats.intervals import Sampling
 from src.storage import files, paths
 
 SCALING = paths.PLOTS / "scaling"
+MIXED = "go on although precisions or kinds of device differ"
+ON: dict[str, Part] = {"val": "validation", "test": "test"}
 
 
-def read_runs(chosen: Sequence[str]) -> tuple[list[Run], Sampling]:
-    """The runs that were named, or those of the current commit; they must differ in nothing but classes and seeds."""
+def read_runs(chosen: Sequence[str], *, mixed: bool) -> tuple[list[Run], Level, list[str]]:
+    """The runs that were named, or those of the current commit; they must differ in nothing but what a sweep varies.
+
+    Returns:
+        The runs, each seed once; the level of intervals; and what to note beside them.
+    """
     comparisons = read.comparisons(chosen)
     settings = {name: read.settings(name) for name in comparisons}
-    if why := read.mixed(settings):
+    if why := agree.mixed(settings):
         raise UserError(f"{why}; choose runs that agree: python -m src.experiments scaling NAME ...")
-    devices = dict.fromkeys(str(values.get("device")) for values in settings.values())
-    if len(devices) > 1:
-        print(f"device differs ({', '.join(devices)}): the times do not compare")
-    kept, repeated = read.distinct(settings)
-    for name, other in repeated:
-        print(f"left out: {name} has the classes and seeds of {other}")
-    confidence, resamples = (settings[kept[0]][f"compare.{key}"] for key in ("confidence", "resamples"))
-    runs = [read.run_of(name, settings[name], comparisons[name]) for name in kept]
-    return runs, Sampling(confidence, resamples, seeds.derive(0, "scaling"))
+    notes = machines(comparisons, mixed=mixed)
+    runs = pooled_aloud([read.run_of(name, settings[name], comparisons[name]) for name in comparisons])
+    confidence, margin = (next(iter(settings.values()))[f"compare.{key}"] for key in ("confidence", "margin"))
+    return runs, Level(confidence, margin), notes
+
+
+def machines(comparisons: Mapping[str, Comparison], *, mixed: bool, free: Sequence[str] = ()) -> list[str]:
+    """What differs between the machines that ran experiments, printed; what is noted beside the results.
+
+    Raises:
+        UserError: kinds differ whose numbers do not compare.
+    """
+    recorded = {name: list(read.environments(name, comparison)) for name, comparison in comparisons.items()}
+    said = agree.differing_machines(recorded, mixed=mixed, free=free)
+    print(*said, sep="\n", end="\n" if said else "")
+    return [line for line in said if agree.MIXED in line]
+
+
+def pooled_aloud(runs: Sequence[Run]) -> list[Run]:
+    """Runs with each seed once; those that repeat a seed are named."""
+    kept, said = pooled(runs)
+    print(*said, sep="\n", end="\n" if said else "")
+    return kept
 
 
 def write_points(name: str, points: Sequence[Point]) -> None:
@@ -61,26 +85,53 @@ def write_figure(name: str, figure: Figure) -> None:
         figure.savefig(temporary, metadata={"Date": None, "Creator": None})
 
 
-def scaling_main(chosen: Sequence[str]) -> None:
-    runs, sampling = read_runs(chosen)
+def scaling_main(words: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m src.experiments scaling", description="Over classes and so on.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="of experiments; those of this commit by default")
+    parser.add_argument("--mixed", action="store_true", help=MIXED)
+    arguments = parser.parse_args(words)
+    runs, level, notes = read_runs(arguments.names, mixed=arguments.mixed)
     points = {
-        "accuracy": scaling.accuracy(runs, sampling),
-        "gap": scaling.gaps(runs, sampling),
-        "base_classes": scaling.base_classes(runs, sampling),
+        "accuracy": scaling.accuracy(runs, level.confidence),
+        "gap": scaling.gaps(runs, level.confidence),
+        "base_classes": scaling.base_classes(runs, level.confidence),
     }
-    costs = scaling.compute(runs)
-    note = scaling.describe(runs, sampling)
+    costs = scaling.compute(runs, level.confidence)
+    note = "; ".join([scaling.describe(runs, level), *notes])
     files.empty_folder(SCALING)  # no figure of other experiments may stay
     for name, part in points.items():
         write_points(name, part)
     files.write_table(SCALING / "compute.csv", list(costs[0]), (list(row.values()) for row in costs))
-    write_figure("accuracy", scaling_figures.accuracy(points["accuracy"], note))
-    write_figure("gap", scaling_figures.gap(points["gap"], note))
+    for axis in scaling.varying(points["accuracy"]):
+        end = "" if axis == "classes" else f"_{axis}"
+        write_figure(f"accuracy{end}", scaling_figures.accuracy(points["accuracy"], axis, note))
+        write_figure(f"gap{end}", scaling_figures.gap(points["gap"], axis, note))
     write_figure("compute", scaling_figures.compute(costs, note))
     if points["base_classes"]:
         write_figure("base_classes", scaling_figures.base_classes(points["base_classes"], runs[0].base_classes, note))
     print(scaling.render(points["accuracy"], points["gap"]))
+    print(*show_region(runs, level, note), sep="\n")
     print(note, *scaling.missing(runs), f"written to {SCALING}/", sep="\n")
+
+
+def show_region(runs: Sequence[Run], level: Level, note: str) -> list[str]:
+    """Write where each side of the question is ahead, and return it as the terminal's lines."""
+    places, lines, title = region.places(runs, level), region.lines(runs), scaling.question(runs[0])
+    trends = region.trends(lines, level.confidence)
+    crossings = [crossing for line in lines for crossing in region.crossings(line, level.confidence)]
+    for name, found in (("region", places), ("trends", trends), ("crossings", crossings)):
+        if found:
+            table = [flat_row(part) for part in found]
+            files.write_table(SCALING / f"{name}.csv", list(table[0]), (list(row.values()) for row in table))
+    write_figure("region", region_figure.region(places, scaling.sides(runs[0]), f"{title}\n{note}"))
+    return [region.render(places, level, title), *region.render_lines(lines, trends, crossings)]
+
+
+def flat_row(part: Place | Trend | Crossing) -> dict[str, Any]:
+    """As a row of a table: a condition and intervals are several columns."""
+    values = asdict(part)
+    condition = values.pop("condition", None)
+    return (condition._asdict() if condition else {}) | flat(values)
 
 
 EFFECTS = paths.PLOTS / "effects"
@@ -91,12 +142,17 @@ def parse_effects(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m src.experiments effects", description="What a setting changed.")
     parser.add_argument("settings", nargs="*", help="in which experiments may differ; all that do by default")
     parser.add_argument("--experiments", nargs="+", default=[], metavar="NAME", help="those of this commit by default")
-    parser.add_argument("--classes", nargs="+", default=[], metavar="NAME", help="whose test images count; all, else")
-    return parser.parse_args(words)
+    parser.add_argument("--classes", nargs="+", default=[], metavar="NAME", help="whose images count; all, else")
+    parser.add_argument("--on", default="val", metavar="|".join(ON), help="images; validation images by default")
+    parser.add_argument("--mixed", action="store_true", help=MIXED)
+    arguments = parser.parse_args(words)
+    if arguments.on not in ON:
+        raise UserError(f"--on {arguments.on}: allowed are {', '.join(ON)}")
+    return arguments
 
 
 def differing(settings: Mapping[str, read.Settings], wanted: Sequence[str]) -> list[str]:
-    """The settings whose effect is measured: those that were named, or all that differ but the seed.
+    """The settings whose effect is measured: those that were named, or all that differ but the seeds.
 
     Raises:
         UserError: there is none, it does not exist, or others differ too.
@@ -106,35 +162,38 @@ def differing(settings: Mapping[str, read.Settings], wanted: Sequence[str]) -> l
             raise UserError(
                 f"{name}: no such setting; {did_you_mean(name, DEFAULTS)}`python -m src.settings` prints all"
             )
-    if wanted and (why := read.mixed(settings, ("seed", *wanted))):
+    if wanted and (why := agree.mixed(settings, ("seeds", *wanted))):
         raise UserError(f"{why}; name that setting too, or choose experiments that agree: --experiments NAME ...")
-    names = [key for key in read.varied(settings) if key != "seed"]
+    names = [key for key in agree.varied(settings, wanted) if key != "seeds"]
     if not names:
-        raise UserError(f"these {len(settings)} experiments differ in no setting but the seed; run some that do")
+        raise UserError(f"these {len(settings)} experiments differ in no setting but the seeds; run some that do")
     return names
 
 
-def read_groups(arguments: argparse.Namespace) -> tuple[list[Group], Sampling]:
-    """The experiments grouped by the settings that differ, the group nearest to the defaults first."""
+def read_groups(arguments: argparse.Namespace) -> tuple[list[Group], float, list[str]]:
+    """The experiments grouped by the settings that differ, the group nearest to the defaults first.
+
+    Returns:
+        The groups, the confidence of intervals, and what to note beside them.
+    """
     comparisons = read.comparisons(arguments.experiments)
     settings = {name: read.settings(name) for name in comparisons}
     if arguments.settings and not arguments.experiments:
-        chosen = read.agreeing(settings, ("seed", *arguments.settings))
+        chosen = agree.agreeing(settings, ("seeds", *arguments.settings))
         if others := [name for name in settings if name not in chosen]:
-            print(f"left out, as other settings differ: {read.listed(others)}")
+            print(f"left out, as other settings differ: {agree.listed(others)}")
         settings = {name: settings[name] for name in chosen}
     keys = differing(settings, arguments.settings)
-    kept, repeated = read.distinct(settings, ("seed", *keys))
-    for name, other in repeated:
-        print(f"left out: {name} has the settings of {other}")
-    groups: dict[str, Group] = {}
-    for name in kept:
-        values = {key: settings[name][key] for key in keys if key in settings[name]}
-        run = read.run_of(name, settings[name], comparisons[name])
-        part = effects.only(run, labels(arguments.classes, comparisons[name].classes))
-        groups.setdefault(repr(values), Group(values, {})).runs[run.seed] = part
-    confidence, resamples = (settings[kept[0]][f"compare.{key}"] for key in ("confidence", "resamples"))
-    return effects.order(groups.values(), DEFAULTS), Sampling(confidence, resamples, seeds.derive(0, "effects"))
+    notes = machines({name: comparisons[name] for name in settings}, mixed=arguments.mixed, free=keys)
+    grouped: dict[str, tuple[dict[str, Any], list[Run]]] = {}
+    for name, values in settings.items():
+        run = read.run_of(name, values, comparisons[name])
+        part = run.of_classes(labels(arguments.classes, comparisons[name].classes))
+        shown = agree.named_by(keys, values)
+        grouped.setdefault(repr(shown), (shown, []))[1].append(part)
+    groups = [Group(values, pooled_aloud(runs)) for values, runs in grouped.values()]
+    confidence = next(iter(settings.values()))["compare.confidence"]
+    return effects.order(groups, DEFAULTS), confidence, notes
 
 
 def labels(chosen: Sequence[str], names: Sequence[str]) -> list[int]:
@@ -150,12 +209,14 @@ def labels(chosen: Sequence[str], names: Sequence[str]) -> list[int]:
 
 
 def effects_main(words: Sequence[str]) -> None:
-    groups, sampling = read_groups(parse_effects(words))
-    every = effects.effects(groups, sampling)
-    note = effects.describe(groups, sampling)
+    arguments = parse_effects(words)
+    groups, confidence, notes = read_groups(arguments)
+    on = ON[arguments.on]
+    every = effects.effects(groups, confidence, on)
+    note = "; ".join([effects.describe(groups, confidence, on), *notes])
     files.empty_folder(EFFECTS)  # nothing of other experiments may stay
-    rows = [effect.row() for effect in every]
-    files.write_table(EFFECTS / "effects.csv", list(rows[0]), (list(row.values()) for row in rows))
+    table = [effect.row() for effect in every]
+    files.write_table(EFFECTS / "effects.csv", list(table[0]), (list(row.values()) for row in table))
     if changed := effects.moved(every):
         files.write_figure(EFFECTS / "differences.png", effects.differences(changed, note))
     print(effects.render(every), note, f"written to {EFFECTS}/", sep="\n")

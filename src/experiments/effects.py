@@ -1,11 +1,14 @@
-"""What a setting changed: experiments that differ in it, paired by seed and test image.
+"""What a setting changed: experiments that differ in it, paired by seed and image.
 
-Pure functions of runs. A *group* holds the runs with the same settings, by seed; all are compared with the first group.
+Pure functions of runs. A *group* holds the runs with the same settings; all are compared with the first group. By
+default arms are compared on the validation images, since test images that choose a setting cannot test it any more.
+Under one seed the validation images are the same for every arm; those of two seeds have only some in common, so that
+they are nested in the seeds, and an image counts for two seeds as far as both have it.
 """
 
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, replace
+from dataclasses import astuple, dataclass
 from statistics import fmean
 from typing import Any
 
@@ -16,24 +19,24 @@ from matplotlib.figure import Figure
 from src.core import design
 from src.core.errors import UserError
 from src.core.records import Interval
-from src.experiments import scaling
-from src.experiments.scaling import Run
+from src.experiments.runs import Part, Run, agreed, clusters, require_same_images
+from src.experiments.scaling import LEAD, estimate, question
 from src.experiments.scaling_figures import SHAPES
 from src.plotting import CELL_COLOURS, plain
 from src.settings.describe import shown
-from src.stats import intervals
-from src.stats.intervals import Sampling
+from src.stats.contrasts import Answers, Weights
+from src.stats.crossed import Row, crossed
 
-LEAD = "lead"  # the question's gap, beside the arms
+HEIGHT = 0.8  # of the distance between two settings in the figure, over which the arms are spread
 Values = Mapping[str, Any]  # of the settings that differ, by name
 
 
 @dataclass(frozen=True)
 class Group:
-    """The runs under the same settings, by seed."""
+    """The runs under the same settings, each seed once."""
 
     values: Values
-    runs: dict[int, Run]
+    runs: Sequence[Run]
 
     def label(self, first: "Group") -> str:
         """The settings that differ from the first group's, as `-S` takes them; of the first group itself, all."""
@@ -45,9 +48,9 @@ class Group:
 class Effect:
     """An arm's accuracy in a group over `seeds`, or the question's gap, and how it differs from the first group's.
 
-    Intervals are over images and, where there are several, seeds: see `intervals.over_seeds`. The difference is over
-    the `paired` seeds that both groups have; with none there is no difference. `train_macs` is the arithmetic of the
-    arm's adaptation, the mean over seeds.
+    Intervals are over images and, where there are several, seeds: see `crossed`. The difference is over the `paired`
+    seeds that both groups have; with none there is no difference. `changed` says whether any answer differs.
+    `train_macs` is the arithmetic of the arm's adaptation, the mean over runs.
     """
 
     setting: str
@@ -57,6 +60,7 @@ class Effect:
     accuracy: Interval
     paired: int
     difference: Interval | None
+    changed: bool
     train_macs: float | None
 
     def row(self) -> dict[str, Any]:
@@ -77,101 +81,94 @@ def order(groups: Iterable[Group], defaults: Values) -> list[Group]:
     return sorted(groups, key=lambda group: sum(defaults.get(key) != value for key, value in group.values.items()))
 
 
-def only(run: Run, labels: Sequence[int]) -> Run:
-    """The same run on the test images of some classes alone."""
-    part = np.isin(run.labels, labels)
-    kept = {arm: right[part] for arm, right in run.right.items()}
-    return replace(run, labels=run.labels[part], index=run.index[part], right=kept)
-
-
-def effects(groups: Sequence[Group], sampling: Sampling) -> list[Effect]:
+def effects(groups: Sequence[Group], confidence: float, on: Part = "validation") -> list[Effect]:
     """The effects on every arm of the first group, and on the question's gap, in every group.
 
     Raises:
-        UserError: groups were tested on different images, or have different arms in the 2 x 2 table.
+        UserError: groups were tested on different images, have no validation images or different ones, or have
+            different arms in the 2 x 2 table.
     """
     first = groups[0]
-    require_same_images(groups)
-    scaling.agreed_cells([run for group in groups for run in group.runs.values()])
-    names = [*next(iter(first.runs.values())).right, LEAD]
+    every = [run for group in groups for run in group.runs]
+    run = agreed(every)
+    require_same_images(every)
+    if without := [other for other in every if not answered(other, on)]:
+        raise UserError(
+            f"{without[0].name} has no validation images (prepare.val_fraction, finetune.watch); compare the test "
+            "images: make effects ON=test, or --on test"
+        )
+    named: dict[str, Weights] = {arm: {arm: 1} for arm in answered(first.runs[0], on)}
+    if set(run.question) <= set(named):
+        named[LEAD] = run.question
     return [
-        _effect(name, group, first, sampling)
-        for name in names
+        _effect(name, weights, group, first, confidence, on)
+        for name, weights in named.items()
         for group in groups
-        if all(_has(name, run) for run in group.runs.values())
+        if all(set(weights) <= set(answered(run, on)) for run in group.runs)
     ]
 
 
-def _has(name: str, run: Run) -> bool:
-    return name in run.right or name == LEAD
+def answered(run: Run, on: Part) -> list[str]:
+    """The arms with answers under every seed."""
+    answers = run.answers(on).values()
+    return [arm for arm in run.titles if all(arm in part.right for part in answers)]
 
 
-def _right(name: str, run: Run) -> np.ndarray:
-    """Whether the arm is right on each test image (N,), 0 or 1; for the gap 1, 0 or -1."""
-    if name != LEAD:
-        return run.right[name].astype(np.int8)
-    first, second = (run.right[run.cells[cell]].astype(np.int8) for cell in design.QUESTION)
-    return first - second
-
-
-def _title(name: str, run: Run) -> str:
-    if name != LEAD:
-        return run.titles[name]
-    first, second = (run.titles[run.cells[cell]] for cell in design.QUESTION)
-    return f"{first} less {second}"
-
-
-def _effect(name: str, group: Group, first: Group, sampling: Sampling) -> Effect:
-    here, there = ({seed: _right(name, run) for seed, run in part.runs.items()} for part in (group, first))
-    shared = [seed for seed in here if seed in there and group is not first]
-    difference = None
-    if shared:
-        mine, theirs = (np.stack([part[seed] for seed in shared]) for part in (here, there))
-        difference = intervals.over_seeds(mine, theirs, **asdict(sampling)).interval
+def _effect(name: str, weights: Weights, group: Group, first: Group, confidence: float, on: Part) -> Effect:
+    here, there = (clusters(part.runs, weights, on) for part in (group, first))
+    differences = [] if group is first else _paired(here, there, weights, (group.label(first), first.label(first)))
+    run = group.runs[0]
     return Effect(
         setting=group.label(first),
         name=name,
-        title=_title(name, next(iter(group.runs.values()))),
+        title=question(run) if name == LEAD else run.titles[name],
         seeds=len(here),
-        accuracy=intervals.over_seeds(np.stack(list(here.values())), **asdict(sampling)).interval,
-        paired=len(shared),
-        difference=difference,
-        train_macs=None if name == LEAD else fmean(run.costs[name].train_macs for run in group.runs.values()),
+        accuracy=estimate(here, weights, confidence).interval,
+        paired=len(differences),
+        difference=crossed(differences, confidence).interval if differences else None,
+        changed=any(bool(row.value.any()) for row in differences),
+        train_macs=None if name == LEAD else fmean(run.costs[name].train_macs for run in group.runs),
     )
 
 
-def require_same_images(groups: Sequence[Group]) -> None:
-    """Require that all runs were tested on the same images.
+def _paired(here: Sequence[Answers], there: Sequence[Answers], weights: Weights, labels: tuple[str, str]) -> list[Row]:
+    """The differences on every image, a row for each seed that both groups have.
+
+    Args:
+        labels: of the two groups.
 
     Raises:
-        UserError: naming two that were not.
+        UserError: their validation images are not the same.
     """
-    first, *others = [run for group in groups for run in group.runs.values()]
-    for run in others:
-        if not np.array_equal(run.index, first.index) or not np.array_equal(run.labels, first.labels):
-            raise UserError(
-                f"{run.name} and {first.name} were tested on different images, so that they cannot be paired; choose "
-                "experiments of the same classes: python -m src.experiments effects --experiments NAME ..."
-            )
+    others = {part.cluster: part for part in there}
+    both = [(part, others[part.cluster]) for part in here if part.cluster in others]
+    if any(not np.array_equal(part.index, other.index) for part, other in both):
+        raise UserError(
+            f"{labels[0]}: its validation images are not those of {labels[1]}, so that they cannot be paired; compare "
+            "the test images: make effects ON=test, or --on test"
+        )
+    return [Row(part.cluster, part.index, part.sum(weights) - other.sum(weights)) for part, other in both]
 
 
 def moved(effects: Sequence[Effect]) -> list[Effect]:
-    """The differences of arms that do not predict the same in every group.
+    """The differences of arms that do not answer the same in every group.
 
-    Frozen read-outs predict the same if the setting concerns fine-tuning alone.
+    Frozen read-outs answer the same if the setting concerns fine-tuning alone.
     """
-    names = {effect.name for effect in effects if effect.difference not in (None, Interval(0, 0, 0))}
+    names = {effect.name for effect in effects if effect.changed}
     return [effect for effect in effects if effect.name in names and effect.difference is not None]
 
 
-def describe(groups: Sequence[Group], sampling: Sampling) -> str:
-    """In a line, which experiments were compared."""
-    runs = [run for group in groups for run in group.runs.values()]
-    counts = sorted({len(group.runs) for group in groups})
+def describe(groups: Sequence[Group], confidence: float, on: Part) -> str:
+    """In a line, which experiments were compared, and on which images."""
+    runs = [run for group in groups for run in group.runs]
+    counts = sorted({sum(len(run.test) for run in group.runs) for group in groups})
     seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    n = len(next(iter(runs[0].answers(on).values())).index)
+    each = " of each seed" if on == "validation" and counts[-1] > 1 else ""
     return (
-        f"{len(runs)} experiments, {seeds} seed{'s'[: counts[-1] > 1]} each, {len(runs[0].index):,} test images; "
-        f"{100 * sampling.confidence:g}% intervals"
+        f"{len(runs)} experiments, {seeds} seed{'s'[: counts[-1] > 1]} each, {n:,} {on} images{each}; "
+        f"{100 * confidence:g}% intervals"
     )
 
 
@@ -207,9 +204,6 @@ def _points(part: Interval) -> str:
     return f"{100 * part.value:+.1f} [{100 * part.low:+.1f}, {100 * part.high:+.1f}]"
 
 
-SHARE = 0.8  # of the height between two settings, over which the arms are spread
-
-
 def differences(effects: Sequence[Effect], note: str) -> Figure:
     """Every setting's difference from the first, for each arm, in points with its interval.
 
@@ -226,7 +220,7 @@ def differences(effects: Sequence[Effect], note: str) -> Figure:
     axes.axvline(0, color="0.5", linewidth=1)
     for number, name in enumerate(names):
         rows = [row for row in effects if row.name == name]
-        shift = SHARE * ((number + 0.5) / len(names) - 0.5)
+        shift = HEIGHT * ((number + 0.5) / len(names) - 0.5)
         _intervals(axes, rows, [settings.index(row.setting) + shift for row in rows], **_look(name))
     axes.set_yticks(range(len(settings)), labels)
     axes.set(ylim=(len(settings) - 0.5, -0.5), xlabel="difference, points")

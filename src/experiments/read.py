@@ -1,7 +1,7 @@
-"""The runs of a sweep, read from DVC's experiments by its API."""
+"""Experiments of this repository, read by DVC's API and git."""
 
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from io import BytesIO
 from typing import Any
 
@@ -11,27 +11,17 @@ from dvc.exceptions import DvcException
 from pydantic import ValidationError
 
 from src.core import design
-from src.core.design import SWEPT
 from src.core.errors import UserError
-from src.experiments.scaling import Run
+from src.core.records import Environment
+from src.experiments.agree import Settings, listed, subset_of, used
+from src.experiments.runs import Condition, Labelled, Run
 from src.records.compare import Comparison
-from src.settings.describe import shown
+from src.records.evaluate import Evaluations
+from src.records.finetune import Trainings
+from src.settings import protocols
 from src.settings.settings import flat
 from src.stats import intervals
 from src.storage import paths
-
-Settings = Mapping[str, Any]  # of an experiment, by dotted name: `finetune.lr`
-
-HARDWARE = ("device", "precision")  # may differ: they change times, and accuracies only by rounding
-# The beginning of a setting's name, the setting that switches it on, and when; switched off, it changes no result.
-SWITCHED: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
-    ("tune.", "tune.enabled", bool),
-    ("robustness.", "robustness.enabled", bool),
-    ("folder", "dataset", lambda value: value == "folder"),
-    ("download.", "dataset", lambda value: value == "folder"),
-    ("prepare.imbalance_ratio", "prepare.imbalance", lambda value: value not in (None, "none")),
-    ("finetune.mix_alpha", "finetune.mix", lambda value: value not in (None, "none")),
-)
 
 
 def names_of_head() -> list[str]:
@@ -60,23 +50,13 @@ def comparisons(chosen: Sequence[str]) -> dict[str, Comparison]:
 
 def settings(name: str) -> dict[str, Any]:
     """An experiment's settings, `finetune.lr` and so on, without those that are switched off."""
-    return used(flat(dvc.api.params_show("params.yaml", rev=name)))
+    return used(flat(protocols.filled(dvc.api.params_show("params.yaml", rev=name))))
 
 
-def used(settings: Settings) -> dict[str, Any]:
-    """The settings without those that another setting switches off."""
-    idle = [(prefix, switch) for prefix, switch, is_on in SWITCHED if not is_on(settings.get(switch))]
-    return {
-        key: value
-        for key, value in settings.items()
-        if not any(key.startswith(prefix) and key != switch for prefix, switch in idle)
-    }
-
-
-def may_differ(key: str, free: Sequence[str]) -> bool:
-    """Whether runs may differ in a setting: it is free, switched on by a free one, or concerns the hardware."""
-    prefixes = tuple(prefix for prefix, switch, _ in SWITCHED if switch in free)
-    return key in (*free, *HARDWARE) or key.startswith(prefixes)
+@cache
+def system(name: str) -> dvc.api.DVCFileSystem:
+    """The files of an experiment."""
+    return dvc.api.DVCFileSystem(rev=name)
 
 
 def compared(name: str) -> Comparison | None:
@@ -87,87 +67,56 @@ def compared(name: str) -> Comparison | None:
     """
     path = paths.record("compare").as_posix()
     try:
-        system = dvc.api.DVCFileSystem(rev=name)
-        if not system.exists(paths.metrics("compare").as_posix()) or not system.exists(path):
+        files = system(name)
+        if not files.exists(paths.metrics("compare").as_posix()) or not files.exists(path):
             return None
     except DvcException as error:
         why = " ".join(str(error).split())
         raise UserError(f"{name}: {why}; `dvc exp list` names the experiments of this commit") from None
     try:
-        return Comparison.model_validate_json(read_cached(system, name, path))
+        return Comparison.model_validate_json(read_cached(name, path))
     except ValidationError:
         return None
 
 
-def read_cached(system: dvc.api.DVCFileSystem, name: str, path: str) -> bytes:
+def read_cached(name: str, path: str) -> bytes:
     """The bytes of one of an experiment's outputs.
 
     Raises:
         UserError: DVC's cache lacks it.
     """
     try:
-        return system.read_bytes(path)
+        return system(name).read_bytes(path)
     except OSError:
         raise UserError(f"{name}: {path} is not in DVC's cache; `dvc exp pull` it from where it was run") from None
 
 
-def varied(by_run: Mapping[str, Settings]) -> dict[str, dict[str, list[str]]]:
-    """The settings that differ between runs: by name each value, as text, with its runs. Hardware is ignored."""
-    differing = {}
-    for key in dict.fromkeys(key for settings in by_run.values() for key in settings):
-        values: dict[str, list[str]] = {}
-        for name, settings in by_run.items():
-            values.setdefault(shown(settings.get(key)), []).append(name)
-        if len(values) > 1 and key not in HARDWARE:
-            differing[key] = values
-    return differing
+def arrays(name: str, path: str) -> dict[str, np.ndarray]:
+    """The arrays of one of an experiment's outputs.
+
+    Raises:
+        UserError: DVC's cache lacks it.
+    """
+    with np.load(BytesIO(read_cached(name, path)), allow_pickle=False) as archive:
+        return dict(archive)
 
 
-def mixed(by_run: Mapping[str, Settings], free: Sequence[str] = SWEPT) -> str | None:
-    """Why runs with these settings cannot be compared: the first setting that differs and is not free, or None."""
-    for key, values in varied(by_run).items():
-        if not may_differ(key, free):
-            parts = [f"{value} in {listed(holders)}" for value, holders in values.items()]
-            return f"{key} differs: {', '.join(parts)}"
-    return None
+def environments(name: str, comparison: Comparison) -> Iterator[Environment]:
+    """The machines that an experiment's records name: of every training and every evaluation.
 
-
-def agreeing(by_run: Mapping[str, Settings], free: Sequence[str]) -> list[str]:
-    """The largest set of runs that differ in free settings alone, besides the seed; all runs if there is none."""
-    groups: dict[str, list[str]] = {}
-    for name, settings in by_run.items():
-        rest = {key: value for key, value in settings.items() if not may_differ(key, free)}
-        groups.setdefault(json.dumps(rest, sort_keys=True), []).append(name)
-    differing = [names for names in groups.values() if set(varied({name: by_run[name] for name in names})) - {"seed"}]
-    return max(differing, key=len, default=list(by_run))
-
-
-def listed(names: Sequence[str], most: int = 3) -> str:
-    """Names in a line; of many, the first and how many follow."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
-
-
-def distinct(by_run: Mapping[str, Settings], keys: Sequence[str] = SWEPT) -> tuple[list[str], list[tuple[str, str]]]:
-    """The runs that differ in some settings; and each run that repeats another, with the other."""
-    kept: dict[str, str] = {}
-    repeated = []
-    for name, settings in by_run.items():
-        key = repr([settings.get(swept) for swept in keys])
-        if key in kept:
-            repeated.append((name, kept[key]))
-        else:
-            kept[key] = name
-    return list(kept.values()), repeated
-
-
-def subset_of(settings: Settings) -> tuple[str, str]:
-    """An experiment's series, and its subset of classes in the series."""
-    if settings.get("subset_seed") is not None:
-        return "random", f"subset_seed {settings['subset_seed']}"
-    if isinstance(settings["classes"], int):
-        return "first", "first"
-    return "named", ", ".join(map(str, settings["classes"]))
+    Raises:
+        UserError: DVC's cache lacks a record.
+    """
+    cells = dict.fromkeys(design.cell(arm.arm) for arm in comparison.arms)
+    for cell in cells:
+        record = read_cached(name, paths.record(paths.cell_name(cell)).as_posix())
+        for arms in Evaluations.model_validate_json(record).seeds.values():
+            yield from (arm.environment for arm in arms.values())
+        role, column = cell.split(".")
+        if column == "finetuned":
+            record = read_cached(name, paths.record(f"finetune_{role}").as_posix())
+            for methods in Trainings.model_validate_json(record).seeds.values():
+                yield from (training.environment for training in methods.values())
 
 
 def run_of(name: str, settings: Settings, comparison: Comparison) -> Run:
@@ -178,34 +127,40 @@ def run_of(name: str, settings: Settings, comparison: Comparison) -> Run:
     """
     series, subset = subset_of(settings)
     arms = {arm.arm: arm for arm in comparison.arms}
-    arrays = predictions(name, arms)
-    first = next(iter(arrays.values()))
+    classes, shots, pixels = len(comparison.classes), settings["prepare.shots"], settings["image_size"]
+    subsets = {seed: arrays(name, paths.subset(seed).as_posix()) for seed in comparison.seeds}
+    both = {seed: answers(name, seed, list(arms), part) for seed, part in subsets.items()}
     return Run(
         name=name,
-        series=series,
+        condition=Condition(series, classes, shots, pixels),
         subset=subset,
-        classes=len(comparison.classes),
-        seed=settings["seed"],
+        images=float(np.mean([len(part["train_index"]) for part in subsets.values()])) / classes,
         base_classes=comparison.base_classes.count,
-        labels=first["labels"],
-        index=first["index"],
-        right={arm: intervals.correct(part["logits"], part["labels"]) for arm, part in arrays.items()},
+        test={seed: test for seed, (test, _) in both.items()},
+        validation={seed: validation for seed, (_, validation) in both.items()},
         titles={name: arm.title for name, arm in arms.items()},
         costs={name: arm.cost for name, arm in arms.items()},
         val_accuracy={name: arm.val_accuracy for name, arm in arms.items()},
         cells=comparison.cells,
+        question=comparison.primary.weights,
     )
 
 
-def predictions(name: str, arms: Iterable[str]) -> dict[str, dict[str, np.ndarray]]:
-    """The logits, labels and index of each arm.
+def answers(name: str, seed: int, arms: Sequence[str], subset: Mapping[str, np.ndarray]) -> tuple[Labelled, Labelled]:
+    """What arms got right under one seed, on the test and on the validation images.
 
-    Raises:
-        UserError: DVC's cache lacks them.
+    An arm that was watched on other images than those held out for validation (`finetune.watch`), or on none, has no
+    validation answers.
     """
-    system, arrays = dvc.api.DVCFileSystem(rev=name), {}
+    test: dict[str, np.ndarray] = {}
+    validation: dict[str, np.ndarray] = {}
     for arm in arms:
-        path = (paths.predictions(design.cell(arm)) / f"{design.split(arm)[1]}.npz").as_posix()
-        with np.load(BytesIO(read_cached(system, name, path)), allow_pickle=False) as archive:
-            arrays[arm] = {key: archive[key] for key in ("logits", "labels", "index")}
-    return arrays
+        folder = paths.of_seed(paths.predictions(design.cell(arm)), seed)
+        part = arrays(name, (folder / f"{design.split(arm)[1]}.npz").as_posix())
+        test[arm] = intervals.correct(part["logits"], part["labels"])
+        if len(subset["val_labels"]) and np.array_equal(part["val_labels"], subset["val_labels"]):
+            validation[arm] = intervals.correct(part["val_logits"], part["val_labels"])
+    return (
+        Labelled(str(seed), part["index"], test, part["labels"]),
+        Labelled(str(seed), subset["val_index"], validation, subset["val_labels"]),
+    )

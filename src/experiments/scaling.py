@@ -1,62 +1,49 @@
-"""The arms as classes are added: tables over the runs of a sweep.
+"""The arms as classes, training images or pixels are added: tables over the runs of a sweep, see `runs`.
 
-Pure functions of runs. A *series* is a way to choose K classes: `first` takes the first K, so that the subsets are
-nested; `random` draws them, by `subset_seed`; `named` are lists of names. Series are never averaged with each other.
-Within one, a point is the mean over its subsets of the mean over seeds.
+A point is the mean over the seeds under one condition, or over its subsets of classes. Pure functions of runs.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from scipy import stats
 
 from src.core import design
-from src.core.errors import UserError
+from src.experiments.runs import Condition, Run, agreed, by_condition, clusters
 from src.records.compare import Cost
-from src.stats import intervals
-from src.stats.intervals import Sampling
+from src.stats import contrasts, intervals
+from src.stats.contrasts import Weights
+from src.stats.crossed import Crossed
 
-# Of one run, how many arms (N,) are right on each image, and how many to subtract: two arms differ by one less another.
-Term = tuple[np.ndarray, np.ndarray | None]
-SERIES = ("first", "random", "named")
+Table = list[dict[str, Any]]
+Axis = Literal["classes", "shots", "pixels"]
+AXES: dict[Axis, str] = {"classes": "K", "shots": "training images of each class", "pixels": "pixels"}
+LEAD = "lead"  # the difference that the question asks for
 
 
-@dataclass(frozen=True)
-class Run:
-    """One experiment: its classes, its seed, and the results of its arms, by name, on N test images.
+class Level(NamedTuple):
+    """The level of all intervals, and the difference of accuracy that counts as none."""
 
-    `right` holds for each arm which images (N,) it got right; `labels` (N,) and `index` (N,) say which images; `cells`
-    the arm in each cell of the 2 x 2 table.
-    """
-
-    name: str
-    series: str
-    subset: str
-    classes: int
-    seed: int
-    base_classes: int
-    labels: np.ndarray
-    index: np.ndarray
-    right: Mapping[str, np.ndarray]
-    titles: Mapping[str, str]
-    costs: Mapping[str, Cost]
-    val_accuracy: Mapping[str, float]
-    cells: Mapping[str, str]
+    confidence: float
+    margin: float
 
 
 @dataclass(frozen=True)
 class Point:
-    """A mean at K classes in one series. `sd` is the standard deviation over runs; a single run has none.
+    """A mean under one condition, as a share of the test images, and the same sum of log odds.
 
-    The interval [low, high] covers what `covers` says: `images`, of a single run; `images and seeds`; or `subsets`,
-    where there are several (Student's t over the subsets' means).
+    `images` are the training images of each class. `sd` is the standard deviation over runs, one for each subset and
+    seed; a single run has none. The interval [low, high] covers what `covers` says: `images`, of a single run; `seeds
+    and images`; or `subsets and images`, where there are several.
     """
 
     series: str
     k: int
+    shots: int | None
+    images: float
+    pixels: int
     name: str
     title: str
     seeds: int
@@ -67,246 +54,278 @@ class Point:
     low: float
     high: float
     covers: str
+    log_odds: float
+    log_odds_low: float
+    log_odds_high: float
+
+    @property
+    def condition(self) -> Condition:
+        return Condition(self.series, self.k, self.shots, self.pixels)
+
+    def at(self, axis: Axis) -> float:
+        """The position on an axis."""
+        return {"classes": self.k, "shots": self.images, "pixels": self.pixels}[axis]
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """The fields of a point that are estimated."""
-
-    mean: float
-    sd: float | None
-    low: float
-    high: float
-    covers: str
+def images_of(runs: Sequence[Run]) -> float:
+    """The training images of each class, the mean over runs."""
+    return float(np.mean([run.images for run in runs]))
 
 
-Table = list[dict[str, Any]]
-
-
-def by_series_and_classes(runs: Iterable[Run]) -> dict[tuple[str, int], list[Run]]:
-    """Runs by series and K, both in order, and each group by subset and seed."""
-    groups: dict[tuple[str, int], list[Run]] = {}
-    for run in sorted(runs, key=lambda run: (SERIES.index(run.series), run.classes, run.subset, run.seed)):
-        groups.setdefault((run.series, run.classes), []).append(run)
-    return groups
-
-
-def estimate(subsets: Mapping[str, Sequence[Term]], sampling: Sampling) -> Estimate:
-    """The mean, its spread over runs and its interval.
-
-    Args:
-        subsets: for each, the terms by seed. N is the same under every seed.
-    """
-    means = {
-        name: [float(plus.mean() - (0 if minus is None else minus.mean())) for plus, minus in terms]
-        for name, terms in subsets.items()
-    }
-    every = [mean for part in means.values() for mean in part]
-    sd = float(np.std(every, ddof=1)) if len(every) > 1 else None
-    if len(subsets) == 1:
-        (terms,) = subsets.values()
-        minus = [second for _, second in terms if second is not None]
-        first, second = np.stack([plus for plus, _ in terms]), np.stack(minus) if minus else None  # (S, N)
-        over_seeds = intervals.over_seeds(first, second, **asdict(sampling))
-        middle, low, high = astuple(over_seeds.interval)
-        return Estimate(middle, sd, low, high, over_seeds.covers)
-    averages = [np.mean(part) for part in means.values()]
-    middle, error = float(np.mean(averages)), float(stats.sem(averages))
-    reach = error * float(stats.t.ppf((1 + sampling.confidence) / 2, len(averages) - 1))
-    return Estimate(middle, sd, middle - reach, middle + reach, "subsets")
-
-
-def _point(
-    name: str,
-    title: str,
-    runs: Sequence[Run],
-    terms: Sequence[Term],
-    sampling: Sampling,
-    scale: float = 1,
-) -> Point:
-    """The point of some runs of one series and K, each with its term; all numbers times `scale`."""
-    subsets: dict[str, list[Term]] = {}
-    images: dict[str, Run] = {}
-    for run, term in zip(runs, terms, strict=True):
-        other = images.setdefault(run.subset, run)
-        if not np.array_equal(run.index, other.index):
-            raise UserError(f"{run.name} and {other.name} have the same classes and were tested on different images")
-        subsets.setdefault(run.subset, []).append(term)
-    estimated = estimate(subsets, sampling)
+def _point(name: str, title: str, runs: Sequence[Run], weights: Weights, confidence: float) -> Point | None:
+    """The point of some runs under one condition; None if none has all arms."""
+    having = [run for run in runs if all(arm in run.titles for arm in weights)]
+    if not having:
+        return None
+    answers = clusters(having, weights)
+    estimated, ratio = estimate(answers, weights, confidence), contrasts.log_odds(answers, weights, confidence)
+    means = [float(part.sum(weights).mean()) for run in having for part in run.test.values()]
+    subsets = len({run.subset for run in having})
+    condition = having[0].condition
     return Point(
-        series=runs[0].series,
-        k=runs[0].classes,
+        series=condition.series,
+        k=condition.classes,
+        shots=condition.shots,
+        images=images_of(having),
+        pixels=condition.pixels,
         name=name,
         title=title,
-        seeds=len({run.seed for run in runs}),
-        subsets=len(subsets),
-        runs=len(runs),
-        mean=estimated.mean * scale,
-        sd=None if estimated.sd is None else estimated.sd * scale,
-        low=estimated.low * scale,
-        high=estimated.high * scale,
-        covers=estimated.covers,
+        seeds=len({seed for run in having for seed in run.test}),
+        subsets=subsets,
+        runs=len(means),
+        mean=estimated.value,
+        sd=float(np.std(means, ddof=1)) if len(means) > 1 else None,
+        low=estimated.low,
+        high=estimated.high,
+        covers=covers(estimated, subsets),
+        log_odds=ratio.value,
+        log_odds_low=ratio.low,
+        log_odds_high=ratio.high,
     )
 
 
-def accuracy(runs: Sequence[Run], sampling: Sampling) -> list[Point]:
-    """Every arm's accuracy at every K, over the runs that have the arm."""
-    points = []
-    for group in by_series_and_classes(runs).values():
-        for arm in dict.fromkeys(arm for run in group for arm in run.right):
-            having = [run for run in group if arm in run.right]
-            terms = [(run.right[arm], None) for run in having]
-            points.append(_point(arm, having[0].titles[arm], having, terms, sampling))
-    return points
+def estimate(answers: Sequence[contrasts.Answers], weights: Weights, confidence: float) -> Crossed:
+    """An arm's accuracy, or a weighted sum of several."""
+    if len(weights) == 1:
+        return contrasts.accuracy(answers, next(iter(weights)), confidence)
+    return contrasts.contrast(answers, weights, confidence)
 
 
-def agreed_cells(runs: Sequence[Run]) -> Mapping[str, str]:
-    """The arm in each cell of the 2 x 2 table.
-
-    Raises:
-        UserError: the runs do not agree, as some lack the read-out that stands in the table of others.
-    """
-    first, *others = runs
-    for run in others:
-        if run.cells != first.cells:
-            raise UserError(
-                f"the 2 x 2 table holds {', '.join(first.cells.values())} in {first.name}, but"
-                f" {', '.join(run.cells.values())} in {run.name}; choose runs that agree, or put a read-out that all"
-                " have first in frozen.readouts"
-            )
-    return first.cells
+def covers(estimated: Crossed, subsets: int) -> str:
+    """What an interval covers, in words."""
+    return "images" if estimated.count == 1 else f"{'subsets' if subsets > 1 else 'seeds'} and images"
 
 
-def gaps(runs: Sequence[Run], sampling: Sampling) -> list[Point]:
-    """The gap between arms at every K, by name.
-
-    `lead` is the question's: fine-tuned ResNet less frozen ConvNeXt. The other cells of the 2 x 2 table are compared
-    with the frozen ConvNeXt too, under their own names. `architecture`, `finetuning` and `interaction` are the effects
-    of `intervals.EFFECTS`, where all four cells were run.
-    """
-    cells = agreed_cells(runs)
-    first, second = design.QUESTION
-    chosen: dict[str, tuple[str, Mapping[str, float]]] = {}
-    for cell in (first, *(cell for cell in cells if cell not in design.QUESTION)):
-        title = f"{runs[0].titles[cells[cell]]} less {runs[0].titles[cells[second]]}"
-        chosen["lead" if cell == first else cell] = (title, {cell: 1, second: -1})
-    if len(cells) == 4:
-        chosen |= {name: (f"effect: {name}", weights) for name, weights in intervals.EFFECTS.items()}
-    return [
-        _contrast(name, title, group, weights, sampling)
-        for group, (name, (title, weights)) in product(by_series_and_classes(runs).values(), chosen.items())
+def accuracy(runs: Sequence[Run], confidence: float) -> list[Point]:
+    """Every arm's accuracy under every condition, over the runs that have the arm."""
+    points = [
+        _point(arm, next(run.titles[arm] for run in group if arm in run.titles), group, {arm: 1}, confidence)
+        for group in by_condition(runs).values()
+        for arm in dict.fromkeys(arm for run in group for arm in run.titles)
     ]
+    return [point for point in points if point]
 
 
-def _contrast(name: str, title: str, runs: Sequence[Run], weights: Mapping[str, float], sampling: Sampling) -> Point:
-    """A weighted sum of the cells' accuracies, whose weights differ in their signs alone."""
-    (scale,) = {abs(weight) for weight in weights.values()}
-    terms = []
-    for run in runs:
-        plus, minus = (
-            sum(run.right[run.cells[cell]].astype(np.int8) for cell, weight in weights.items() if weight * sign > 0)
-            for sign in (1, -1)
-        )
-        terms.append((np.asarray(plus), np.asarray(minus)))
-    return _point(name, title, runs, terms, sampling, scale)
+def differences(runs: Sequence[Run]) -> dict[str, tuple[str, Weights]]:
+    """The differences between arms by name, each with its title and its weights.
+
+    `lead` is the question's. The other cells of the 2 x 2 table are compared with the question's second arm, under
+    their own names. The effects of `intervals.EFFECTS` follow, where all four cells were run.
+    """
+    run = agreed(runs)
+    chosen: dict[str, tuple[str, Weights]] = {LEAD: (question(run), run.question)}
+    second = min(run.question, key=lambda arm: run.question[arm])
+    for cell, arm in run.cells.items():
+        if arm not in run.question:
+            chosen[cell] = (f"{run.titles[arm]} less {run.titles[second]}", {arm: 1, second: -1})
+    if len(run.cells) == len(design.CELLS):
+        for name, weights in intervals.EFFECTS.items():
+            chosen[name] = (f"effect: {name}", {run.cells[cell]: weight for cell, weight in weights.items()})
+    return chosen
 
 
-def compute(runs: Sequence[Run]) -> Table:
-    """Every arm's accuracy and cost at every K, means over runs; `front` marks the Pareto optimal arms.
+def sides(run: Run) -> tuple[str, str]:
+    """The titles of the two arms that the question compares."""
+    first, second = sorted(run.question, key=lambda arm: -run.question[arm])
+    return run.titles[first], run.titles[second]
+
+
+def question(run: Run) -> str:
+    """The difference that the question asks for, in words: `resnet18, fine-tuned less convnext_tiny, frozen`."""
+    return " less ".join(sides(run))
+
+
+def gaps(runs: Sequence[Run], confidence: float) -> list[Point]:
+    """The differences between arms under every condition, see `differences`."""
+    chosen = differences(runs)
+    points = [
+        _point(name, title, group, weights, confidence)
+        for group, (name, (title, weights)) in product(by_condition(runs).values(), chosen.items())
+    ]
+    return [point for point in points if point]
+
+
+def compute(runs: Sequence[Run], confidence: float) -> Table:
+    """Every arm's accuracy and cost under every condition, means over runs; `front` marks the Pareto front.
 
     The cost is `train_macs`: the arithmetic of training, or of embedding the images that a frozen arm learns from.
     """
-    rows: Table = []
-    for (series, k), group in by_series_and_classes(runs).items():
+    table: Table = []
+    for condition, group in by_condition(runs).items():
         here: Table = []
-        for arm in dict.fromkeys(arm for run in group for arm in run.right):
-            having = [run for run in group if arm in run.right]
-            row = {"series": series, "k": k, "name": arm, "title": having[0].titles[arm], "runs": len(having)}
-            row["accuracy"] = float(np.mean([run.right[arm].mean() for run in having]))
-            row["val_accuracy"] = float(np.mean([run.val_accuracy[arm] for run in having]))
+        for arm in dict.fromkeys(arm for run in group for arm in run.titles):
+            having = [run for run in group if arm in run.titles]
+            row = {"series": condition.series, "k": condition.classes, "shots": condition.shots}
+            row |= {"images": images_of(having), "pixels": condition.pixels}
+            row |= {"name": arm, "title": having[0].titles[arm], "runs": len(having)}
+            row["accuracy"] = contrasts.accuracy(clusters(having, [arm]), arm, confidence).value
+            known = [value for run in having if (value := run.val_accuracy[arm]) is not None]
+            row["val_accuracy"] = float(np.mean(known)) if known else None
             for cost in Cost.model_fields:
                 row[cost] = float(np.mean([getattr(run.costs[arm], cost) for run in having]))
             here.append(row)
-        costs = [(row["train_macs"], row["accuracy"]) for row in here]
-        rows += [row | {"front": on} for row, on in zip(here, front(costs), strict=True)]
-    return rows
+        ahead = {
+            (first["name"], second["name"])
+            for first, second in product(here, here)
+            if first["accuracy"] > second["accuracy"] and _ahead(group, first["name"], second["name"], confidence)
+        }
+        on = front({row["name"]: row["train_macs"] for row in here}, ahead)
+        table += [row | {"front": row["name"] in on} for row in here]
+    return table
 
 
-def front(points: Sequence[tuple[float, float]]) -> list[bool]:
-    """Which points (cost, accuracy) are Pareto optimal.
+def _ahead(runs: Sequence[Run], first: str, second: str, confidence: float) -> bool:
+    """Whether an arm is ahead of another: the interval of their difference is above 0."""
+    both = clusters(runs, (first, second))
+    return bool(both) and contrasts.contrast(both, {first: 1, second: -1}, confidence).low > 0
 
-    A point is not if another costs at most as much, is at least as accurate, and is better in one of the two.
+
+def front(costs: Mapping[str, float], ahead: set[tuple[str, str]]) -> set[str]:
+    """The Pareto front by interval: the arms that no other arm is ahead of which costs at most as much.
+
+    Args:
+        costs: of each arm.
+        ahead: pairs of arms of which the first is ahead of the second.
     """
-    return [
-        not any(c <= cost and a >= accuracy and (c < cost or a > accuracy) for c, a in points)
-        for cost, accuracy in points
-    ]
+    return {
+        arm for arm, cost in costs.items() if not any((other, arm) in ahead and costs[other] <= cost for other in costs)
+    }
 
 
-def base_classes(runs: Sequence[Run], sampling: Sampling) -> list[Point]:
+def base_classes(runs: Sequence[Run], confidence: float) -> list[Point]:
     """The report's bars: fine-tuned ResNet and ConvNeXt with an untrained head at every K, tested on the base classes.
 
     All K outputs compete, as in the report. Only the series of the first K classes has the same base classes at every
     K; the others have no such bars. Where no untrained head was run, the 2 x 2 table's frozen ConvNeXt replaces it.
     """
     points = []
-    for (series, _), group in by_series_and_classes(runs).items():
-        if series != "first":
+    for condition, group in by_condition(runs).items():
+        if condition.series != "first":
             continue
-        cells = agreed_cells(group)
-        head = "convnext.random_head"
-        for arm in (cells["resnet.finetuned"], head if head in group[0].right else cells["convnext.frozen"]):
-            having = [run for run in group if arm in run.right]
-            cut = [run.labels < run.base_classes for run in having]
-            terms = [(run.right[arm][part], None) for run, part in zip(having, cut, strict=True)]
-            points.append(_point(arm, having[0].titles[arm], having, terms, sampling))
-    return points
+        cells, head = agreed(group).cells, "convnext.random_head"
+        cut = [run.of_classes(range(run.base_classes)) for run in group]
+        for arm in (cells["resnet.finetuned"], head if head in group[0].titles else cells["convnext.frozen"]):
+            title = next((run.titles[arm] for run in cut if arm in run.titles), arm)
+            points.append(_point(arm, title, cut, {arm: 1}, confidence))
+    return [point for point in points if point]
 
 
-def describe(runs: Sequence[Run], sampling: Sampling) -> str:
-    """In a line, which experiments a table or figure is made of."""
-    subsets = len({(run.series, run.subset) for run in runs})
-    drawn = f", {subsets} subsets of classes at a K" if subsets > 1 else ""
-    seeds = len({run.seed for run in runs})
-    level = f"{100 * sampling.confidence:g}% intervals"
-    return f"{len(runs)} experiment{'s'[: len(runs) > 1]}, {seeds} seed{'s'[: seeds > 1]}{drawn}; {level}"
+def varying(points: Sequence[Point]) -> list[Axis]:
+    """The axes along which points lie, at least one."""
+    several: dict[Axis, set[Any]] = {
+        "classes": {point.k for point in points},
+        "shots": {point.shots for point in points},
+        "pixels": {point.pixels for point in points},
+    }
+    return [axis for axis, values in several.items() if len(values) > 1] or ["classes"]
+
+
+def along(points: Sequence[Point], axis: Axis) -> list[Point]:
+    """The points of each series along an axis, in its order, where the other axes have their largest values."""
+    kept = []
+    for series in dict.fromkeys(point.series for point in points):
+        here = [point for point in points if point.series == series]
+        for other in AXES:
+            if other != axis:
+                most = max(point.at(other) for point in here)
+                # Without a limit, the training images of a class may differ from one class count to another.
+                here = [p for p in here if p.at(other) == most or (other == "shots" and p.shots is None)]
+        kept += sorted(here, key=lambda point: point.at(axis))
+    return kept
+
+
+def describe(runs: Sequence[Run], level: Level) -> str:
+    """In a line, which runs these are."""
+    seeds = len({seed for run in runs for seed in run.test})
+    subsets = len({run.subset for run in runs if run.condition.series == "random"})
+    drawn = f", {subsets} random subset{'s'[: subsets > 1]}" if subsets else ""
+    many = f"{len(runs)} experiment{'s'[: len(runs) > 1]}, {seeds} seed{'s'[: seeds > 1]}{drawn}"
+    return f"{many}; {100 * level.confidence:g}% intervals"
 
 
 def missing(runs: Sequence[Run]) -> list[str]:
     """What these runs cannot show, a sentence each."""
-    groups = by_series_and_classes(runs)
+    groups = by_condition(runs)
     sentences = []
-    if len({k for _, k in groups}) == 1:
-        sentences.append(f"Not shown: what more classes change; all runs have {runs[0].classes}.")
-    single = [k for (_, k), group in groups.items() if len(group) == 1]
+    if len({condition[1:] for condition in groups}) == 1:
+        sentences.append(f"Not shown: what more classes, images or pixels change; all runs have {_named(runs[0])}.")
+    single = [runs for runs in groups.values() if len({(run.subset, seed) for run in runs for seed in run.test}) == 1]
     if single:
-        counts = ", ".join(map(str, dict.fromkeys(single)))
-        sentences.append(f"Not shown: the spread over seeds at K = {counts}, run once; intervals cover test images.")
-    if len(runs[0].cells) < 4:
-        sentences.append("Not shown: the effects of architecture and fine-tuning, which need `controls: true`.")
-    if all(series != "first" for series, _ in groups):
+        where = "; ".join(dict.fromkeys(_named(group[0]) for group in single))
+        sentences.append(
+            f"Not shown: which side is ahead where one seed was run ({where}): its intervals cover test images, and say"
+            " which network got more right; whether the recipe is better needs more seeds."
+        )
+    if len(runs[0].cells) < len(design.CELLS):
+        sentences.append("Not shown: the effects of backbone and fine-tuning, which need `controls: true`.")
+    if all(condition.series != "first" for condition in groups):
         sentences.append("Not shown: the report's bars, which need runs of the first K classes.")
     return sentences
 
 
+def _named(run: Run) -> str:
+    return named(run.condition)
+
+
+def named(condition: Condition) -> str:
+    """A condition in words: `K = 5, 10 images of each class, 32 px`."""
+    return f"K = {condition.classes}, {images_named(condition.shots)}, {condition.pixels} px"
+
+
+def images_named(shots: int | None) -> str:
+    """The training images in words: `10 images of each class`."""
+    return "all images" if shots is None else f"{shots} images of each class"
+
+
 def render(accuracies: Sequence[Point], gap: Sequence[Point]) -> str:
-    """For the terminal: each arm's accuracy by K, with its standard deviation over runs, and the question's gap."""
+    """For the terminal: each arm's accuracy by condition, with its standard deviation over runs, and the lead.
+
+    Under each accuracy stand its log odds; beside the lead in points the difference of the log odds.
+    """
     lines = []
-    leads = {(point.series, point.k): point for point in gap if point.name == "lead"}
-    for series in dict.fromkeys(point.series for point in accuracies):
-        here = [point for point in accuracies if point.series == series]
+    leads = [point for point in gap if point.name == LEAD]
+    for series, shots, pixels in dict.fromkeys((point.series, point.shots, point.pixels) for point in accuracies):
+        here = [p for p in accuracies if (p.series, p.shots, p.pixels) == (series, shots, pixels)]
         ks = sorted({point.k for point in here})
-        cells = {(point.name, point.k): f"{point.mean:.3f}{_spread(point.sd)}" for point in here}
+        cells = {(p.name, p.k): f"{p.mean:.3f}{_spread(p.sd)} ({p.log_odds:+.2f})" for p in here}
         titles = {point.name: point.title for point in here}
-        width = max(map(len, titles.values()))
-        lines.append(f"{f'series: {series}':<{width}}" + "".join(f"  {f'K = {k}':>13}" for k in ks))
+        head = f"series: {series}, {'all' if shots is None else shots} images, {pixels} px"
+        width = max(map(len, (head, *titles.values())))
+        lines.append(f"{head:<{width}}" + "".join(f"  {f'K = {k}':>21}" for k in ks))
         for name, title in titles.items():
-            lines.append(f"{title:<{width}}" + "".join(f"  {cells.get((name, k), '-'):>13}" for k in ks))
-        for k in ks:
-            lead = leads[series, k]
-            low, mean, high = (100 * value for value in (lead.low, lead.mean, lead.high))
-            lines.append(f"K = {k}: {lead.title}: {mean:+.2f} [{low:+.2f}, {high:+.2f}] points")
-    return "\n".join(lines)
+            lines.append(f"{title:<{width}}" + "".join(f"  {cells.get((name, k), '-'):>21}" for k in ks))
+        lines += [
+            f"K = {lead.k}: {lead.title}: {_lead(lead)}"
+            for lead in leads
+            if (lead.series, lead.shots, lead.pixels) == (series, shots, pixels)
+        ]
+    return "\n".join([*lines, "accuracy ± standard deviation over runs (log odds)"])
+
+
+def _lead(lead: Point) -> str:
+    low, mean, high = (100 * value for value in (lead.low, lead.mean, lead.high))
+    odds = f"{lead.log_odds:+.2f} [{lead.log_odds_low:+.2f}, {lead.log_odds_high:+.2f}]"
+    return f"{mean:+.2f} [{low:+.2f}, {high:+.2f}] points; log odds {odds}"
 
 
 def _spread(sd: float | None) -> str:

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator, PercentFormatter
 
 from src.core import design
-from src.experiments.scaling import Point
+from src.experiments.scaling import AXES, LEAD, Axis, Point, along, images_named
 from src.plotting import CELL_COLOURS, COLOURS, MARKERS, plain
 from src.readouts.config import READOUTS
 from src.stats import intervals
@@ -22,8 +22,12 @@ SHAPES = dict(zip((*design.FINETUNED, *READOUTS), "oPXsD^vh*<>pd8", strict=False
 WORDS = {"finetuned": "fine-tuned", "frozen": "frozen"}
 
 
-def accuracy(points: Sequence[Point], note: str) -> Figure:
-    """Accuracy against K: a panel for each cell of the 2 x 2 table in each series, a line and a band for each arm."""
+def accuracy(points: Sequence[Point], axis: Axis, note: str) -> Figure:
+    """Accuracy along an axis: a panel for each cell of the 2 x 2 table in each series, a line and a band for each arm.
+
+    The other axes have their largest values.
+    """
+    points = along(points, axis)
     panels = {
         (series, cell): [point for point in points if point.series == series and design.cell(point.name) == cell]
         for series in dict.fromkeys(point.series for point in points)
@@ -32,27 +36,31 @@ def accuracy(points: Sequence[Point], note: str) -> Figure:
     panels = {key: here for key, here in panels.items() if here}
     figure, axes = _panels(len(panels), 5.6, 3.6, sharey=True)
     figure.suptitle(plain(note), fontsize=10)
-    for axis, ((series, cell), here) in zip(axes, panels.items(), strict=False):
+    for panel, ((series, cell), here) in zip(axes, panels.items(), strict=False):
         role, column = cell.split(".")
         lines = {name: [p for p in here if p.name == name] for name in dict.fromkeys(p.name for p in here)}
-        ks = sorted({point.k for point in points if point.series == series})
-        axis.plot(ks, [1 / k for k in ks], color="0.5", linestyle=":", linewidth=1)
-        labels = [("chance", ks[-1], 1 / ks[-1], "0.4")]
+        chance = sorted({(point.at(axis), 1 / point.k) for point in points if point.series == series})
+        panel.plot(*zip(*chance, strict=True), color="0.5", linestyle=":", linewidth=1)
+        labels = [("chance", chance[-1][1], "0.4")]
         for name, line in lines.items():
             adaptation = design.split(name)[1]
             colour = COLOURS[COLUMNS[column].index(adaptation) % len(COLOURS)]
-            _band(axis, line, colour, MARKERS[role])
-            labels.append((adaptation.replace("_", " "), line[-1].k, line[-1].mean, colour))
-        _label(axis, labels, ks, lowest=0, highest=1)
+            _band(panel, line, axis, colour, MARKERS[role])
+            labels.append((adaptation.replace("_", " "), line[-1].mean, colour))
+        _label(panel, axis, labels, [at for at, _ in chance], lowest=0, highest=1)
         backbone = here[0].title.split(", ")[0]
-        axis.set(title=plain(f"{backbone}, {WORDS[column]}"), ylim=(-0.02, 1.03), ylabel="accuracy on the test images")
-        axis.set(xlabel=f"K: {SERIES[series]}")
-        axis.yaxis.set_major_formatter(PercentFormatter(1))
+        panel.set(title=plain(f"{backbone}, {WORDS[column]}"), ylim=(-0.02, 1.03), ylabel="accuracy on the test images")
+        panel.set(xlabel=_axis_label(axis, series, here))
+        panel.yaxis.set_major_formatter(PercentFormatter(1))
     return figure
 
 
-def gap(points: Sequence[Point], note: str) -> Figure:
-    """The gap between arms against K, in points: cells against the frozen ConvNeXt, and beside them the effects."""
+def gap(points: Sequence[Point], axis: Axis, note: str) -> Figure:
+    """The gap between arms along an axis, in points: cells less the question's second arm, and the effects beside them.
+
+    The other axes have their largest values.
+    """
+    points = along(points, axis)
     effects = [point for point in points if point.name in intervals.EFFECTS]
     cells = [point for point in points if point.name not in intervals.EFFECTS]
     parts = {
@@ -63,42 +71,51 @@ def gap(points: Sequence[Point], note: str) -> Figure:
     }
     figure, axes = _panels(len(parts), 5.8, 3.9, sharey=True)
     figure.suptitle(plain(note), fontsize=10)
-    for axis, ((series, words), here) in zip(axes, parts.items(), strict=False):
+    for panel, ((series, words), here) in zip(axes, parts.items(), strict=False):
         lines = {name: [p for p in here if p.name == name] for name in dict.fromkeys(p.name for p in here)}
-        axis.axhline(0, color="0.5", linewidth=1)
-        ks, labels = sorted({point.k for point in here}), []
+        panel.axhline(0, color="0.5", linewidth=1)
+        places, labels = sorted({point.at(axis) for point in here}), []
         for position, (name, line) in enumerate(lines.items()):
-            cell = design.QUESTION[0] if name == "lead" else name
+            cell = design.QUESTION[0] if name == LEAD else name
             colour = CELL_COLOURS.get(cell, (COLOURS[2], COLOURS[3], "0.25")[position % 3])
-            _band(axis, line, colour, MARKERS.get(cell.split(".")[0], "D"))
+            _band(panel, line, axis, colour, MARKERS.get(cell.split(".")[0], "D"))
             text = name if name in intervals.EFFECTS else line[-1].title.split(" less ")[0]
-            labels.append((text, line[-1].k, line[-1].mean, colour))
-        _label(axis, labels, ks)
+            labels.append((text, line[-1].mean, colour))
+        _label(panel, axis, labels, places)
         title = words if here[0].name in intervals.EFFECTS else f"less {here[0].title.split(' less ')[1]}"
-        axis.set(title=plain(title), xlabel=f"K: {SERIES[series]}", ylabel="difference of accuracy, points")
-        axis.yaxis.set_major_formatter(PercentFormatter(1, symbol="", decimals=None))
+        panel.set(title=plain(title), xlabel=_axis_label(axis, series, here), ylabel="difference of accuracy, points")
+        panel.yaxis.set_major_formatter(PercentFormatter(1, symbol="", decimals=None))
     return figure
 
 
+def _axis_label(axis: Axis, series: str, points: Sequence[Point]) -> str:
+    """What an axis shows, and where the others stand."""
+    last = points[-1]
+    fixed = {"classes": f"K = {last.k}", "shots": images_named(last.shots), "pixels": f"{last.pixels} px"}
+    rest = ", ".join(words for other, words in fixed.items() if other != axis)
+    return f"{AXES[axis]}{f': {SERIES[series]}' if axis == 'classes' else ''} ({rest})"
+
+
 def compute(rows: Sequence[Mapping[str, Any]], note: str) -> Figure:
-    """Accuracy against the arithmetic of adaptation, a panel for each K in each series; the Pareto front is joined."""
-    panels = {
-        key: [row for row in rows if (row["series"], row["k"]) == key]
-        for key in dict.fromkeys((row["series"], row["k"]) for row in rows)
-    }
+    """Accuracy against the arithmetic of adaptation, a panel for each condition; arms on the front are filled."""
+    panels: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        panels.setdefault((row["series"], row["k"], row["shots"], row["pixels"]), []).append(row)
     figure, axes = _panels(len(panels), 4.6, 3.9, columns=3, sharex=True)
     figure.suptitle(plain(note), fontsize=10)
     paid = [row["train_macs"] for row in rows if row["train_macs"] > 0] or [1.0]
     nothing = min(paid) / 10  # where a logarithmic axis shows zero
-    for axis, ((series, k), here) in zip(axes, panels.items(), strict=False):
-        best = sorted((max(row["train_macs"], nothing), row["accuracy"]) for row in here if row["front"])
-        axis.plot(*zip(*best, strict=True), color="0.6", linewidth=1, drawstyle="steps-post", zorder=1)
+    for axis, ((series, k, shots, pixels), here) in zip(axes, panels.items(), strict=False):
+        costs, best = _best_so_far(here)
+        axis.plot(np.maximum(costs, nothing), best, color="0.6", linewidth=1, drawstyle="steps-post", zorder=1)
         axis.axhline(1 / k, color="0.5", linestyle=":", linewidth=1)
         for row in here:
             point = max(row["train_macs"], nothing), row["accuracy"]
             axis.plot(*point, **_mark(row["name"], filled=row["front"]), zorder=2)
         lowest = min([1 / k, *(row["accuracy"] for row in here)])
-        axis.set(title=f"K = {k}, {SERIES[series]}", ylim=(lowest - 0.05 * (1 - lowest) - 0.01, 1.02))
+        where = f"K = {k}, {SERIES[series]}\n{images_named(shots)}, {pixels} px"
+        axis.set_title(where, fontsize=10)
+        axis.set(ylim=(lowest - 0.05 * (1 - lowest) - 0.01, 1.02))
         axis.set(xlabel="multiply-adds of adaptation", ylabel="accuracy on the test images")
         axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
         _arithmetic_axis(axis, nothing if any(row["train_macs"] == 0 for row in rows) else None, paid)
@@ -106,8 +123,15 @@ def compute(rows: Sequence[Mapping[str, Any]], note: str) -> Figure:
     return figure
 
 
+def _best_so_far(rows: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
+    """The costs in order, and the best accuracy at most at each cost."""
+    costs, accuracies = zip(*sorted((row["train_macs"], row["accuracy"]) for row in rows), strict=True)
+    return np.array(costs), np.maximum.accumulate(accuracies)
+
+
 def base_classes(points: Sequence[Point], count: int, note: str) -> Figure:
     """The report's bar chart: ResNet trained on each K classes, and ConvNeXt at the smallest K, on the base classes."""
+    points = along(points, "classes")
     resnet = [point for point in points if design.split(point.name)[0] == "resnet"]
     convnext = [point for point in points if design.split(point.name)[0] == "convnext"]
     bars = [*resnet, *sorted(convnext, key=lambda point: point.k)[:1]]
@@ -147,33 +171,42 @@ def _panels(
     return figure, axes
 
 
-def _band(axis: Axes, line: Sequence[Point], colour: str, marker: str) -> None:
-    """The means with their intervals as a band; for a single K as a bar."""
-    ks, means, low, high = zip(*((point.k, point.mean, point.low, point.high) for point in line), strict=True)
-    axis.plot(ks, means, color=colour, marker=marker, markersize=4)
+def _band(panel: Axes, line: Sequence[Point], axis: Axis, colour: str, marker: str) -> None:
+    """The means with their intervals as a band; for a single place as a bar."""
+    places, means, low, high = zip(*((p.at(axis), p.mean, p.low, p.high) for p in line), strict=True)
+    panel.plot(places, means, color=colour, marker=marker, markersize=4)
     if len(line) > 1:
-        axis.fill_between(ks, low, high, color=colour, alpha=0.18, linewidth=0)
+        panel.fill_between(places, low, high, color=colour, alpha=0.18, linewidth=0)
     else:
-        axis.vlines(ks, low, high, color=colour)
+        panel.vlines(places, low, high, color=colour)
 
 
 def _label(
-    axis: Axes,
-    labels: Sequence[tuple[str, int, float, str]],
-    ks: Sequence[int],
+    panel: Axes,
+    axis: Axis,
+    labels: Sequence[tuple[str, float, str]],
+    places: Sequence[float],
     lowest: float | None = None,
     highest: float | None = None,
 ) -> None:
-    """A name at the end of each line, moved apart where they would overlap; room for them on the right."""
-    span = max(ks[-1] - ks[0], 1)
-    axis.set_xlim(ks[0] - 0.06 * span, ks[-1] + 0.48 * span)
-    axis.set_xticks(ks)
-    bottom, top = axis.get_ylim() if lowest is None or highest is None else (lowest, highest)
-    heights = _apart([value for _, _, value, _ in labels], 0.062 * (top - bottom))
-    for (text, _, value, colour), height in zip(labels, heights, strict=True):
-        end, start = ks[-1] + 0.07 * span, ks[-1] + 0.02 * span
-        axis.plot([start, end - 0.01 * span], [value, height], color=colour, linewidth=0.6)
-        axis.text(end, height, plain(text), color=colour, va="center", fontsize=8.5)
+    """A name at the end of each line, moved apart where they would overlap; room for them on the right.
+
+    Images and pixels are multiplied from one place to the next, so their axes are logarithmic.
+    """
+    to, back = (np.log, np.exp) if axis != "classes" else (np.asarray, np.asarray)
+    positions = to(np.array(places, float))
+    last, span = positions[-1], max(positions[-1] - positions[0], 1.0)
+    if axis != "classes":
+        panel.set_xscale("log")
+    panel.set_xlim(*back(np.array([positions[0] - 0.06 * span, last + 0.48 * span])))
+    panel.set_xticks(places, [f"{place:g}" for place in places])
+    panel.xaxis.set_minor_locator(NullLocator())
+    bottom, top = panel.get_ylim() if lowest is None or highest is None else (lowest, highest)
+    heights = _apart([value for _, value, _ in labels], 0.062 * (top - bottom))
+    start, stop, name = back(last + span * np.array([0.02, 0.06, 0.07]))
+    for (text, value, colour), height in zip(labels, heights, strict=True):
+        panel.plot([start, stop], [value, height], color=colour, linewidth=0.6)
+        panel.text(name, height, plain(text), color=colour, va="center", fontsize=8.5)
 
 
 def _apart(values: Sequence[float], distance: float) -> list[float]:
@@ -224,7 +257,7 @@ def _arms_legend(figure: Figure, rows: Sequence[Mapping[str, Any]]) -> None:
         [Line2D([], [], label=plain(title), **_mark(name, filled=False)) for name, title in cells[cell].items()]
         for cell in sorted(cells, key=_cell_order)
     ]
-    front = Line2D([], [], color="0.6", label="Pareto front, arms filled")
+    front = Line2D([], [], color="0.6", label="best so far; filled: no arm as cheap is ahead")
     columns.append([front, Line2D([], [], color="0.5", linestyle=":", label="chance")])
     empty = Line2D([], [], linestyle="", label=" ")
     filled = zip_longest(*columns, fillvalue=empty)  # matplotlib fills column by column

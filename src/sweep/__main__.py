@@ -1,6 +1,8 @@
-"""A sweep over class counts and seeds: each experiment runs the whole pipeline, in DVC's queue or another engine.
+"""A sweep over classes, training images and pixels: each experiment runs the whole pipeline under every seed, in DVC's
+queue or another engine.
 
     python -m src.sweep --classes 2 3 5 8 10 --seeds 0 1 2 --jobs 1 -S finetune.epochs=3
+    python -m src.sweep --classes 2 5 10 --shots 10 100 null --sizes 32 64
     python -m src.sweep --engine ray --jobs 4 --cpus 2
 
 It can be interrupted and started again at any time, and then runs the missing experiments, which it recognises by their
@@ -17,7 +19,9 @@ from pathlib import Path
 
 from src.core.cpus import cores
 from src.core.errors import UserError, one_line
+from src.data.classes import class_names
 from src.settings.settings import Settings, load
+from src.storage import paths
 from src.sweep import engines, plan, queue, tasks
 from src.sweep.plan import Planned
 from src.sweep.queue import SweepProgress
@@ -39,7 +43,9 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     """The options of the command line, see `check`."""
     parser = argparse.ArgumentParser(prog="python -m src.sweep", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--classes", nargs="+", default=["2", "3", "5", "8", "10"], help="each K, or [cat,dog]")
-    parser.add_argument("--seeds", nargs="+", default=["0", "1", "2"], help="of everything random, 0 1 2 if not given")
+    parser.add_argument("--shots", nargs="+", default=[], help="training images of each class; null for all")
+    parser.add_argument("--sizes", nargs="+", default=[], help="sides of the images in pixels")
+    parser.add_argument("--seeds", nargs="+", default=[], help="of each experiment; those of params.yaml if not given")
     parser.add_argument("--subset-seeds", nargs="+", default=[], help="of random draws of the K classes")
     parser.add_argument("--jobs", type=int, default=1, help="experiments at a time, after the first")
     parser.add_argument("-S", dest="settings", action="append", default=[], metavar="KEY=VALUE", help="of params.yaml")
@@ -89,9 +95,34 @@ def settings_with(overrides: Sequence[str]) -> Settings:
 
 
 def planned(arguments: argparse.Namespace, commit: str) -> list[Planned]:
-    """Every experiment of the sweep, whether it has results or not."""
-    combinations = plan.overrides(arguments.classes, arguments.seeds, arguments.subset_seeds, arguments.settings)
-    return plan.unique(plan.planned(words, settings_with(words).model_dump(), commit) for words in combinations)
+    """Every experiment of the sweep, whether it has results or not.
+
+    Raises:
+        UserError: settings are wrong, or there are several random subsets of all classes, which are one subset.
+    """
+    axes = {name: getattr(arguments, name) for name in ("seeds", "subset_seeds", "shots", "sizes")}
+    combinations = plan.overrides(arguments.classes, arguments.settings, **axes)
+    experiments = []
+    for words in combinations:
+        settings = settings_with(words)
+        if len(set(arguments.subset_seeds)) > 1:
+            require_subsets(settings)
+        experiments.append(plan.planned(words, settings.model_dump(), commit))
+    return plan.unique(experiments)
+
+
+def require_subsets(settings: Settings) -> None:
+    """Refuse a random subset of all classes.
+
+    Raises:
+        UserError: the dataset has no more classes.
+    """
+    known = class_names(settings.dataset, paths.from_root(settings.folder or ""))
+    if settings.classes == len(known):
+        raise UserError(
+            f"--subset-seeds with classes={len(known)}: every subset of all {len(known)} classes is the same; give "
+            "fewer classes, or one subset seed"
+        )
 
 
 def by_queue(progress: SweepProgress, commit: str, jobs: int) -> None:

@@ -11,44 +11,59 @@ from src.core.design import SWEPT
 from src.core.errors import UserError
 from src.data.classes import expanded, superclasses
 
+NAMED = 5  # seeds in a name; of more, their number
+IMAGES = 5_000  # training images of a class that no setting cuts, as CIFAR-10 has; for the time left alone
+
 
 @dataclass(frozen=True)
 class Planned:
-    """An experiment: its name, its settings as `dvc exp run -S` takes them, and its number of classes K."""
+    """An experiment: its name, its settings as `dvc exp run -S` takes them, and its work, to which its time is
+    proportional: seeds x classes x training images of each x pixels.
+    """
 
     name: str
     overrides: tuple[str, ...]
-    classes: int
+    work: float
 
 
 def overrides(
-    classes: Sequence[str], seeds: Sequence[str], subset_seeds: Sequence[str], others: Sequence[str]
+    classes: Sequence[str],
+    others: Sequence[str] = (),
+    *,
+    seeds: Sequence[str] = (),
+    subset_seeds: Sequence[str] = (),
+    shots: Sequence[str] = (),
+    sizes: Sequence[str] = (),
 ) -> list[tuple[str, ...]]:
-    """The settings of each experiment: every class count with every seed.
+    """The settings of each experiment: all combinations of the axes, each with all seeds.
 
-    Seeds vary slowest, so that the first curve over class counts is complete early.
+    Class counts vary fastest, so that the first curve over them is complete early. What is not given stays as in
+    params.yaml.
 
     Args:
         classes: each a number, or a list like `[cat,dog]`.
-        subset_seeds: if empty, `subset_seed` stays as in params.yaml.
         others: `key=value` for all experiments.
+        seeds: of every experiment.
+        shots: training images of each class; `null` for all.
+        sizes: sides of the images in pixels.
 
     Raises:
         UserError: one of `others` is a setting that has an option of its own.
     """
     for text in others:
-        key = text.split("=")[0]
-        if key in SWEPT:
-            raise UserError(f"-S {text}: give it as --{key.replace('seed', 'seeds').replace('_', '-')}")
-    subsets: list[tuple[str, ...]] = [(f"subset_seed={value}",) for value in subset_seeds] or [()]
-    return [
-        (f"classes={count}", f"seed={seed}", *subset, *others)
-        for seed, subset, count in product(seeds, subsets, classes)
+        if option := SWEPT.get(text.split("=")[0]):
+            raise UserError(f"-S {text}: give it as {option}")
+    axes = [
+        [f"{key}={value}" for value in values]
+        for key, values in (("image_size", sizes), ("prepare.shots", shots), ("subset_seed", subset_seeds))
+        if values
     ]
+    fixed = (*([f"seeds=[{','.join(seeds)}]"] if seeds else []), *others)
+    return [(f"classes={count}", *chosen, *fixed) for *chosen, count in product(*axes, classes)]
 
 
 def planned(overrides: tuple[str, ...], settings: Mapping[str, Any], commit: str) -> Planned:
-    """The experiment of these settings at this commit, named like `k05-seed1-3f2a90cc`.
+    """The experiment of these settings at this commit, named like `k05-shots10-px32-seeds0-1-2-3f2a90cc`.
 
     The name ends in a hash of all settings and the commit, so that experiments of the same name have the same results.
 
@@ -57,32 +72,37 @@ def planned(overrides: tuple[str, ...], settings: Mapping[str, Any], commit: str
     """
     text = json.dumps([commit, dict(settings)], sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-    classes = settings["classes"]
+    classes, shots, seeds = settings["classes"], settings["prepare"]["shots"], settings["seeds"]
     groups = superclasses(settings["dataset"])
     count = classes if isinstance(classes, int) else len(expanded(classes, groups))
-    subset = "" if settings["subset_seed"] is None else f"-subset{settings['subset_seed']}"
-    return Planned(f"k{count:02d}{subset}-seed{settings['seed']}-{digest}", overrides, count)
+    parts = [f"k{count:02d}"]
+    parts += [] if settings["subset_seed"] is None else [f"subset{settings['subset_seed']}"]
+    parts += [] if shots is None else [f"shots{shots}"]
+    parts.append(f"px{settings['image_size']}")
+    parts.append(f"seeds{'-'.join(map(str, seeds))}" if len(seeds) <= NAMED else f"{len(seeds)}seeds")
+    limits = [limit for limit in (shots, settings["prepare"]["per_class"]) if isinstance(limit, int)]
+    work = len(seeds) * count * min(limits, default=IMAGES) * settings["image_size"] ** 2
+    return Planned("-".join([*parts, digest]), overrides, work)
 
 
 def unique(experiments: Iterable[Planned]) -> list[Planned]:
-    """Each experiment once, even if a class count or a seed was given twice."""
+    """Each experiment once, even if a class count or another value was given twice."""
     return list({experiment.name: experiment for experiment in experiments}.values())
 
 
-def seconds_left(finished: Sequence[tuple[float, int]], remaining: int) -> float | None:
+def seconds_left(finished: Sequence[tuple[float, float]], remaining: float) -> float | None:
     """The time left in seconds; None before the second experiment finished.
 
-    The time of an experiment is proportional to its training images, hence to K. The first one also prepares the images
-    and embeddings for all, so the pace is measured from its end.
+    The first experiment also prepares the images and embeddings for all, so the pace is measured from its end.
 
     Args:
-        finished: the end in seconds and K of each finished experiment, in order.
-        remaining: the sum of K of the others.
+        finished: the end in seconds and the work of each finished experiment, in order.
+        remaining: the work of the others.
     """
     if len(finished) < 2:
         return None
     elapsed = finished[-1][0] - finished[0][0]
-    return elapsed / sum(classes for _, classes in finished[1:]) * remaining
+    return elapsed / sum(work for _, work in finished[1:]) * remaining
 
 
 def duration(seconds: float | None) -> str:

@@ -220,13 +220,13 @@ class SweepProgress:
         self.total, self.ended = len(experiments), len(experiments) - len(self.waiting)
         self.any_finished = self.ended > 0
         self.failed: list[str] = []
-        self.times: list[tuple[float, int]] = []
+        self.times: list[tuple[float, float]] = []
 
     def finish(self, name: str) -> None:
         """Count a finished experiment, and estimate the time left."""
-        self.times.append((time.monotonic(), self.waiting.pop(name).classes))
+        self.times.append((time.monotonic(), self.waiting.pop(name).work))
         self.any_finished = True
-        left = plan.seconds_left(self.times, sum(experiment.classes for experiment in self.waiting.values()))
+        left = plan.seconds_left(self.times, sum(experiment.work for experiment in self.waiting.values()))
         self._count(f"{name} finished" + (f"; time left: {plan.duration(left)}" if self.waiting else ""))
 
     def fail(self, name: str, reason: Sequence[str]) -> None:

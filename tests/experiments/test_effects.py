@@ -10,8 +10,9 @@ from src.core.errors import UserError
 from src.core.records import Interval
 from src.experiments import __main__, effects
 from src.experiments.__main__ import DEFAULTS
-from src.experiments.effects import LEAD, Group
-from tests.helpers.toy_runs import DIAGONAL, SAMPLING, run, square
+from src.experiments.effects import Group
+from src.experiments.scaling import LEAD
+from tests.helpers.toy_runs import DIAGONAL, LEVEL, run, square
 
 BEFORE = {"finetune.mix": "none", "finetune.mix_alpha": 1.0}
 AFTER = {"finetune.mix": "mixup", "finetune.mix_alpha": 0.2}
@@ -19,14 +20,13 @@ LABEL = "finetune.mix=mixup, finetune.mix_alpha=0.2"
 
 
 def group(values, *texts, frozen="1010", first_seed=0):
-    """A group in which the fine-tuned ResNet got right what `texts` say, seed by seed."""
+    """A group whose fine-tuned ResNet got right what `texts` say, seed by seed, on test and validation images."""
     answers = [{"resnet.full": text, "convnext.linear": frozen} for text in texts]
-    runs = [run(given, seed=seed, cells=DIAGONAL) for seed, given in enumerate(answers, first_seed)]
-    return Group(values, {result.seed: result for result in runs})
+    return Group(values, [run(answers, seed=first_seed, cells=DIAGONAL, validation=answers)])
 
 
-def by_name(groups):
-    result = effects.effects(groups, SAMPLING)
+def by_name(groups, on="test"):
+    result = effects.effects(groups, LEVEL.confidence, on)
     return {(effect.name, effect.setting): effect for effect in result}
 
 
@@ -58,10 +58,10 @@ def test_the_first_group_is_the_nearest_to_the_defaults():
 
 
 def test_a_label_names_what_differs_from_the_first_group_as_s_takes_it():
-    first = Group({"frozen.shots": None, "finetune.lr": 0.001, "tune.enabled": False}, {})
-    assert first.label(first) == "frozen.shots=null, finetune.lr=0.001, tune.enabled=false"
-    assert Group({**first.values, "frozen.shots": 5, "finetune.mix": "mixup"}, {}).label(first) == (
-        "frozen.shots=5, finetune.mix=mixup"
+    first = Group({"prepare.shots": None, "finetune.lr": 0.001, "controls": False}, [])
+    assert first.label(first) == "prepare.shots=null, finetune.lr=0.001, controls=false"
+    assert Group({**first.values, "prepare.shots": 5, "finetune.mix": "mixup"}, []).label(first) == (
+        "prepare.shots=5, finetune.mix=mixup"
     )
 
 
@@ -75,7 +75,7 @@ def test_seeds_that_only_one_group_has_are_not_paired():
 
 def test_what_no_setting_changes_is_named_once_and_not_drawn():
     groups = [group(BEFORE, "1100" * 25, frozen="1010" * 25), group(AFTER, "0111" * 25, frozen="1010" * 25)]
-    result = effects.effects(groups, SAMPLING)
+    result = effects.effects(groups, LEVEL.confidence)
     assert {effect.name for effect in effects.moved(result)} == {"resnet.full", LEAD}
     text = effects.render(result)
     assert "the same under each setting: convnext, frozen, linear" in text
@@ -83,10 +83,7 @@ def test_what_no_setting_changes_is_named_once_and_not_drawn():
     assert text.count("+25.0 [") == 2 + 1  # the arm's difference, the gap's, and the gap itself
 
 
-def test_the_images_of_some_classes_can_be_looked_at_alone():
-    result = effects.only(run({"resnet.full": "110010"}, classes=3), [1, 2])
-    assert result.labels.tolist() == [1, 2, 1, 2]
-    assert result.right["resnet.full"].tolist() == [True, False, True, False]
+def test_classes_are_named_by_their_labels():
     assert __main__.labels([], ["cat", "dog"]) == [0, 1]
     assert __main__.labels(["dog"], ["cat", "dog"]) == [1]
     with pytest.raises(UserError, match="--classes dgo: did you mean dog"):
@@ -94,10 +91,51 @@ def test_the_images_of_some_classes_can_be_looked_at_alone():
 
 
 def test_runs_on_other_images_are_refused_by_name():
-    other = group(AFTER, "1111")
-    other.runs[0] = replace(other.runs[0], name="other", index=np.arange(4) + 1)
+    answers = {"resnet.full": "1111", "convnext.linear": "1111"}
+    other = replace(run(answers, index=[1, 2, 3, 4], cells=DIAGONAL), name="other")
     with pytest.raises(UserError, match="other and first-first-k2-seed0 were tested on different images"):
-        effects.effects([group(BEFORE, "1111"), other], SAMPLING)
+        effects.effects([group(BEFORE, "1111"), Group(AFTER, [other])], LEVEL.confidence)
+
+
+def test_validation_images_are_paired_under_each_seed_and_nested_in_seeds():
+    """Two seeds that share no validation image: with each seed's images its own, seeds alone are counted."""
+
+    def held_out(values, *texts):
+        answers = [{"resnet.full": text * 25, "convnext.linear": "10" * 50} for text in texts]
+        runs = [
+            run(part, seed=seed, cells=DIAGONAL, validation=part, val_index=np.arange(100) + 1000 * seed)
+            for seed, part in enumerate(answers)
+        ]
+        return Group(values, runs)
+
+    result = by_name([held_out(BEFORE, "1100", "1000"), held_out(AFTER, "1110", "1010")], "validation")
+    effect = result["resnet.full", LABEL]
+    assert (effect.accuracy.value, effect.difference.value) == (0.625, 0.25)
+    assert (effect.seeds, effect.paired) == (2, 2)
+    assert effect.difference.low < 0.25 < effect.difference.high
+
+
+def test_validation_images_of_another_split_are_refused():
+    answers = {"resnet.full": "1111", "convnext.linear": "1111"}
+    other = Group(AFTER, [run(answers, cells=DIAGONAL, validation=answers, val_index=[4, 5, 6, 7])])
+    with pytest.raises(UserError, match=r"mix_alpha=0.2: its validation images are not those of .* ON=test"):
+        effects.effects([group(BEFORE, "1111"), other], LEVEL.confidence)
+
+
+def test_experiments_without_validation_images_are_refused_by_default():
+    answers = {"resnet.full": "1111", "convnext.linear": "1111"}
+    groups = [group(BEFORE, "1111"), Group(AFTER, [run(answers, cells=DIAGONAL)])]
+    with pytest.raises(UserError, match=r"has no validation images .* ON=test"):
+        effects.effects(groups, LEVEL.confidence)
+
+
+def test_the_images_are_those_of_validation_unless_test_images_are_asked_for():
+    assert __main__.parse_effects([]).on == "val"
+    assert __main__.parse_effects(["--on", "test"]).on == "test"
+    with pytest.raises(UserError, match="--on train: allowed are val, test"):
+        __main__.parse_effects(["--on", "train"])
+    text = effects.describe([group(BEFORE, "1100", "1000"), group(AFTER, "1110", "1010")], 0.95, "validation")
+    assert text == "2 experiments, 2 seeds each, 4 validation images of each seed; 95% intervals"
 
 
 @pytest.mark.parametrize(
@@ -108,25 +146,23 @@ def test_runs_on_other_images_are_refused_by_name():
     ],
 )
 def test_settings_that_do_not_exist_or_are_not_all_are_refused(wanted, message):
-    result = {"one": BEFORE | {"seed": 0, "finetune.lr": 1}, "two": AFTER | {"seed": 1, "finetune.lr": 2}}
+    result = {"one": BEFORE | {"seeds": [0], "finetune.lr": 1}, "two": AFTER | {"seeds": [1], "finetune.lr": 2}}
     with pytest.raises(UserError, match=message):
         __main__.differing(result, wanted)
 
 
 def test_every_setting_that_differs_counts_where_none_is_named():
-    result = {"one": BEFORE | {"seed": 0, "device": "cpu"}, "two": AFTER | {"seed": 1, "device": "mps"}}
+    result = {"one": BEFORE | {"seeds": [0], "device": "cpu"}, "two": AFTER | {"seeds": [1], "device": "mps"}}
     assert __main__.differing(result, []) == ["finetune.mix", "finetune.mix_alpha"]
-    with pytest.raises(UserError, match="these 2 experiments differ in no setting but the seed"):
-        __main__.differing({"one": BEFORE | {"seed": 0}, "two": BEFORE | {"seed": 1}}, [])
+    with pytest.raises(UserError, match="these 2 experiments differ in no setting but the seeds"):
+        __main__.differing({"one": BEFORE | {"seeds": [0]}, "two": BEFORE | {"seeds": [1]}}, [])
 
 
 def test_the_picture_has_every_difference_with_its_interval_and_comes_out_the_same():
     runs = [square("1100" * 20, "1000" * 20, "1110" * 20, "1010" * 20, seed=seed) for seed in range(2)]
     better = [square("1101" * 20, "1001" * 20, "0110" * 20, "1010" * 20, seed=seed) for seed in range(2)]
-    groups = [
-        Group(values, {result.seed: result for result in part}) for values, part in ((BEFORE, runs), (AFTER, better))
-    ]
-    moved = effects.moved(effects.effects(groups, SAMPLING))
+    groups = [Group(BEFORE, runs), Group(AFTER, better)]
+    moved = effects.moved(effects.effects(groups, LEVEL.confidence, "test"))
 
     def drawn() -> bytes:
         file = io.BytesIO()
@@ -143,7 +179,7 @@ def test_the_picture_has_every_difference_with_its_interval_and_comes_out_the_sa
 
 
 def test_a_row_of_the_table_is_flat():
-    (effect, *_) = effects.effects([group(BEFORE, "1100"), group(AFTER, "1110")], SAMPLING)
+    (effect, *_) = effects.effects([group(BEFORE, "1100"), group(AFTER, "1110")], LEVEL.confidence)
     row = replace(effect, difference=Interval(0.1, 0.0, 0.2)).row()
     assert (row["difference"], row["difference_low"], row["difference_high"]) == (0.1, 0.0, 0.2)
     assert list(row) == list(effect.row())

@@ -1,71 +1,88 @@
-"""Which experiments belong into one picture."""
+"""An experiment's predictions, read from files such as its stages write."""
 
-import pytest
+import io
 
+import numpy as np
+
+from src.core.records import Interval
 from src.experiments import read
+from src.records.compare import BaseClasses, ComparedArm, Comparison, Cost
+from tests.helpers.toy_records import COST, contrast
 
-PLAIN = {"classes": 2, "seed": 0, "subset_seed": None, "device": "cpu", "finetune.lr": 0.001, "frozen.shots": None}
-
-
-def test_runs_that_differ_in_what_a_sweep_varies_or_in_the_device_are_mixed():
-    other = {"classes": 5, "seed": 3, "subset_seed": 7, "device": "cuda"}
-    assert read.mixed({"one": PLAIN, "two": PLAIN | other}) is None
+SETTINGS = {"classes": 2, "subset_seed": None, "prepare.shots": 3, "image_size": 32}
+ARMS = ("resnet.full", "convnext.linear")
 
 
-def test_another_setting_is_refused_with_its_values_and_experiments():
-    result = {"one": PLAIN, "two": PLAIN | {"finetune.lr": 0.01}, "three": PLAIN}
-    assert read.mixed(result) == "finetune.lr differs: 0.001 in one, three, 0.01 in two"
+def packed(**arrays) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    return file.getvalue()
 
 
-def test_a_setting_that_an_older_run_does_not_have_differs_too():
-    older = {key: value for key, value in PLAIN.items() if key != "finetune.lr"}
-    assert read.mixed({"new": PLAIN, "old": older}) == "finetune.lr differs: 0.001 in new, null in old"
+def logits(*answers) -> np.ndarray:
+    return np.eye(2)[list(answers)]
 
 
-def test_what_is_switched_off_does_not_count_and_what_switches_it_frees_it():
-    off = {"finetune.mix": "none", "finetune.mix_alpha": 1, "tune.enabled": False, "tune.trials": 5, "folder": "x"}
-    left = {"finetune.mix": "none", "tune.enabled": False, "dataset": "digits"}
-    assert read.used(off | {"dataset": "digits"}) == left
-    on = {"finetune.mix": "mixup", "finetune.mix_alpha": 0.2, "tune.enabled": True, "tune.trials": 5}
-    assert read.used(on) == on
-    result = {
-        "one": PLAIN | {"finetune.mix": "none"},
-        "two": PLAIN | {"finetune.mix": "mixup", "finetune.mix_alpha": 2},
+def comparison(seeds):
+    half = Interval(0.5, 0.4, 0.6)
+    arms = [
+        ComparedArm(arm=arm, title=arm, accuracy=half, seeds={}, val_accuracy=0.5, cost=Cost(**COST)) for arm in ARMS
+    ]
+    return Comparison(
+        n=3,
+        classes=["cat", "dog"],
+        seeds=seeds,
+        confidence=0.95,
+        margin=0.01,
+        arms=arms,
+        cells={"resnet.finetuned": ARMS[0], "convnext.frozen": ARMS[1]},
+        best=ARMS[0],
+        primary=contrast(),
+        pairs=[],
+        base_classes=BaseClasses(count=2, arms=[]),
+    )
+
+
+def files_of(seed, *, watched=(0, 1)):
+    """The files of one seed; `watched` are the labels of the images that the fine-tuned network was validated on."""
+    test = {"labels": np.array([0, 1, 0]), "index": np.array([5, 6, 7])}
+    subset = {
+        **{f"test_{key}": value for key, value in test.items()},
+        "train_index": np.arange(6),
+        "val_index": np.array([10 + seed, 20]),
+        "val_labels": np.array([0, 1]),
     }
-    assert read.mixed(result, ("finetune.mix",)) is None
-    assert read.mixed(result, ("tune.enabled",)) == "finetune.mix differs: none in one, mixup in two"
-
-
-def test_most_experiments_that_differ_in_the_wanted_settings_alone_are_chosen():
-    result = {
-        "base": PLAIN,
-        "again": PLAIN | {"seed": 1},
-        "few": PLAIN | {"frozen.shots": 5},
-        "slow": PLAIN | {"finetune.lr": 0.1},
-        "slower": PLAIN | {"finetune.lr": 0.1, "seed": 1},
-        "more": PLAIN | {"finetune.lr": 0.1, "seed": 2},
+    folder = f"seed{seed}"
+    return {
+        f"data/subset/{folder}.npz": packed(**subset),
+        f"data/predictions/resnet/{folder}/full.npz": packed(
+            logits=logits(0, 1, 1), val_logits=logits(*watched), val_labels=np.array(watched), **test
+        ),
+        f"data/predictions/convnext/{folder}/linear.npz": packed(
+            logits=logits(seed, 1, 0), val_logits=logits(0, 0), val_labels=np.array([0, 1]), **test
+        ),
     }
-    assert read.agreeing(result, ("seed", "frozen.shots")) == ["base", "again", "few"]
-    assert read.agreeing(result, ("seed", "finetune.epochs")) == list(result)
 
 
-def test_of_many_names_the_first_are_listed():
-    assert read.listed(list("abc")) == "a, b, c"
-    assert read.listed(list("abcde")) == "a, b, c and 2 more"
+def read_with(monkeypatch, files, seeds):
+    monkeypatch.setattr(read, "read_cached", lambda _, path: files[path])
+    return read.run_of("name", SETTINGS, comparison(seeds))
 
 
-def test_of_runs_with_the_same_classes_and_seed_one_is_kept():
-    result = {"one": PLAIN, "seed": PLAIN | {"seed": 1}, "again": PLAIN | {"device": "cuda"}}
-    assert read.distinct(result) == (["one", "seed"], [("again", "one")])
+def test_a_run_holds_by_seed_what_each_arm_got_right(monkeypatch):
+    run = read_with(monkeypatch, files_of(0) | files_of(1), [0, 1])
+    assert tuple(run.condition) == ("first", 2, 3, 32)
+    assert run.images == 3
+    right = {seed: {arm: part.right[arm].tolist() for arm in ARMS} for seed, part in run.test.items()}
+    assert right == {
+        0: {"resnet.full": [True, True, False], "convnext.linear": [True, True, True]},
+        1: {"resnet.full": [True, True, False], "convnext.linear": [False, True, True]},
+    }
+    assert run.validation[1].index.tolist() == [11, 20]
+    assert run.validation[1].right["convnext.linear"].tolist() == [True, False]
+    assert run.question == {"resnet.full": 1.0, "convnext.linear": -1.0}
 
 
-@pytest.mark.parametrize(
-    ("settings", "series", "subset"),
-    [
-        ({"classes": 5, "subset_seed": None}, "first", "first"),
-        ({"classes": 5, "subset_seed": 0}, "random", "subset_seed 0"),
-        ({"classes": ["cat", "dog"], "subset_seed": None}, "named", "cat, dog"),
-    ],
-)
-def test_the_way_that_classes_were_chosen_is_the_series(settings, series, subset):
-    assert read.subset_of(settings) == (series, subset)
+def test_what_was_watched_on_test_images_is_no_validation(monkeypatch):
+    run = read_with(monkeypatch, files_of(0, watched=(0, 1, 0)), [0])
+    assert list(run.validation[0].right) == ["convnext.linear"]

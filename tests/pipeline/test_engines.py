@@ -81,11 +81,11 @@ def sweep(clone, *words, fails=False):
 
 
 def results(clone):
-    """metrics/compare.json of every experiment of the present commit, by its name without the digits."""
+    """metrics/compare.json of every experiment of the present commit, by the class count in its name: `k02`."""
     actual = {}
     for name in clone.git("for-each-ref", "--format=%(refname)", "refs/exps").split():
         if not name.startswith("refs/exps/exec"):
-            actual[name.split("/")[-1][:-9]] = json.loads(clone.git("show", f"{name}:metrics/compare.json"))
+            actual[name.split("/")[-1].split("-")[0]] = json.loads(clone.git("show", f"{name}:metrics/compare.json"))
     return actual
 
 
@@ -133,15 +133,15 @@ def test_an_experiment_that_fails_twice_is_named_and_the_others_finish(shared):
     shared.git("checkout", "-q", "params.yaml")
     lines = output.splitlines()
     assert re.fullmatch(r"3 experiments of commit \w+, 0 of them finished", lines[0])
-    assert re.search(r"k11-seed0-\w+ failed and is tried again: error: classes = 11: too many", output)
-    assert re.search(r"\[\d/3\] k11-seed0-\w+ failed:\n(    .*\n)*    error: classes = 11: too many\n", output)
-    assert lines[-1].startswith("error: 1 of 3 experiments failed: k11-seed0-")
+    assert re.search(r"k11-px\d+-seeds0-\w+ failed and is tried again: error: classes = 11: too many", output)
+    assert re.search(r"\[\d/3\] k11-px\d+-seeds0-\w+ failed:\n(    .*\n)*    error: classes = 11: too many\n", output)
+    assert lines[-1].startswith("error: 1 of 3 experiments failed: k11-px")
     assert "Traceback" not in output
 
     actual = results(shared)
-    assert set(actual) == {"k02-seed0", "k03-seed0"}
+    assert set(actual) == {"k02", "k03"}
     for count in (2, 3):
-        metrics = actual[f"k{count:02d}-seed0"]
+        metrics = actual[f"k{count:02d}"]
         assert (metrics["classes"], metrics["outside"], metrics["threads"]) == (count, "the user's own", "1")
     assert logs(shared).count("Running stage 'embed'") == 1
     assert shared.git("status", "--short") == ""
@@ -153,7 +153,7 @@ def test_run_again_by_any_engine_it_does_what_is_missing_alone(shared):
     output = sweep(shared, "local", *words)
     assert ", 2 of them finished\n" in output
     assert output.count("submitted") == 1
-    assert results(shared)["k04-seed0"]["classes"] == 4
+    assert results(shared)["k04"]["classes"] == 4
     assert re.fullmatch(r"3 experiments of commit \w+, 3 of them finished\n", sweep(shared, "ray", *words))
     assert logs(shared).count("Running stage 'embed'") == 1
     assert {name[:3] for name in shared.dvc("exp", "list", "--name-only").split()} == {"k02", "k03", "k04"}
@@ -181,7 +181,7 @@ def test_a_task_whose_process_is_killed_is_run_again_and_leaves_nothing_behind(r
     status, output = end()
     assert status == 0, output
     assert " lost its worker and is tried again: " in output
-    assert re.search(rf"\[1/1\] k0{count}-seed0-\w+ finished", output)
+    assert re.search(rf"\[1/1\] k0{count}-px\d+-seeds0-\w+ finished", output)
     assert list((shared.folder / ".dvc/tmp/exps").iterdir()) == []
 
 
@@ -211,7 +211,7 @@ def test_without_a_shared_disk_everything_goes_through_the_two_remotes(make_clon
     clone.git("push", "-q", "origin", "HEAD")
 
     sweep(clone, *words)
-    assert {name: metrics["classes"] for name, metrics in results(clone).items()} == {"k02-seed0": 2, "k03-seed0": 3}
+    assert {name: metrics["classes"] for name, metrics in results(clone).items()} == {"k02": 2, "k03": 3}
     assert logs(clone).count("Running stage 'embed'") == 1
     (name,) = [name for name in clone.dvc("exp", "list", "--name-only").split() if name.startswith("k03")]
     clone.dvc("exp", "pull", "origin", name)
@@ -292,7 +292,7 @@ def test_queue_workers_and_ray_at_once_share_one_download_and_cache(make_clone, 
     clone, (url, digest) = make_clone(), published
     stages = yaml.safe_load((clone.folder / "dvc.yaml").read_text())["stages"]
     deps = ["compare.py", "data/raw", "data/weights/resnet.safetensors", "data/weights/convnext.safetensors"]
-    params, metrics = ["classes", "seed", "subset_seed"], [{"metrics/compare.json": {"cache": False}}]
+    params, metrics = ["classes", "seeds", "subset_seed"], [{"metrics/compare.json": {"cache": False}}]
     compare = {"cmd": "python compare.py", "deps": deps, "params": params, "metrics": metrics}
     chosen = {"download": stages["download"], "weights": stages["weights"], "compare": compare}
     (clone.folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": chosen}))

@@ -31,13 +31,14 @@ def toy(make_clone):
 
 def test_a_failed_experiment_is_named_with_its_reason_and_the_others_finish(toy):
     toy.dvc("exp", "run", "--queue", "-n", "theirs", "-S", "classes=12")
-    output = run_sweep(toy, "--classes", "11", "2", "--seeds", "0", "1", "--jobs", "2", fails=True)
+    words = ("--classes", "11", "2", "--seeds", "0", "--subset-seeds", "0", "1", "--jobs", "2")
+    output = run_sweep(toy, *words, fails=True)
     lines = output.splitlines()
     assert lines[0].startswith("4 experiments of commit ")
-    assert len([line for line in lines if re.match(r"\[\d/4\] k11-seed[01]-\w+ failed:", line)]) == 2
-    assert len([line for line in lines if re.match(r"\[\d/4\] k02-seed[01]-\w+ finished", line)]) == 2
+    assert len([line for line in lines if re.match(r"\[\d/4\] k11-subset[01]-px\d+-seeds0-\w+ failed:", line)]) == 2
+    assert len([line for line in lines if re.match(r"\[\d/4\] k02-subset[01]-px\d+-seeds0-\w+ finished", line)]) == 2
     assert output.count("    error: classes = 11: too many") == 2
-    assert lines[-1].startswith("error: 2 of 4 experiments failed: k11-seed0-")
+    assert lines[-1].startswith("error: 2 of 4 experiments failed: k11-subset")
     assert "Traceback" not in output
     assert logs(toy).count("Running stage 'embed'") == 1
     assert re.search(r"theirs\s.*Failed", toy.dvc("queue", "status"))  # and left there
@@ -46,7 +47,7 @@ def test_a_failed_experiment_is_named_with_its_reason_and_the_others_finish(toy)
 
 def test_run_again_it_does_what_is_missing_alone(toy):
     before = logs(toy).count("Reproducing experiment")
-    words = ("--classes", "2", "3", "--seeds", "0")
+    words = ("--classes", "2", "3", "--seeds", "0", "--subset-seeds", "0")
     output = run_sweep(toy, *words)
     assert ", 1 of them finished\n" in output
     assert "k02" not in output
@@ -148,6 +149,9 @@ def test_an_interrupted_sweep_goes_on_and_runs_lost_tasks_again(toy, slow):
         (["-S", "finetune.rate=1"], "finetune.rate"),
         (["-S", "finetune.lr=0.1,0.2"], "finetune.lr=0.1,0.2"),
         (["--jobs", "0"], "--jobs 0: allowed is 1 or more"),
+        (["--seeds", "0", "0"], "params.yaml: seeds = [0, 0]: a value occurs twice"),
+        (["--shots", "0"], "params.yaml: prepare.shots = 0: allowed is a number >= 1"),
+        (["--classes", "10", "--subset-seeds", "0", "1"], "every subset of all 10 classes is the same"),
     ],
 )
 def test_a_wrong_option_is_refused_before_anything_is_queued(toy, words, message):
@@ -158,12 +162,12 @@ def test_a_wrong_option_is_refused_before_anything_is_queued(toy, words, message
 
 
 def test_changed_settings_are_another_experiment_and_changed_code_is_refused(toy):
-    words = ("--classes", "2", "--seeds", "0", "--dry-run")
+    words = ("--classes", "2", "--seeds", "0", "--subset-seeds", "0", "--dry-run")
     try:
         params = toy.folder / "params.yaml"
-        assert " finished: classes=2 seed=0" in run_sweep(toy, *words)
-        params.write_text(params.read_text().replace("lr: 0.001", "lr: 0.002"))
-        assert " missing: classes=2 seed=0" in run_sweep(toy, *words)
+        assert " finished: classes=2 subset_seed=0 seeds=[0]" in run_sweep(toy, *words)
+        params.write_text(params.read_text().replace("lr: null", "lr: 0.002"))
+        assert " missing: classes=2 subset_seed=0 seeds=[0]" in run_sweep(toy, *words)
         (toy.folder / "src" / "new.py").write_text("")
         output = run_sweep(toy, *words, fails=True)
         assert output.startswith("error: src/new.py differs from the commit; commit first")
@@ -178,7 +182,7 @@ def swept(make_clone):
     clone = make_clone()
     smallest = {"methods": ["full"], "epochs": 1}
     clone.configure(controls=False, finetune=smallest, frozen={"readouts": ["linear", "random_head"]})
-    clone.output = run_sweep(clone, "--classes", "11", "2", "3", "--seeds", "0", fails=True)
+    clone.output = run_sweep(clone, "--classes", "11", "2", "3", "--seeds", "0", "1", fails=True)
     return clone
 
 
@@ -195,14 +199,14 @@ def scale(clone, *names, fails=False):
 
 def test_scaling_draws_every_file_from_the_sweep_and_the_same_bytes_again(swept):
     output = scale(swept)
-    assert "2 experiments, 1 seed; 95% intervals" in output
-    assert "Not shown: the spread over seeds" in output
+    assert "2 experiments, 2 seeds; 95% intervals" in output
+    assert "margin 1 point, Holm over 2 conditions" in output
     folder = swept.folder / "plots" / "scaling"
-    tables, kinds = ("accuracy", "gap", "compute", "base_classes"), ("csv", "png", "svg")
+    tables, kinds = ("accuracy", "gap", "compute", "base_classes", "region"), ("csv", "png", "svg")
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    assert set(before) == {".".join(parts) for parts in product(tables, kinds)}
+    assert set(before) - {"crossings.csv"} == {".".join(parts) for parts in product(tables, kinds)}
     head, *rows = before["accuracy.csv"].decode().splitlines()
-    assert head == "series,k,name,title,seeds,subsets,runs,mean,sd,low,high,covers"
+    assert head.startswith("series,k,shots,images,pixels,name,title,seeds,subsets,runs,mean,sd,low,high,covers,")
     assert len(rows) == 6  # three arms at two class counts
     scale(swept)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
@@ -231,7 +235,7 @@ def test_scaling_takes_branches_and_names_a_setting_that_differs(swept):
     swept.dvc("exp", "branch", name, "other")
     swept.git("checkout", "-q", "other")
     params = swept.folder / "params.yaml"
-    params.write_text(params.read_text().replace("lr: 0.001", "lr: 0.002"))
+    params.write_text(params.read_text().replace("lr: null", "lr: 0.002"))
     swept.commit("another rate")
     output = scale(swept, name, "other", fails=True)
     assert f"error: finetune.lr differs: 0.001 in {name}, 0.002 in other; choose runs that agree" in output
