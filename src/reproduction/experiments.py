@@ -62,9 +62,7 @@ class Experiment:
     def by_seed(self, cell: str, adaptation: str) -> dict[int, dict[str, np.ndarray]]:
         """The predictions of one arm under every seed."""
         folder = paths.predictions(cell)
-        return {
-            seed: self.arrays(paths.of_seed(folder, seed) / f"{adaptation}.npz") for seed in self.settings.seeds
-        }
+        return {seed: self.arrays(paths.of_seed(folder, seed) / f"{adaptation}.npz") for seed in self.settings.seeds}
 
 
 def options(command: str, about: str) -> argparse.ArgumentParser:

@@ -1,7 +1,8 @@
 """What each choice of the report was worth: steps of the ladder, and choices undone from `fair`, as pure functions.
 
 Every difference is paired: the same seed and the same test image on both sides, with an interval over both by
-`stats.crossed`. The legacy arm is fine-tuned, the modern one frozen; the lead is the first's accuracy less the second's.
+`stats.crossed`. The legacy arm is fine-tuned, the modern one frozen; the lead is the accuracy of the first less that of
+the second.
 """
 
 from collections.abc import Mapping, Sequence
@@ -140,18 +141,11 @@ def points(part: Crossed) -> str:
 
 
 def _stands(first: Crossed, last: Crossed, margin: float) -> str:
-    """Whether the conclusion at the first rung, in the words of `word`, is that of the last."""
-    before, after = word(first, margin), word(last, margin)
-    if before == "not settled":
-        return "By the report's own protocol neither arm is shown ahead here"
-    if before == after:
-        return "The report's conclusion stands once it is fair"
-    opposite = {"ahead", "behind"} == {before, after}
-    return (
-        "The report's conclusion is reversed once it is fair"
-        if opposite
-        else "The report's conclusion does not stand once it is fair"
-    )
+    """What becomes of the report's conclusion, that the legacy arm is ahead; and whether its own protocol shows it."""
+    if word(first, margin) != "ahead":
+        return "By the report's own protocol the legacy arm is not shown ahead here"
+    outcome = {"ahead": "stands", "behind": "is reversed", "not settled": "is not settled"}
+    return f"The report's conclusion {outcome.get(word(last, margin), 'does not stand')} once it is fair"
 
 
 def _outcome(lead: Crossed, legacy: str, modern: str, margin: float) -> str:

@@ -70,5 +70,3 @@ def _step(axes: Axes, row: int, start: float, step: Crossed) -> None:
 
 def _text(axes: Axes, row: int, right: float, text: str) -> None:
     axes.annotate(text, (right, row), (5, 0), textcoords="offset points", va="center", fontsize=9)
-
-

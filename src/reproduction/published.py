@@ -42,9 +42,7 @@ def published() -> Published:
     bars = values["first_two_classes_correct_of_2000"]
     return Published(
         source=values["source"],
-        curves={
-            name: {int(k): curve for k, curve in values[theirs].items()} for name, theirs in CURVES.items()
-        },
+        curves={name: {int(k): curve for k, curve in values[theirs].items()} for name, theirs in CURVES.items()},
         images={int(k): count for k, count in values["validation_images"].items()},
         bars={k: bars[name] for k, name in BARS.items()},
         head=bars[HEAD],

@@ -1,4 +1,4 @@
-"""Our runs of the report's protocol beside its published values: bands, tables and what is inside, as pure functions."""
+"""Our runs of the report's protocol beside its published values: bands, tables, what is inside; pure functions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -124,9 +124,7 @@ def _row(
 ) -> Row:
     level = simultaneous(confidence, count)
     means = tuple(float(value) for value in values)
-    one, every, same = (
-        further_run(means, w, n, at) for w, at in ((shared, confidence), (shared, level), (0.0, level))
-    )
+    one, every, same = (further_run(means, w, n, at) for w, at in ((shared, confidence), (shared, level), (0.0, level)))
     return Row(k, name, theirs, means, one, every, same)
 
 
@@ -167,4 +165,3 @@ def many_heads(features: np.ndarray, labels: np.ndarray, published: int, confide
 def outside(rows: Sequence[Row]) -> list[str]:
     """The rows whose published value is outside, in words."""
     return [f"{row.k} classes, {row.name}" for row in rows if not row.inside]
-

@@ -1,4 +1,4 @@
-"""The report's five figures drawn again: our runs, the band of one further run, and the published values; never saved."""
+"""The report's five figures drawn again: our runs, the band of one further run, the published values; never saved."""
 
 from collections.abc import Sequence
 
@@ -32,7 +32,7 @@ def curve(name: str, runs: Sequence[Run], published: Published, confidence: floa
         around = bands(run, name, confidence)
         lowest, highest = [band.low for band in around], [band.high for band in around]
         axes.fill_between(epochs, lowest, highest, color=colour, alpha=0.18, linewidth=0)
-        axes.plot(epochs, values.T, color=colour, linewidth=1)
+        axes.plot(epochs, values.T, color=colour, linewidth=1, marker="o", markersize=2.5)
         theirs = published.curves[name][run.k][: len(epochs)]
         axes.plot(epochs[: len(theirs)], theirs, **PUBLISHED)
         axes.set(title=f"{run.k} classes", xlabel="epoch", xticks=epochs)

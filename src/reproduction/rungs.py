@@ -55,9 +55,7 @@ CHANGES = (
     Change("no incomplete batch", _of("fair", "finetune.drop_last"), _of("report", "finetune.drop_last")),
     Change("the weights' own normalisation", _of("fair", "normalisation"), _of("report", "normalisation")),
     Change("Adam at an assumed rate instead of SGD", _of("report_text", *RECIPE), _of("report", *RECIPE)),
-    Change(
-        "a searched rate", _of("fair", *RECIPE, "tune.configurations"), _of("report", "tune.configurations")
-    ),
+    Change("a searched rate", _of("fair", *RECIPE, "tune.configurations"), _of("report", "tune.configurations")),
     Change(
         f"{TABLE['image_size'].fair} instead of {TABLE['image_size'].report} pixels",
         _of("fair", "image_size"),
@@ -143,9 +141,7 @@ def _overrides(
     state: Mapping[str, Any], fair: Mapping[str, Any], held: Collection[str], common: Sequence[str]
 ) -> tuple[str, ...]:
     """The state as overrides of `fair`, in the words of `dvc exp run -S`."""
-    differing = [
-        f"{name}={_word(value)}" for name, value in state.items() if value != fair[name] and name not in held
-    ]
+    differing = [f"{name}={_word(value)}" for name, value in state.items() if value != fair[name] and name not in held]
     return ("protocol=fair", *differing, *common)
 
 

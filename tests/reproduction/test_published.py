@@ -2,12 +2,14 @@
 
 import pytest
 
+from src.reproduction import published as module
 from src.reproduction.published import BAR_IMAGES, published
 from src.storage import files
-from src.reproduction import published as module
 
 
-@pytest.mark.parametrize(("kind", "images"), [("validation_accuracy", "validation_images"), ("train_accuracy", "train_images")])
+@pytest.mark.parametrize(
+    ("kind", "images"), [("validation_accuracy", "validation_images"), ("train_accuracy", "train_images")]
+)
 def test_every_accuracy_is_a_whole_number_of_images(kind, images):
     values = files.read_json(module.FILE)
     for k, curve in values[kind].items():
