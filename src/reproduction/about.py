@@ -1,5 +1,6 @@
 """What both pages say of their runs, from the settings and the records: arms, weights, images, seeds, machine."""
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -65,3 +66,8 @@ def shown(override: str) -> str:
     """An override as a page shows it: of a path on this machine its last part alone."""
     name, _, value = override.partition("=")
     return f"{name}=path/to/{Path(value).name}" if Path(value).is_absolute() else override
+
+
+def wrapped(text: str) -> str:
+    """A paragraph, or an entry of a list, in lines as long as those of the other pages."""
+    return textwrap.fill(text, 120, subsequent_indent="  " * text.startswith("- "), break_on_hyphens=False)

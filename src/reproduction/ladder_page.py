@@ -54,8 +54,8 @@ def page(
         names: of the experiments.
     """
     return PAGE.format(
-        answer="\n".join(f"- {text}" for text in sentences(found, settings)),
-        what=(
+        answer="\n".join(about.wrapped(f"- {text}") for text in sentences(found, settings)),
+        what=about.wrapped(
             f"{about.arms(settings)} The images are {about.images(settings)}, {len(found.rungs[-1].index):,} of them "
             f"to test, of {_classes(settings)}; {about.seeds(settings)}. Machine: {about.machine(environments)}."
         ),

@@ -21,7 +21,7 @@ and that of 99.67 % (15 at once) 99.5 to 99.6 times.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
@@ -41,6 +41,10 @@ class Band:
 
     def holds(self, value: float) -> bool:
         return self.low <= value <= self.high
+
+    def possible(self, highest: float) -> "Band":
+        """The part of the band between 0 and `highest`; the mean stays inside."""
+        return replace(self, low=max(0.0, self.low), high=min(highest, self.high))
 
 
 def image_variance(values: np.ndarray) -> float:

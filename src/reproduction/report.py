@@ -85,7 +85,11 @@ def bands(run: Run, curve: str, confidence: float) -> list[Band]:
     """The band of one further run after each epoch."""
     shared = shared_variance(run, curve)
     n = run.right.shape[1]
-    return [further_run(values, w, n, confidence) for values, w in zip(run.curves[curve].T, shared, strict=True)]
+    highest = 1.0 if curve.endswith("accuracy") else np.inf
+    return [
+        further_run(values, w, n, confidence).possible(highest)
+        for values, w in zip(run.curves[curve].T, shared, strict=True)
+    ]
 
 
 def validation_rows(runs: Sequence[Run], published: Published, confidence: float) -> list[Row]:
@@ -124,7 +128,9 @@ def _row(
 ) -> Row:
     level = simultaneous(confidence, count)
     means = tuple(float(value) for value in values)
-    one, every, same = (further_run(means, w, n, at) for w, at in ((shared, confidence), (shared, level), (0.0, level)))
+    one, every, same = (
+        further_run(means, w, n, at).possible(1.0) for w, at in ((shared, confidence), (shared, level), (0.0, level))
+    )
     return Row(k, name, theirs, means, one, every, same)
 
 

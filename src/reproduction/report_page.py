@@ -14,11 +14,11 @@ made (`protocol: report`, see [settings.md](settings.md)) and puts what was publ
 
 {what}
 
-**{answer}**
+{answer}
 
 ## Validation accuracy
 
-The report measured augmented test images after every epoch. {level}
+{level}
 
 {validation}
 
@@ -47,8 +47,8 @@ FORMULA = """With S runs of mean m and standard deviation s over seeds, one furt
 other test images, falls into m ± t √(s² (1 + 1/S) + 2w). w is the variance that the choice of test images gives to a
 mean which runs share (analysis of variance of seeds and images); t is Student's, with Satterthwaite's degrees of
 freedom. Predictions are saved after the last epoch: earlier accuracies a have w in proportion to a (1 - a), earlier
-losses have the same w. Curves of training images have none. The published run used the same test images as ours, for
-which w may be left out: that band holds {same} of the {count} accuracies at once."""
+losses have the same w. Curves of training images have none. For a further run on the same test images w is left out;
+that band holds {same} of the {count} accuracies at once."""
 
 
 def page(
@@ -62,10 +62,10 @@ def page(
     """The page's text."""
     level = 100 * confidence
     return PAGE.format(
-        what=_what(runs),
-        answer=answer(rows, bars, confidence),
-        level=(
-            f"The bands of all {len(rows)} hold at once with {level:g} % (Bonferroni: each with "
+        what=about.wrapped(_what(runs)),
+        answer=about.wrapped(f"**{answer(rows, bars, confidence)}**"),
+        level=about.wrapped(
+            f"The report measured augmented test images after every epoch. The bands of all {len(rows)} hold at once with {level:g} % (Bonferroni: each with "
             f"{100 * simultaneous(confidence, len(rows)):.2f} %); one by one, at {level:g} % each, "
             f"{sum(row.one.holds(row.published) for row in rows)} are inside."
         ),
@@ -81,7 +81,7 @@ def page(
         ),
         bar=f"The bands of all {len(bars)} hold at once with {level:g} %.",
         bars=_table(bars, "network"),
-        heads=_heads(runs[0], heads, confidence),
+        heads=about.wrapped(_heads(runs[0], heads, confidence)),
         formula=FORMULA.format(same=sum(row.same_images.holds(row.published) for row in rows), count=len(rows)),
         source=published.source,
         names=" ".join(run.name for run in runs),

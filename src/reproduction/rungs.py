@@ -96,7 +96,7 @@ def rungs(common: Sequence[str] = ()) -> list[Rung]:
     held, fair, state = held_by(common), protocols.decided("fair"), protocols.decided("report")
     result = [Rung("as in the report", _overrides(state, fair, held, common), augmented=True)]
     for change in open_changes(held):
-        state |= change.values
+        state |= dict(change.values)
         result.append(Rung(change.words, _overrides(state, fair, held, common)))
     return result
 
@@ -107,7 +107,7 @@ def undone(common: Sequence[str] = ()) -> list[Undone]:
     last = rungs(common)[-1]
     result = []
     for change in open_changes(held):
-        state = fair | _of("report", "controls") | change.undone
+        state = fair | _of("report", "controls") | dict(change.undone)
         overrides = _overrides(state, fair, held, common)
         less = Rung("", overrides) if change.measure else last
         result.append(Undone(Rung(change.words, overrides, augmented=change.measure), less))

@@ -14,6 +14,8 @@ def test_without_images_it_is_the_prediction_interval_of_a_normal_sample():
     assert (band.mean, band.sd, band.low, band.high) == pytest.approx((0.92, 0.02, 0.92 - reach, 0.92 + reach))
     assert band.holds(0.93)
     assert not band.holds(0.92 + 1.01 * reach)
+    assert further_run([0.2, 0.9], 0.0, 1000, 0.95).possible(1).low == 0
+    assert further_run([0.2, 0.9], 0.0, 1000, 0.95).possible(1).high == 1
 
 
 def test_the_images_variance_is_that_of_a_mean_over_them():
