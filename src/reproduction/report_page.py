@@ -65,7 +65,8 @@ def page(
         what=about.wrapped(_what(runs)),
         answer=about.wrapped(f"**{answer(rows, bars, confidence)}**"),
         level=about.wrapped(
-            f"The report measured augmented test images after every epoch. The bands of all {len(rows)} hold at once with {level:g} % (Bonferroni: each with "
+            "The report measured augmented test images after every epoch. "
+            f"The bands of all {len(rows)} hold at once with {level:g} % (Bonferroni: each with "
             f"{100 * simultaneous(confidence, len(rows)):.2f} %); one by one, at {level:g} % each, "
             f"{sum(row.one.holds(row.published) for row in rows)} are inside."
         ),

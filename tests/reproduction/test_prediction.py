@@ -34,7 +34,7 @@ def answers(rng, seeds, n, seed_sd, share):
 
 @pytest.mark.parametrize(("seed_sd", "share"), [(0.0, 0.6), (0.03, 0.6), (0.15, 0.6), (0.03, 0.05)])
 def test_a_further_run_falls_into_the_band_as_often_as_it_says(seed_sd, share):
-    rng, n, inside, times = np.random.default_rng(3), 400, 0, 1500
+    rng, n, inside, times = np.random.default_rng(3), 300, 0, 1000
     for _ in range(times):
         ours = answers(rng, 5, n, seed_sd, share)
         further = answers(rng, 1, n, seed_sd, share).mean()
