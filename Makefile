@@ -15,7 +15,7 @@ ENGINE ?= queue
 OPTIONS = --engine $(ENGINE) $(if $(CPUS),--cpus $(CPUS)) $(if $(GPUS),--gpus $(GPUS)) $(if $(HOURS),--hours $(HOURS)) \
 	$(if $(ADDRESS),--address $(ADDRESS)) $(if $(REMOTE),--git-remote $(REMOTE))
 
-.PHONY: demo repro plan sweep scaling effects bench race fast verify forget table test test-all lint audit clean
+.PHONY: demo repro plan sweep scaling effects report ladder bench race fast verify forget table test test-all lint audit clean
 
 demo: .venv/ready
 	$(ACTIVE) python -m src.demo
@@ -43,6 +43,17 @@ scaling: .venv/ready
 ON ?= val
 effects: .venv/ready
 	$(ACTIVE) python -m src.experiments effects $(OF) --on $(ON) $(if $(EXPERIMENTS),--experiments $(EXPERIMENTS)) $(EFFECTS)
+
+# The report by its own protocol beside its published values, in docs/report.md. REPORT="-S dataset=folder" is passed on;
+# REPORT="--from NAME NAME NAME" draws finished experiments and runs none.
+report: CLASSES = 2 5 10
+report ladder: SEEDS = 0 1 2 3 4
+report: .venv/ready
+	$(ACTIVE) python -m src.reproduction report --classes $(CLASSES) --seeds $(SEEDS) --jobs $(JOBS) $(REPORT)
+
+# What each choice of the report was worth, in docs/ladder.md; LADDER="-S classes=5 --pixels 128" is passed on.
+ladder: .venv/ready
+	$(ACTIVE) python -m src.reproduction ladder --seeds $(SEEDS) --jobs $(JOBS) $(LADDER)
 
 # Images per second: this project, the device's limit, the plain recipe. BENCH="--rounds 3 --images 640" is passed on.
 bench: .venv/ready
