@@ -50,7 +50,7 @@ class Band:
 def image_variance(values: np.ndarray) -> float:
     """w, the variance of a mean over the n images that runs share, from `values` (S, n) of S runs; 0 or more."""
     index = np.arange(values.shape[1])
-    return components([Row(str(number), index, row) for number, row in enumerate(values)]).images
+    return float(components([Row(str(number), index, row) for number, row in enumerate(values)]).images)
 
 
 def further_run(means: Sequence[float], shared: float, n: int, confidence: float) -> Band:

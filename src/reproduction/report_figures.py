@@ -1,6 +1,7 @@
 """The report's five figures drawn again: our runs, the band of one further run, the published values; never saved."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -19,7 +20,13 @@ TITLES = {
     "val_loss": "validation loss (augmented test images)",
     "val_accuracy": "validation accuracy (augmented test images)",
 }
-PUBLISHED = {"color": "black", "marker": "_", "markersize": 13, "markeredgewidth": 2, "linestyle": "none"}
+PUBLISHED: dict[str, Any] = {
+    "color": "black",
+    "marker": "_",
+    "markersize": 13,
+    "markeredgewidth": 2,
+    "linestyle": "none",
+}
 
 
 def curve(name: str, runs: Sequence[Run], published: Published, confidence: float) -> Figure:

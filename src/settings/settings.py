@@ -151,8 +151,8 @@ def _explain(error: ValidationError) -> str:
             model = model.model_fields[part].annotation
         hint = did_you_mean(path[-1], model.model_fields)
         return f"{'.'.join(path)}: no such setting; {hint}allowed: {', '.join(model.model_fields)}"
-    if allowed := ALLOWED.get(first["type"]):
-        message = f"allowed is {allowed.format(**first.get('ctx', {}))}"
+    if known := ALLOWED.get(first["type"]):
+        message = f"allowed is {known.format(**first.get('ctx', {}))}"
     else:
         message = first["msg"].removeprefix("Value error, ")
     return f"{'.'.join(path)} = {_shown(first['input'])}: {message}"

@@ -1,5 +1,7 @@
 """Subsets: labels 0..K-1, and a split that is stratified, disjoint, and the same whatever classes are added."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -169,7 +171,7 @@ def test_shots_are_so_many_training_images_of_each_class_and_at_most_as_many_to_
 
 def test_more_shots_are_more_of_the_same_images_and_all_are_those_without_a_number():
     parts = [split(LABELS, val_fraction=0.1, shots=shots) for shots in (2, 4, 45, None)]
-    for few, more in zip(parts, parts[1:], strict=False):
+    for few, more in itertools.pairwise(parts):
         assert all(set(part) <= set(others) for part, others in zip(few, more, strict=True))
     assert [part.tolist() for part in parts[2]] == [part.tolist() for part in parts[3]]
 

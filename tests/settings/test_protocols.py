@@ -161,7 +161,7 @@ def test_classes_by_name_do_not_go_with_the_report(read, protocol):
     ("word", "said"),
     [
         ("reprot", "protocol = 'reprot': did you mean report? allowed: fair, report, report_text"),
-        ("the report's", "protocol = \"the report's\": did you mean report? allowed: fair, report, report_text"),
+        ("the report's", 'protocol = "the report\'s": did you mean report? allowed: fair, report, report_text'),
         ("zzz", "protocol = 'zzz': allowed: fair, report, report_text"),
         (None, "protocol = None: allowed: fair, report, report_text"),
         (["fair"], "protocol = ['fair']: did you mean fair? allowed: fair, report, report_text"),

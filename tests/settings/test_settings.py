@@ -238,7 +238,9 @@ def test_a_file_that_is_no_mapping_is_refused(read, text):
     assert refusal(read, text).endswith("; allowed are lines such as classes: 10")
 
 
-@pytest.mark.parametrize("text", ["classes: [", "\tclasses: 2", "classes: !!python/object/apply:os.getcwd []", "a: b: c"])
+@pytest.mark.parametrize(
+    "text", ["classes: [", "\tclasses: 2", "classes: !!python/object/apply:os.getcwd []", "a: b: c"]
+)
 def test_what_is_not_yaml_is_refused_in_one_line(read, text):
     message = refusal(read, text)
     assert message.startswith(" is not valid YAML: ")
