@@ -5,7 +5,9 @@ import re
 import pytest
 
 from src.core.errors import UserError
+from src.settings.settings import Settings
 from src.sweep import plan
+from src.sweep.__main__ import require_subsets
 
 SETTINGS = {
     "dataset": "cifar10",
@@ -50,6 +52,12 @@ def test_axes_are_set_only_where_they_were_asked_for_and_multiply():
 def test_what_has_an_option_of_its_own_is_refused_among_the_settings(key, option):
     with pytest.raises(UserError, match=f"-S {key}=3: give it as {option}"):
         plan.overrides(["2"], [f"{key}=3"])
+
+
+def test_random_subsets_of_all_classes_are_refused_before_they_run():
+    require_subsets(Settings(classes=9))
+    with pytest.raises(UserError, match="every subset of all 10 classes is the same"):
+        require_subsets(Settings(classes=10))
 
 
 def named(change=(), commit="aaa"):
