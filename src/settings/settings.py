@@ -9,7 +9,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import YAMLError
 
-from src.compare.config import Compare
+from src.compare.config import Compare, question_fault
+from src.core import design
 from src.core.errors import UserError, did_you_mean
 from src.core.section import Section, once, one_of
 from src.data.config import ClassNames, Download
@@ -222,6 +223,14 @@ def _faults(settings: Settings) -> Iterator[str]:
             f"prepare.val_fraction = 0: frozen.readouts {' and '.join(sorted(choosing))} choose on validation images; "
             "allowed are centroid, zero_shot and random_head"
         )
+    cells = design.CELLS if settings.controls else design.QUESTION
+    arms = [
+        f"{cell.split('.')[0]}.{adaptation}"
+        for cell in cells
+        for adaptation in (finetune.methods if cell.endswith("finetuned") else settings.frozen.readouts)
+    ]
+    if line := question_fault(settings.compare.question, design.representatives(arms), arms):
+        yield line
     if settings.dataset == "folder" and settings.folder is None:
         yield "folder = null: dataset is folder, which needs the root of train/<class>/* and test/<class>/*"
     if settings.dataset != "cifar100" and isinstance(settings.classes, list) and len(settings.classes) < 2:

@@ -188,7 +188,7 @@ def standard_error(parts: Parts, count: int) -> tuple[Number, Number]:
     """The standard error of a mean over `count` rows, and Satterthwaite's degrees of freedom.
 
     95 % intervals hold the truth, in the simulations of tests/stats/test_crossed.py, 93 to 98 times in 100 with three
-    seeds, 95 to 97 with five, and at least 90 with two.
+    seeds, 94 to 96 with five and with ten, and 90 to 100 with two.
     """
     free = np.maximum(count - 1, 1)
     by_row, by_cell = (parts.rows + parts.residual) / count, parts.residual / count
