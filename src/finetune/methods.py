@@ -81,8 +81,9 @@ class Setup:
 def phases(method: str, epochs: int) -> list[tuple[bool, int]]:
     """The phases of a method: (whether the whole network is trained, number of epochs).
 
-    `full` trains everything, `head` the new head alone. `lp_ft` (Kumar et al. 2022) first probes, then fine-tunes from
-    the probe's head: it splits the same epochs between the two, so that no method is given more of them.
+    `full` trains everything, `head` the new head alone. `lp_ft` first probes, then fine-tunes from the probe's head, in
+    the order of Kumar et al. (2022). They probe to convergence, and fine-tune at a smaller rate of its own. Here the
+    same epochs are split between the two at one rate, so that no method is given more.
     """
     probe = epochs // 2
     return {

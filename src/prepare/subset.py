@@ -1,6 +1,6 @@
 """Choose the images of an experiment: classes relabelled to 0..K-1, a stratified validation split, imbalance.
 
-The subset is stored as indices into all images; it is the FilteredCIFAR10 of the report.
+The subset is stored as indices into all images; it is what the report's text calls FilteredCIFAR10.
 """
 
 from collections.abc import Sequence

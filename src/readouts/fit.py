@@ -12,7 +12,7 @@ from src.readouts.zero_shot import PretrainedHead
 
 
 def random_head(features: Features, *, rng: np.random.Generator) -> Readout:
-    """The protocol of the report: a new linear layer that is not trained, initialised like PyTorch's nn.Linear."""
+    """A new linear layer that is not trained, initialised like PyTorch's nn.Linear."""
     width = features.train.shape[1]
     bound = 1 / np.sqrt(width)
     weight = rng.uniform(-bound, bound, (width, features.classes)).astype(np.float32)

@@ -70,9 +70,10 @@ def require_published(runs: Sequence[report.Run]) -> None:
             raise UserError(
                 f"{run.name}: {run.k} classes; give one experiment for each of {', '.join(map(str, known))}"
             )
-        if {**experiments.recipe(run.settings), "classes": 0} != {**experiments.recipe(runs[0].settings), "classes": 0}:
+        mine, first = (one.settings.model_copy(update={"classes": 2, "seeds": [0]}) for one in (run, runs[0]))
+        if experiments.recipe(mine) != experiments.recipe(first):
             raise UserError(
-                f"{run.name} and {runs[0].name} differ in more than their classes; run both with the same -S"
+                f"{run.name} and {runs[0].name} differ in more than classes and seeds; run both with the same -S"
             )
 
 

@@ -83,7 +83,8 @@ def _bar(axes: Axes, position: int, row: Row, colour: str) -> None:
 
 
 def _legend(figure: Figure, runs: Sequence[Run], confidence: float) -> None:
-    seeds = len(runs[0].settings.seeds)
+    counts = sorted({len(run.settings.seeds) for run in runs})
+    seeds = " to ".join(map(str, counts))
     handles = [
         Line2D([], [], label="published", **PUBLISHED),
         Line2D([], [], color="0.4", marker="o", markersize=4, linewidth=1, label=f"our {seeds} seeds"),

@@ -92,9 +92,12 @@ def page(
 def _what(runs: Sequence[Run]) -> str:
     settings = runs[0].settings
     counts = ", ".join(f"{run.right.shape[1]:,} at {run.k}" for run in runs)
+    seeds = {run.k: about.seeds(run.settings) for run in runs}
+    each = "; ".join(f"{words} at {k} classes" for k, words in seeds.items())
+    over = each if len(set(seeds.values())) > 1 else next(iter(seeds.values()))
     return (
         f"{about.arms(settings)} The images are {about.images(settings)}; test images: {counts} classes, "
-        f"{runs[0].bar.shape[1]:,} in the bar chart. Means and standard deviations are over {about.seeds(settings)}. "
+        f"{runs[0].bar.shape[1]:,} in the bar chart. Means and standard deviations are over {over}. "
         f"Machine: {about.machine([run.environment for run in runs])}."
     )
 

@@ -120,9 +120,16 @@ def test_a_page_shows_no_path_of_this_machine():
 def test_runs_that_do_not_belong_together_are_one_line():
     with pytest.raises(UserError, match=r"k02-toy: 2 classes; give one experiment for each of 2, 5, 10"):
         command.require_published([RUNS[0], RUNS[0]])
-    with pytest.raises(UserError, match="differ in more than their classes"):
-        command.require_published([RUNS[0], toy.run(5, seeds=3)])
+    with pytest.raises(UserError, match="differ in more than classes and seeds"):
+        command.require_published([RUNS[0], toy.run(5, image_size=96)])
     command.require_published(RUNS)
+
+
+def test_runs_of_different_numbers_of_seeds_belong_together_and_the_page_names_each():
+    runs = [RUNS[0], toy.run(5, seeds=3)]
+    command.require_published(runs)
+    page = " ".join(text(runs).split())
+    assert "5 seeds (0, 1, 2, 3, 4) at 2 classes; 3 seeds (0, 1, 2) at 5 classes" in page
 
 
 def test_a_class_count_that_the_report_does_not_have_is_one_line():
