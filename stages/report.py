@@ -1,11 +1,14 @@
 """The report page: the verdict, the tables, the figures and the mistakes in one file that needs no network."""
 
-from src.core.design import CELLS, QUESTION
+from pathlib import Path
+
+from src.core import design
+from src.core.design import CELLS
 from src.records.compare import Comparison
 from src.records.evaluate import Evaluations
 from src.records.robustness import RobustnessResults
 from src.records.tune import SearchSummaries
-from src.report import page
+from src.report import page, tested
 from src.settings.settings import Settings
 from src.storage import files, paths
 from stages import run
@@ -13,24 +16,30 @@ from stages import run
 
 def main(settings: Settings) -> None:
     comparison = files.read_record(paths.record("compare"), Comparison)
-    first, second = page.question(comparison)
+    first, second = comparison.primary.weights
     tuned = files.read_record(paths.record("tune"), SearchSummaries)
-    figures = ["reliability"] + ["by_frequency"] * bool(comparison.by_frequency) + ["budget"] * bool(tuned.backbones)
+    folder = paths.plots("compare")
+    figures = [name for name in ("reliability", "by_frequency", "budget") if (folder / f"{name}.png").exists()]
     results = page.Results(
         comparison=comparison,
         cells={cell: files.read_record(paths.record(paths.cell_name(cell)), Evaluations) for cell in CELLS},
         tuned=tuned,
         robustness=files.read_optional_record(paths.record("robustness"), RobustnessResults),
         classes=files.read_json(paths.CLASSES),
-        predictions=(
-            files.read_arrays(paths.of_seed(paths.predictions(QUESTION[0]), settings.seeds[0]) / f"{first}.npz"),
-            files.read_arrays(paths.of_seed(paths.predictions(QUESTION[1]), settings.seeds[0]) / f"{second}.npz"),
-        ),
+        predictions=(files.read_arrays(predictions(settings, first)), files.read_arrays(predictions(settings, second))),
         raw=files.read_array(paths.RAW / "test_images.npy"),
-        figures={name: files.read_bytes(paths.plots("compare") / f"{name}.png") for name in figures},
+        figures={name: files.read_bytes(folder / f"{name}.png") for name in figures},
+        duplicates=files.read_json(paths.RAW / "duplicates.json")["said"],
+        tested=tested.count_tested(paths.from_root(".")),
     )
     files.write_text(paths.REPORT, page.render(page.context(settings, results)))
     print(f"{paths.REPORT}: open it in a browser")
+
+
+def predictions(settings: Settings, arm: str) -> Path:
+    """The file of an arm's predictions under the first seed."""
+    folder = paths.of_seed(paths.predictions(design.cell(arm)), settings.seeds[0])
+    return folder / f"{design.split(arm)[1]}.npz"
 
 
 if __name__ == "__main__":

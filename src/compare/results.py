@@ -248,7 +248,7 @@ def render(comparison: Comparison) -> str:
 def _shown(contrast: Contrast) -> str:
     value, low, high = (100 * part for part in astuple(contrast.difference))
     interval, over = f"{value:+.2f} points  [{low:+.2f}, {high:+.2f}]", f"over {contrast.covers}"
-    return f"{contrast.title}: {interval}  p = {contrast.p:.2g} {over}: {verdict.said(contrast)}"
+    return f"{contrast.title}: {interval}  p = {contrast.p:.2g} {over}: {contrast.said}"
 
 
 def _each(contrast: Contrast) -> list[str]:

@@ -90,17 +90,12 @@ def _effect(name: str, effect: Contrast, comparison: Comparison) -> str:
     text = f"{name}, {effect.title}: {points}, {_p(effect.p)}"
     if len(comparison.seeds) == 1:
         return text
-    text += f", {said(effect)}"
+    text += f", {effect.said}"
     if effect.word == "not settled":
         text += f" (could have shown {_plain(effect.detectable)})"
     if name == "interaction" and effect.word == "ahead" and effect.log_odds_p >= 1 - comparison.confidence:
         text += f", but not settled in log odds, {_p(effect.log_odds_p)}"
     return text
-
-
-def said(contrast: Contrast) -> str:
-    """The word of a contrast, where the side that is ahead may be the one that is taken away."""
-    return "behind" if contrast.word == "ahead" and contrast.difference.value < 0 else contrast.word
 
 
 def _best(comparison: Comparison) -> str:

@@ -81,6 +81,11 @@ class Contrast(Record):
     log_odds: Interval
     log_odds_p: float
 
+    @property
+    def said(self) -> str:
+        """Its word, where the side that is ahead may be the one that is taken away."""
+        return "behind" if self.word == "ahead" and self.difference.value < 0 else self.word
+
     def numbers(self) -> dict[str, Any]:
         """The difference, its interval and p alone: each number here is a column of `dvc exp show`."""
         return asdict(self.difference) | {"p": self.p}

@@ -53,15 +53,18 @@ def number(value: float | None, decimals: int = 3) -> str:
     return NOTHING if value is None else f"{value:.{decimals}f}".replace("-", MINUS)
 
 
+def signed(value: float, decimals: int = 2) -> str:
+    """A number with its sign, except that zero has none."""
+    return points(value / 100, decimals)
+
+
 def count(value: int | None) -> str:
     return NOTHING if value is None else f"{value:,}"
 
 
-def p_value(p: float | None) -> str:
-    """Two digits, and below 0.0001 no more than that."""
-    if p is None:
-        return NOTHING
-    return "< 0.0001" if p < 1e-4 else f"{p:.2g}"
+def p_value(p: float) -> str:
+    """Two digits, and below 0.0001 no more than that: `= 0.012`, `< 0.0001`."""
+    return "< 0.0001" if p < 1e-4 else f"= {p:.2g}"
 
 
 def quantity(value: float | None) -> str:
@@ -98,7 +101,7 @@ def css(share: float) -> str:
 FILTERS: dict[str, Callable[..., Any]] = {
     function.__name__: function
     for function in (
-        *(cut, percent, interval, points, points_interval, number, count),
+        *(cut, percent, interval, points, points_interval, signed, number, count),
         *(p_value, quantity, memory, duration, css),
     )
 }

@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from src.records.compare import Comparison
 from src.records.evaluate import Evaluations
 from src.records.robustness import RobustnessResults
 from src.records.tune import SearchSummaries
-from src.report import format, mistakes, tables
+from src.report import format, mistakes, robustness, tables
+from src.settings import protocols
 from src.settings.describe import shown
 from src.settings.settings import Settings, flat
 
@@ -32,9 +33,11 @@ class Results:
         tuned: empty where nothing was tuned.
         robustness: None where it was not measured.
         classes: the names of the K classes.
-        predictions: `logits` (N, K), `labels` (N,) and `index` (N,) of the two arms that the question is about.
+        predictions: under the first seed, `logits` (N, K), `labels` (N,) and `index` (N,) of the question's two arms.
         raw: the test images (M, H, W, 3) uint8 that `index` points into.
-        figures: PNG files, `reliability` and, where classes differ in size, `by_frequency`.
+        figures: PNG files, `reliability` and, where there are any, `by_frequency` and `budget`.
+        duplicates: one line for each kind of image that is in training and in test.
+        tested: how many results on test images git knows, see `tested.count_tested`.
     """
 
     comparison: Comparison
@@ -45,12 +48,8 @@ class Results:
     predictions: tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]
     raw: np.ndarray
     figures: Mapping[str, bytes]
-
-
-def question(comparison: Comparison) -> tuple[str, str]:
-    """The adaptations that stand for the fine-tuned legacy and the frozen modern backbone: `full`, `linear`."""
-    first, second = (design.split(comparison.cells[cell])[1] for cell in design.QUESTION)
-    return first, second
+    duplicates: Sequence[str]
+    tested: int
 
 
 def context(settings: Settings, results: Results) -> dict[str, Any]:
@@ -64,18 +63,22 @@ def context(settings: Settings, results: Results) -> dict[str, Any]:
         "names": design.display_names(archs),
         "mistakes": mistakes.groups(first["logits"], second["logits"], first["labels"], first["index"], results.raw),
         "figures": {name: mistakes.data_uri(content) for name, content in results.figures.items()},
-        "robustness": tables.robustness_section(results.robustness) if results.robustness else None,
+        "robustness": robustness.section(results.robustness) if results.robustness else None,
+        "duplicates": results.duplicates,
+        "tested": results.tested,
         "rows": setting_rows(values),
+        "protocol": protocol_rows(values["protocol"]),
         "command": command(values),
     } | numbers(results)
 
 
 def numbers(results: Results) -> dict[str, Any]:
     """The variables of the template that hold the arms' numbers."""
-    comparison, evaluations = results.comparison, tables.by_arm(results.cells)
+    comparison, evaluations = results.comparison, tables.by_arm(results.comparison, results.cells)
     cells = tables.cells(comparison, evaluations)
     return {
         "comparison": comparison,
+        "asked": tables.question(comparison, evaluations),
         "cells": cells,
         "complete": len(cells) == len(design.CELLS),
         "effects": tables.effects(comparison),
@@ -108,19 +111,45 @@ VALUES = ("null", "true", "false", "inf", "nan")  # Hydra reads these words as o
 def setting_rows(settings: dict[str, Any]) -> list[dict[str, Any]]:
     """Every setting by its dotted name: its value and its default as YAML, and whether they differ.
 
+    The default of a setting that the protocol decides is the protocol's value.
+
     Args:
         settings: `Settings.model_dump()`.
     """
-    defaults = flat(Settings().model_dump())
+    defaults = _defaults(settings["protocol"])
     return [
         {"name": name, "value": shown(value), "default": shown(defaults[name]), "differs": value != defaults[name]}
         for name, value in flat(settings).items()
     ]
 
 
+def _defaults(protocol: str) -> dict[str, Any]:
+    """Every setting's value under a protocol that nothing else was changed with; the protocol's own default is fair."""
+    filled = Settings.model_validate(protocols.filled({"protocol": protocol})).model_dump()
+    return flat(filled | {"protocol": Settings().protocol})
+
+
+def protocol_rows(protocol: str) -> list[dict[str, Any]]:
+    """What a protocol decides that is not `fair`, beside what `fair` has, and what of it is assumed."""
+    if protocol == "fair":
+        return []
+    return [
+        {
+            "name": name,
+            "value": shown(getattr(choice, protocol)),
+            "fair": "the backbone's published rate" if name == "finetune.lr" else shown(choice.fair),
+            "assumed": choice.assumed and protocol == "report_text",
+        }
+        for name, choice in protocols.TABLE.items()
+    ]
+
+
 def command(settings: dict[str, Any]) -> str:
-    """What a user types to get these settings from the defaults, quoted for a POSIX shell."""
-    defaults = flat(Settings().model_dump())
+    """What a user types to get these settings from the defaults, quoted for a POSIX shell.
+
+    It names the protocol and not what follows from it.
+    """
+    defaults = _defaults(settings["protocol"])
     changed = [f"{name}={_override(value)}" for name, value in flat(settings).items() if value != defaults[name]]
     if not changed:
         return "dvc repro"

@@ -6,27 +6,26 @@ from dataclasses import dataclass
 import numpy as np
 
 from src.core import design
-from src.core.design import OOD_SCORES
-from src.core.records import Environment, Interval
-from src.records.compare import ComparedArm, Comparison, Pair
+from src.core.records import Environment, Interval, mean
+from src.records.compare import ComparedArm, Comparison, Contrast, Pair
 from src.records.evaluate import ClassScores, Evaluation, Evaluations
-from src.records.robustness import CorruptedArm, Effect, OodArm, RobustnessResults
 from src.records.tune import SearchSummaries
 
 MOST_CLASSES = 20  # with more, no one reads a confusion matrix: the most confused pairs are shown instead
 MOST_PAIRS = 15
 
-ByArm = Mapping[str, Evaluation]  # `resnet.full`: what was measured of it
+ByArm = Mapping[str, Sequence[Evaluation]]  # `resnet.full`: what was measured of it, seed by seed
 
 
 @dataclass(frozen=True)
 class ArmRow:
-    """One arm: what was measured of it, and what the comparison says of it."""
+    """One arm: what was measured of it under each seed and on average, and what the comparison says of it."""
 
     arm: ComparedArm
+    seeds: Sequence[Evaluation]
     evaluation: Evaluation
-    question: bool = False  # whether the report compared it
-    best: bool = False  # whether it is the most accurate cell
+    question: bool = False  # whether the question is about it
+    best: bool = False  # whether it is the cell that was chosen on validation images
 
     @property
     def title(self) -> str:
@@ -48,22 +47,62 @@ class ArmRow:
     def finetuned(self) -> bool:
         return design.is_finetuned(self.arm.arm)
 
+    @property
+    def tried(self) -> int:
+        """The number of its configurations."""
+        return self.arm.configurations or 1
+
+    @property
+    def chosen(self) -> dict[str, list[float]]:
+        """What was chosen on validation images, by name: every value that some seed chose."""
+        values = {"C": {one.c for one in self.seeds}, "k": {one.k for one in self.seeds}}
+        named = {name: sorted(value for value in some if value is not None) for name, some in values.items()}
+        return {name: some for name, some in named.items() if some}
+
+    @property
+    def convergence(self) -> list[str]:
+        """What is said of the training of any seed, once."""
+        return list(dict.fromkeys(one.convergence for one in self.seeds if one.convergence is not None))
+
 
 Cells = Mapping[str, ArmRow]  # by name, `resnet.frozen`
 
 
 @dataclass(frozen=True)
-class EffectRow:
-    """A difference; the axis that shows it ends at `reach` on both sides."""
+class SeedRow:
+    """The question's difference under one seed, or over all of them with its interval."""
 
     name: str
-    difference: Interval
+    value: float
+    interval: Interval | None
+
+
+@dataclass(frozen=True)
+class Question:
+    """The declared contrast, its two arms, and its rows on an axis that ends at `reach` on both sides.
+
+    `shares` of the variance of one run: of the seed, the images, and both together; none with one seed.
+    """
+
+    contrast: Contrast
+    arms: tuple[ArmRow, ArmRow]
+    rows: Sequence[SeedRow]
+    shares: Sequence[float]
+    reach: float
+
+
+@dataclass(frozen=True)
+class EffectRow:
+    """An effect of the 2 x 2 table; the axis that shows it ends at `reach` on both sides."""
+
+    name: str
+    contrast: Contrast
     reach: float
 
 
 @dataclass(frozen=True)
 class PairRow:
-    """A pair of arms, with the same axis; `question` marks the pair that the report compared."""
+    """A pair of arms, with the same axis; `question` marks the pair that the question is about."""
 
     pair: Pair
     titles: tuple[str, str]
@@ -80,7 +119,7 @@ class SearchRow:
 
     title: str
     configurations: int
-    chosen: Mapping[str, float]
+    chosen: Mapping[str, Sequence[float]]
     at_edge: bool
     val_accuracy: float
     untuned: float | None
@@ -130,81 +169,115 @@ class Confusion:
 
 @dataclass(frozen=True)
 class Machine:
-    """A machine with its versions, and the titles of the arms that were computed on it."""
+    """A machine with its versions, and by the titles of the arms the seeds under which they were computed on it."""
 
     environment: Environment
-    titles: list[str]
+    seeds: dict[str, list[int]]
 
 
-def by_arm(cells: Mapping[str, Evaluations]) -> dict[str, Evaluation]:
-    """The evaluations of all cells by the names of their arms."""
-    return {
-        f"{design.split(cell)[0]}.{adaptation}": evaluation
-        for cell, evaluations in cells.items()
-        for adaptation, evaluation in evaluations.arms.items()
-    }
+def by_arm(comparison: Comparison, cells: Mapping[str, Evaluations]) -> dict[str, list[Evaluation]]:
+    """The evaluations of every arm of the comparison, by its name, in the order of the seeds.
+
+    Args:
+        cells: the evaluations by cell.
+    """
+    by_name = {}
+    for arm in comparison.arms:
+        seeds = cells[design.cell(arm.arm)].seeds
+        by_name[arm.arm] = [seeds[str(seed)][design.split(arm.arm)[1]] for seed in comparison.seeds]
+    return by_name
+
+
+def row(comparison: Comparison, evaluations: ByArm, name: str) -> ArmRow:
+    """One arm by its name."""
+    seeds = evaluations[name]
+    marks = name in comparison.primary.weights, name == comparison.best
+    return ArmRow(comparison.arm(name), seeds, mean(seeds), *marks)
 
 
 def cells(comparison: Comparison, evaluations: ByArm) -> dict[str, ArmRow]:
     """The cells of the 2 x 2 table that were run, by name."""
-    arms = {cell: comparison.arm(comparison.cells[cell]) for cell in design.CELLS if cell in comparison.cells}
-    best = max(arm.accuracy.value for arm in arms.values())
-    return {
-        cell: ArmRow(arm, evaluations[arm.arm], cell in design.QUESTION, arm.accuracy.value == best)
-        for cell, arm in arms.items()
-    }
+    names = {cell: comparison.cells[cell] for cell in design.CELLS if cell in comparison.cells}
+    return {cell: row(comparison, evaluations, name) for cell, name in names.items()}
+
+
+def question(comparison: Comparison, evaluations: ByArm) -> Question:
+    """The declared contrast: each seed's own difference, and the one over all seeds."""
+    primary = comparison.primary
+    first, second = (row(comparison, evaluations, name) for name in primary.weights)
+    several = len(primary.seeds) > 1
+    each = [SeedRow(f"seed {seed}", value, None) for seed, value in primary.seeds.items()] if several else []
+    mean = SeedRow("all seeds" if several else "one seed", primary.difference.value, primary.difference)
+    bounds = [*primary.seeds.values(), primary.difference.low, primary.difference.high, comparison.margin]
+    parts = primary.parts
+    variances = [] if parts.seeds is None else [parts.seeds, parts.images, parts.residual or 0.0]
+    shares = [part / (sum(variances) or 1.0) for part in variances]
+    return Question(primary, (first, second), [*each, mean], shares, max(map(abs, bounds)))
 
 
 def effects(comparison: Comparison) -> list[EffectRow]:
-    """The question's difference and, if all four cells were run, the effects of the 2 x 2 table."""
-    differences = {"lead": comparison.lead, **comparison.effects}
-    reach = _reach(differences.values())
-    return [EffectRow(name, difference, reach) for name, difference in differences.items()]
+    """The effects of the 2 x 2 table, if all four cells were run."""
+    reach = _reach([comparison.margin, *_bounds(effect.difference for effect in comparison.effects.values())])
+    return [EffectRow(name, effect, reach) for name, effect in comparison.effects.items()]
 
 
 def pairs(comparison: Comparison) -> list[PairRow]:
     """Every pair of arms."""
     titles = {arm.arm: arm.title for arm in comparison.arms}
-    question = {comparison.cells[cell] for cell in design.QUESTION}
-    reach = _reach(pair.difference for pair in comparison.pairs)
+    asked = set(comparison.primary.weights)
+    reach = _reach(_bounds(pair.difference for pair in comparison.pairs))
     return [
-        PairRow(pair, (titles[pair.first], titles[pair.second]), {pair.first, pair.second} == question, reach)
+        PairRow(pair, (titles[pair.first], titles[pair.second]), {pair.first, pair.second} == asked, reach)
         for pair in comparison.pairs
     ]
 
 
-def _reach(differences: Iterable[Interval]) -> float:
-    """The largest bound of all."""
-    return max(abs(bound) for part in differences for bound in (part.low, part.high)) or 1.0
+def _bounds(differences: Iterable[Interval]) -> list[float]:
+    return [bound for part in differences for bound in (part.low, part.high)]
+
+
+def _reach(bounds: Iterable[float]) -> float:
+    """The end of an axis that holds all of them."""
+    return max(map(abs, bounds))
 
 
 def all_arms(comparison: Comparison, evaluations: ByArm) -> list[ArmRow]:
     """All arms, the most accurate first."""
-    rows = [ArmRow(arm, evaluations[arm.arm]) for arm in comparison.arms]
-    return sorted(rows, key=lambda row: -row.accuracy.value)
+    rows = [row(comparison, evaluations, arm.arm) for arm in comparison.arms]
+    return sorted(rows, key=lambda arm: -arm.accuracy.value)
 
 
 def searches(tuned: SearchSummaries, comparison: Comparison, evaluations: ByArm) -> list[SearchRow]:
-    """The searches of fine-tuned arms and of linear probes; none if nothing was tuned."""
+    """The searches of fine-tuned arms, and under each seed of linear probes; none if nothing was tuned."""
     rows = []
     for role in design.ROLES if tuned.backbones else ():
         if search := tuned.backbones.get(role):
             title = comparison.arm(comparison.cells[f"{role}.finetuned"]).title
-            found = search.configurations, {"lr": search.lr}, search.at_edge
+            found = search.configurations, {"lr": [search.lr]}, search.at_edge
             cost = search.train_macs, search.train_seconds
             rows.append(SearchRow(title, *found, search.val_accuracy, search.first_val_accuracy, *cost))
-        probe = evaluations.get(f"{role}.linear")
-        if probe and probe.configurations and probe.c is not None and probe.val_accuracy is not None:
-            title, cost = comparison.arm(f"{role}.linear").title, (probe.train_macs, probe.train_seconds)
-            found = probe.configurations, {"c": probe.c}, bool(probe.at_edge)
-            rows.append(SearchRow(title, *found, probe.val_accuracy, None, *cost))
+        if probe := _probe(comparison, evaluations, f"{role}.linear"):
+            rows.append(probe)
     return rows
+
+
+def _probe(comparison: Comparison, evaluations: ByArm, name: str) -> SearchRow | None:
+    """A linear probe's search; None if there is no such arm, or it had no choice."""
+    if name not in evaluations:
+        return None
+    probe = row(comparison, evaluations, name)
+    found = probe.evaluation
+    if not found.tried or found.configurations is None or found.val_accuracy is None:
+        return None
+    at_edge = any(one.at_edge for one in probe.seeds)
+    cost = found.train_macs, found.train_seconds
+    return SearchRow(probe.title, found.configurations, probe.chosen, at_edge, found.val_accuracy, None, *cost)
 
 
 def per_class(cells: Cells) -> list[ClassRow]:
     """Every class."""
     columns = [cell.evaluation.per_class for cell in cells.values()]
-    return [ClassRow(row[0].name, row[0].n, row) for row in zip(*columns, strict=True)]
+    return [ClassRow(scores[0].name, scores[0].n, scores) for scores in zip(*columns, strict=True)]
 
 
 def confusions(cells: Cells, classes: list[str]) -> dict[str, Confusion]:
@@ -234,105 +307,14 @@ def _counts(label: int, matrix: np.ndarray, share: np.ndarray) -> list[Count]:
 
 
 def environments(comparison: Comparison, evaluations: ByArm) -> list[Machine]:
-    """Each machine and set of versions."""
+    """Each machine and set of versions, with the arms that were evaluated on it under some seed."""
     machines: list[Machine] = []
     for arm in comparison.arms:
-        environment = evaluations[arm.arm].environment
-        machine = next((known for known in machines if known.environment == environment), None)
-        if machine is None:
-            machine = Machine(environment, [])
-            machines.append(machine)
-        machine.titles.append(arm.title)
+        for seed, evaluation in zip(comparison.seeds, evaluations[arm.arm], strict=True):
+            environment = evaluation.environment
+            machine = next((known for known in machines if known.environment == environment), None)
+            if machine is None:
+                machine = Machine(environment, {})
+                machines.append(machine)
+            machine.seeds.setdefault(arm.title, []).append(seed)
     return machines
-
-
-AGAINST = ("near", "far")
-NO_ATTACKS = ("noise", "pgd_short", "worst")  # rows that are no attack of their own
-
-
-@dataclass(frozen=True)
-class CorruptedRow:
-    """An arm on corrupted images, with each family's mean over severities."""
-
-    arm: CorruptedArm
-    means: Sequence[float]
-
-
-@dataclass(frozen=True)
-class AttackedRow:
-    """An arm's accuracy by epsilon: under the worst of all attacks, and under noise."""
-
-    title: str
-    worst: Sequence[Interval]
-    noise: Sequence[Interval]
-
-
-@dataclass(frozen=True)
-class OodRow:
-    """An arm beside unknown images: near and far ones, by each score."""
-
-    title: str
-    cells: Sequence[OodArm]
-
-
-@dataclass(frozen=True)
-class RobustnessSection:
-    """What the page's section on robustness shows. `unavailable` is by reason, with the names of what is missing."""
-
-    results: RobustnessResults
-    families: Sequence[str]
-    corruptions: Sequence[CorruptedRow]
-    epsilons: Sequence[float]
-    attacks: Sequence[str]
-    adversarial: Sequence[AttackedRow]
-    scores: Sequence[str]
-    against: Sequence[str]
-    ood: Sequence[OodRow]
-    question: Sequence[Effect]
-    unavailable: Mapping[str, Sequence[str]]
-
-
-def robustness_section(results: RobustnessResults) -> RobustnessSection:
-    """The tables of corruptions, attacks and unknown images, arm by arm."""
-    attacks = dict.fromkeys(row.attack for row in results.adversarial)
-    reasons: dict[str, list[str]] = {}
-    for name, why in results.unavailable.items():
-        reasons.setdefault(why, []).append(name)
-    return RobustnessSection(
-        results=results,
-        families=list(results.corruptions[0].families),
-        corruptions=[
-            CorruptedRow(row, [sum(values) / len(values) for values in row.families.values()])
-            for row in results.corruptions
-        ],
-        epsilons=list(dict.fromkeys(row.epsilon for row in results.adversarial)),
-        attacks=[name for name in attacks if name not in NO_ATTACKS],
-        adversarial=_adversarial(results),
-        scores=list(OOD_SCORES.values()),
-        against=[kind for kind in AGAINST if any(row.against == kind for row in results.ood)],
-        ood=_ood(results),
-        question=[row for row in results.effects if row.effect == "question"],
-        unavailable=reasons,
-    )
-
-
-def _adversarial(results: RobustnessResults) -> list[AttackedRow]:
-    """Every arm that was attacked."""
-    rows = []
-    for arm in results.corruptions:
-        worst, noise = (
-            [row.accuracy for row in results.adversarial if (row.arm, row.attack) == (arm.arm, name)]
-            for name in ("worst", "noise")
-        )
-        if worst:
-            rows.append(AttackedRow(arm.title, worst, noise))
-    return rows
-
-
-def _ood(results: RobustnessResults) -> list[OodRow]:
-    order = [(kind, score) for kind in AGAINST for score in OOD_SCORES]
-    rows = []
-    for arm in results.corruptions:
-        cells = {(row.against, row.score): row for row in results.ood if row.arm == arm.arm}
-        rows.append(OodRow(arm.title, [cells[key] for key in order if key in cells]))
-    return rows

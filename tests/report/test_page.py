@@ -9,17 +9,16 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from dvc.utils.hydra import apply_overrides, get_hydra_sweeps
 from PIL import Image
 
 from src.compare import results
-from src.compare.config import Compare
 from src.core import design
 from src.core.records import Interval
 from src.evaluate.arm import Predictions, score
@@ -30,6 +29,7 @@ from src.records.robustness import RobustnessResults
 from src.records.tune import SearchSummaries, SearchSummary
 from src.report import format, mistakes, tables
 from src.report import page as report_page
+from src.settings import protocols
 from src.settings import settings as settings_settings
 from src.settings.settings import Settings
 from src.storage import files, paths
@@ -48,14 +48,15 @@ HOSTILE = [
     "&lt;b&gt;&amp;",
     "x" * 23 + "e\u0301" * 9,
 ]
-SECTIONS = ["verdict", "table", "arms", "pairs", "base", "calibration", "per-class", "confusion", "mistakes"]
-SECTIONS += ["settings", "reproduce"]
+SECTIONS = ["verdict", "table", "budget", "costs", "test-images", "arms", "pairs", "base", "calibration"]
+SECTIONS += ["per-class", "confusion", "mistakes", "settings", "reproduce"]
 
 
-def predictions(labels: np.ndarray, count: int, accuracy: float, seed: int) -> np.ndarray:
-    """Logits (N, K) that are right on about so many of the images."""
-    rng = np.random.default_rng(seed)
-    right = rng.random(len(labels)) < accuracy
+def predictions(labels: np.ndarray, count: int, accuracy: float, arm: int, seed: int) -> np.ndarray:
+    """Logits (N, K) that are right on about so many of the images: for most images, the same ones under every seed."""
+    rng = np.random.default_rng([arm, seed])
+    ease = 0.8 * np.random.default_rng(arm).random(len(labels)) + 0.2 * rng.random(len(labels))
+    right = ease <= np.quantile(ease, min(1, accuracy + 0.01 * (seed * (arm + 1) % 3)))
     answers = np.where(right, labels, (labels + rng.integers(1, count, len(labels))) % count)
     logits = rng.normal(0, 1, (len(labels), count))
     logits[np.arange(len(labels)), answers] += 4 + rng.random(len(labels))
@@ -75,8 +76,11 @@ class Experiment:
         unavailable: bool = False,
         settings: dict | None = None,
         tuned: SearchSummaries | None = None,
+        duplicates: Sequence[int] = (),
     ) -> None:
-        self.settings = Settings.model_validate({"controls": controls, **(settings or {})})
+        given = {"controls": controls, "frozen": {"readouts": list(READOUTS)}, **(settings or {})}
+        self.settings = Settings.model_validate(protocols.filled(given))
+        self.duplicates, self.tested, self.said = duplicates, 1, []
         self.classes, self.tuned = classes, tuned or SearchSummaries()
         self.labels = np.repeat(np.arange(len(classes)), per_class)
         rng = np.random.default_rng(0)
@@ -88,48 +92,58 @@ class Experiment:
         self.measure()
 
     def measure(self) -> None:
-        """The evaluations of all `cells`, their `comparison`, and the `logits`."""
+        """The evaluations of all `cells`, their `comparison`, and under the first seed the `logits`."""
         self.cells = {cell: Evaluations() for cell in design.CELLS}
         self.logits: dict[str, np.ndarray] = {}
-        result = {}
+        result, seeds = {}, self.settings.seeds
         for cell in design.CELLS if self.settings.controls else design.QUESTION:
             role, column = cell.split(".")
             readouts = [name for name in self.settings.frozen.readouts if name not in self.why]
             names = self.settings.finetune.methods if column == "finetuned" else readouts
-            arms = {name: self.arm(f"{role}.{name}") for name in names}
-            self.cells[cell] = Evaluations(arms=arms, unavailable=self.why if column == "frozen" else {})
-            for name, evaluation in arms.items():
+            by_seed: dict[str, dict[str, Evaluation]] = {str(seed): {} for seed in seeds}
+            for name in names:
                 arm = f"{role}.{name}"
+                found = [self.arm(arm, seed) for seed in seeds]
+                for seed, (_, evaluation) in zip(seeds, found, strict=True):
+                    by_seed[str(seed)][name] = evaluation
+                logits = np.stack([part for part, _ in found])
+                self.logits[arm] = logits[0]
                 title = design.title(arm, getattr(self.settings, role).arch)
-                result[arm] = results.Arm(title, self.logits[arm], self.labels, self.index, evaluation)
+                result[arm] = results.Arm(title, logits, self.labels, self.index, [part for _, part in found])
+            self.cells[cell] = Evaluations(seeds=by_seed, unavailable=self.why if column == "frozen" else {})
         unavailable = {f"convnext.{name}": why for name, why in self.why.items()}
-        self.comparison = results.report(result, self.classes, unavailable, Compare(resamples=200), seed=0)
+        given = {"validated": self.settings.finetune.watch == "validation", "repeated": self.duplicates}
+        self.comparison = results.report(result, seeds, self.classes, unavailable, self.settings.compare, **given)
 
-    def arm(self, name: str) -> Evaluation:
-        """One arm's evaluation on planted predictions."""
+    def arm(self, name: str, seed: int) -> tuple[np.ndarray, Evaluation]:
+        """One arm's planted logits under one seed, and its evaluation."""
         role, adaptation = design.split(name)
         modern, k = role == "convnext", len(self.classes)
         skill = {"full": 0.75, "lp_ft": 0.77, "linear": 0.56, "knn": 0.5, "centroid": 0.45, "zero_shot": 0.4}
         accuracy = skill.get(adaptation, 1 / k) * (1.12 if modern else 1)
-        logits, val_logits = (predictions(self.labels, k, accuracy, len(self.logits) + 100 * val) for val in (0, 1))
+        drawn = (len(self.logits) + part for part in (0, 100))
+        logits, val_logits = (predictions(self.labels, k, accuracy, arm, seed) for arm in drawn)
         if adaptation == "zero_shot":
             logits[:, k // 2] = val_logits[:, k // 2] = -np.inf
-        self.logits[name] = logits
         scores = score(Predictions(logits, self.labels, self.index, val_logits, self.labels), self.classes)
-        chosen = {"linear": {"c": 0.01, "configurations": 45}, "knn": {"k": 20, "configurations": 4}}
-        return Evaluation(
+        size = self.settings.tune.configurations
+        probe = {"c": 0.01 * 10**seed, "configurations": size, "tried": [1.0, 0.1], "tried_accuracies": [0.5, 0.6]}
+        chosen = {"linear": probe | {"at_edge": seed == 2}, "knn": {"k": 20, "configurations": size}}
+        chosen["full"] = {"configurations": size, "convergence": f"settled {seed % 2}"}
+        return logits, Evaluation(
             **dict(scores),
             **{"parameters": 27_800_000 if modern else 11_200_000, "trained_parameters": 7_690},
             **{"macs": 91_200_000 if modern else 37_200_000, "train_macs": 41 * 10**11, "train_seconds": 211.0},
-            **{"seconds": 3.2, "images_per_second": 1550.0, "peak_memory": 1_610_612_736},
+            **{"executed_macs": 81_200_000 if modern else 27_200_000, "seconds": 3.2, "peak_memory": 1_610_612_736},
+            **{"images_per_second": 1550.0, "images_per_second_low": 1480.0, "images_per_second_high": 1610.0},
             environment={"device": "cpu", "processor": "AMD EPYC", "threads": 2, "torch": "2.14.1"},
             **chosen.get(adaptation, {}),
         )
 
     def results(self, **figures: bytes) -> report_page.Results:
         first, second = (
-            {"logits": self.logits[self.comparison.cells[cell]], "labels": self.labels, "index": self.index}
-            for cell in design.QUESTION
+            {"logits": self.logits[arm], "labels": self.labels, "index": self.index}
+            for arm in self.comparison.primary.weights
         )
         return report_page.Results(
             comparison=self.comparison,
@@ -140,6 +154,8 @@ class Experiment:
             predictions=(first, second),
             raw=self.raw,
             figures={"reliability": self.picture, **figures},
+            duplicates=self.said,
+            tested=self.tested,
         )
 
     def context(self) -> dict:
@@ -199,8 +215,9 @@ def reader(experiment: Experiment) -> Reader:
 
 def test_the_sections_stand_in_order_and_the_verdict_is_first(reader, experiment):
     assert [section["id"] for section in reader.all("section")] == SECTIONS
+    assert len(experiment.comparison.verdict) == 5
     for sentence in experiment.comparison.verdict:
-        assert sentence in reader.text["verdict"]
+        assert reader.text["verdict"].count(sentence) == 1
 
 
 def test_every_link_of_the_navigation_leads_to_a_section(reader):
@@ -231,17 +248,113 @@ def test_the_square_shows_each_cells_accuracy_with_its_interval(reader, experime
         assert shown in reader.text["table"]
 
 
-def test_effects_stand_beside_the_square_and_those_that_cover_zero_say_so(reader, experiment):
-    assert set(experiment.comparison.effects) == {"architecture", "finetuning", "interaction"}
-    for result in (experiment.comparison.lead, *experiment.comparison.effects.values()):
-        value, low, high = (format.points(part) for part in (result.value, result.low, result.high))
-        none = " no difference shown" if result.low <= 0 <= result.high else ""
-        assert f"{value} [{low}, {high}]{none}" in reader.text["table"]
+def test_the_answer_comes_first_and_its_word_stands_above_it(reader, experiment):
+    """The legacy backbone fine-tuned leads by thirteen points."""
+    assert experiment.comparison.primary.word == "ahead"
+    text = reader.text["verdict"].strip()
+    assert text.startswith(f"Verdict: ahead {experiment.comparison.verdict[0]}")
 
 
-def test_costs_stand_beside_the_square_in_human_units(reader):
-    for text in ("4.10\u202fT", "91.2\u202fM", "3\u202fmin 31\u202fs", "1.55\u202fk", "27.8\u202fM", "1.5\u202fGiB"):
-        assert text in reader.text["table"]
+def test_each_seeds_own_difference_is_drawn_above_the_mean_with_its_interval(reader, experiment):
+    primary = experiment.comparison.primary
+    assert len(set(primary.seeds.values())) == 3
+    shown = " ".join(f"seed {seed} {format.points(value)}" for seed, value in primary.seeds.items())
+    mean = f"all seeds {format.points(primary.difference.value)} {format.points_interval(primary.difference)}"
+    assert f"{shown} {mean}" in reader.text["verdict"]
+    asked = tables.question(experiment.comparison, tables.by_arm(experiment.comparison, experiment.cells))
+    assert asked.reach == max(abs(bound) for bound in (primary.difference.low, primary.difference.high))
+    dots = [part["style"] for part in reader.all("i") if (part.get("class") or "").startswith("dot")]
+    where = [0.5 + 0.48 * value / asked.reach for value in (*primary.seeds.values(), primary.difference.value)]
+    assert dots[:4] == [f"left:{format.css(place)}" for place in where]
+
+
+def test_margin_parts_of_the_variance_and_log_odds_stand_below(reader, experiment):
+    primary, text = experiment.comparison.primary, reader.text["verdict"]
+    parts = [primary.parts.seeds, primary.parts.images, primary.parts.residual]
+    seed, images, both = (f"{100 * part / sum(parts):.0f}\u202f%" for part in parts)
+    assert "the margin of ±1.00 points" in text
+    assert f"Variance of one run: seed {seed}, choice of images {images}, both together {both}." in text
+    odds = primary.log_odds
+    assert f"Log odds {odds.value:+.2f} [{odds.low:+.2f}, {odds.high:+.2f}]" in text
+    assert f"could have shown: {100 * primary.detectable:.2f} points" in text
+
+
+def test_one_seed_answers_for_networks_alone_and_has_no_word():
+    one = Experiment(settings={"seeds": [4]})
+    text = Reader(one.page()).text["verdict"]
+    assert text.strip().startswith(f"Verdict of one seed {one.comparison.verdict[0]}")
+    assert "this network of resnet18" in text
+    assert "the interval covers the choice of test images alone" in text
+    for absent in ("Variance of one run", "could have shown", "all seeds", "ahead", "equivalent within"):
+        assert absent not in text
+    page = Reader(one.page())
+    assert not [part for part in page.all("span") if part.get("class") == "word"]  # at no effect either
+
+
+def test_a_question_of_two_arms_of_one_network_is_asked_by_their_names():
+    settings = {"compare": {"question": ["resnet.linear", "resnet.knn"]}}
+    page = Reader(Experiment(settings=settings).page())
+    asked = "At 10 classes, which gets more right: resnet18, frozen, linear, or resnet18, frozen, k-NN?"
+    assert page.text[""].count(asked) == 2
+    assert "resnet18, frozen, linear less resnet18, frozen, k-NN, in points" in re.sub(" +", " ", page.text["verdict"])
+    assert "Only resnet18, frozen, k-NN is wrong" in page.text["mistakes"]
+
+
+def test_every_effect_has_its_word_and_its_p_of_a_family_of_three(reader, experiment):
+    effects = experiment.comparison.effects
+    assert set(effects) == {"backbone", "finetuning", "interaction"}
+    for effect in effects.values():
+        shown = f"{effect.said} {effect.title} {format.points(effect.difference.value)} "
+        assert shown + format.points_interval(effect.difference) in reader.text["table"]
+        assert f"p {format.p_value(effect.p)} · log odds {effect.log_odds.value:+.2f}" in reader.text["table"].replace(
+            format.MINUS, "-"
+        )
+    assert "A family of three: p after Holm" in reader.text["table"]
+
+
+def test_the_best_cell_is_that_of_validation_images_and_none_where_there_were_none(experiment):
+    best = {cell: row.best for cell, row in experiment.context()["cells"].items()}
+    assert [cell for cell, chosen in best.items() if chosen] == ["convnext.finetuned"]
+    assert "best on validation images" in Reader(experiment.page()).text["table"]
+    other = Experiment()
+    other.comparison = other.comparison.model_copy(update={"best": "resnet.linear"})
+    assert other.context()["cells"]["resnet.frozen"].best
+    other.comparison = other.comparison.model_copy(update={"best": None})
+    text = Reader(other.page()).text["table"]
+    assert "best on validation images" not in text
+    assert "No cell is called the best" in text
+
+
+def test_costs_are_in_human_units_nominal_beside_executed_with_the_spread_of_speed(reader):
+    for text in ("4.10\u202fT", "91.2\u202fM", "81.2\u202fM", "3\u202fmin 31\u202fs", "27.8\u202fM", "1.5\u202fGiB"):
+        assert text in reader.text["costs"]
+    assert "1.55\u202fk 1.48\u202fk to 1.61\u202fk" in reader.text["costs"]
+
+
+def test_energy_is_shown_where_it_is_known_and_its_lack_said(reader):
+    assert "The machine tells no energy" in reader.text["costs"]
+    other = Experiment()
+    for cell, evaluations in other.cells.items():
+        for seed, arms in evaluations.seeds.items():
+            other.cells[cell].seeds[seed] = {
+                name: one.model_copy(update={"joules_per_image": 0.0123}) for name, one in arms.items()
+            }
+    text = Reader(other.page()).text["costs"]
+    assert "Energy of an image, J 0.0123" in text
+    assert "no energy" not in text
+
+
+def test_backbones_are_said_to_differ_in_more_than_their_architecture(reader):
+    assert (
+        "differ not in architecture alone: their size and the recipe of their pretraining differ too"
+        in (reader.text["verdict"])
+    )
+
+
+def test_words_that_the_page_does_not_use(reader):
+    text = " ".join(reader.text.values())
+    for word in ("no difference shown", "wins", "the report", "Architecture"):
+        assert word not in text
 
 
 def test_classes_that_differ_in_size_have_their_picture_and_others_none(experiment, reader):
@@ -261,26 +374,65 @@ TUNED = SearchSummary(
 )
 
 
-def test_what_was_tuned_stands_beside_the_probes_own_search():
-    text = Reader(Experiment(tuned=SearchSummaries(backbones={"resnet": TUNED})).page()).text["table"]
-    result = text.partition("How settings were found")[2]
-    assert "resnet18, fine-tuned 5 lr 0.00034, at the edge of the grid 71.2\u202f% 68.4\u202f% 83.0\u202fT 5" in result
+def test_what_was_tuned_stands_beside_the_probes_own_search_seed_by_seed():
+    text = Reader(Experiment(tuned=SearchSummaries(backbones={"resnet": TUNED})).page()).text["budget"]
+    assert "Every cell tried 5 configurations" in text
+    assert "resnet18, fine-tuned 5 lr 0.00034 edge of the grid 71.2\u202f% 68.4\u202f% 83.0\u202fT 5" in text
     for name in ("resnet18", "convnext_tiny"):
-        assert re.search(
-            rf"{name}, frozen, linear 45 c 0.01 [\d.]+\u202f% \u2013 4.10\u202fT 3\u202fmin 31\u202fs", result
-        )
-    assert "convnext_tiny, fine-tuned" not in result  # without controls it is neither trained nor tuned
+        row = rf"{name}, frozen, linear 5 C 0.01, 0.1, 1 edge of the grid [\d.]+\u202f% \u2013 4.10\u202fT 3\u202fmin"
+        assert re.search(row, text)
+    assert "convnext_tiny, fine-tuned" not in text  # this one was not tuned
+    assert "may lie beyond what was tried, and its arm may be better than it looks here: resnet18, fine-tuned;" in text
 
 
-def test_where_nothing_was_tuned_nothing_is_said_of_it(reader):
-    assert "How settings were found" not in reader.text["table"]
+def test_without_a_search_or_with_unequal_ones_the_page_says_so():
+    experiment = Experiment()
+    arms = [arm.model_copy(update={"configurations": None}) for arm in experiment.comparison.arms]
+    experiment.comparison = experiment.comparison.model_copy(update={"arms": arms})
+    text = Reader(experiment.page()).text["budget"]
+    assert "No search: every cell has the one configuration" in text
+    assert "grid" not in text
+    arms[0] = arms[0].model_copy(update={"configurations": 3})
+    text = Reader(experiment.page()).text["budget"]
+    assert "did not try the same number of configurations: resnet18, fine-tuned 3; resnet18, frozen, linear 1" in text
+
+
+def test_the_curve_of_the_budget_is_drawn_where_there_is_one(experiment):
+    assert "Accuracy by configurations tried" not in experiment.page()
+    tuned = Experiment(tuned=SearchSummaries(backbones={"resnet": TUNED}))
+    page = report_page.render(report_page.context(tuned.settings, tuned.results(budget=tuned.picture)))
+    assert "Dodge et al. 2019" in Reader(page).text["budget"]
+
+
+def test_how_often_test_images_were_looked_at_is_told(reader):
+    assert "This is the only result on test images that this repository knows" in reader.text["test-images"]
+    other = Experiment()
+    other.tested = 1234
+    assert "1,234 different results on test images are known" in Reader(other.page()).text["test-images"]
+
+
+def test_duplicates_are_named_and_the_question_answered_without_them(reader):
+    assert "No training image has the pixels of a test image." in reader.text["test-images"]
+    experiment = Experiment(duplicates=range(40))
+    experiment.said = ["training images whose pixels are those of a test image: 2 (a.png = <b>.png)"]
+    text = Reader(experiment.page()).text["test-images"]
+    assert "Training images whose pixels are those of a test image: 2 (a.png = <b>.png)." in text
+    assert "prepare.without_duplicates=true leaves the training images out" in re.sub(" +", " ", text)
+    found = experiment.comparison.without_duplicates
+    assert 260 <= found.n < 300
+    assert f"Without the {300 - found.n} of 300 test images that are among them" in text
+    shown = f"{format.points(found.difference.value)} {format.points_interval(found.difference)} points"
+    assert shown in re.sub(" +", " ", text)
+    left_out = Experiment(settings={"prepare": {"without_duplicates": True}})
+    left_out.said = experiment.said
+    assert "These training images are left out" in Reader(left_out.page()).text["test-images"]
 
 
 def test_without_controls_the_table_has_two_arms_and_says_so():
     reader = Reader(Experiment(controls=False).page())
     assert [section["id"] for section in reader.all("section")] == SECTIONS
     assert "controls: false" in reader.text["table"]
-    assert "Architecture" not in reader.text["table"]
+    assert "Effects" not in reader.text["table"]
     assert [cell["class"] for cell in reader.all("td") if "cell" in (cell.get("class") or "")] == [
         "cell question best",
         "cell question",
@@ -289,6 +441,7 @@ def test_without_controls_the_table_has_two_arms_and_says_so():
 
 def test_a_read_out_that_cannot_be_had_is_shown_with_its_reason():
     page = Experiment(unavailable=True).page()
+    assert "convnext_tiny, frozen, zero shot" not in Reader(page).text["arms"]
     assert "convnext.zero_shot : no mapping for <these> classes" in Reader(page).text["arms"]
     assert "no mapping for <these>" not in page
 
@@ -305,12 +458,19 @@ def test_all_arms_are_there_the_most_accurate_first(experiment):
     assert len(values) == len(experiment.logits) == 2 * (1 + len(READOUTS))  # of two networks, and one fine-tuned
 
 
-def test_every_pair_is_shown_and_the_questions_pair_outside_the_fold(reader, experiment):
+def test_every_pair_is_shown_folded_and_the_questions_pair_marked(reader, experiment):
     pairs = math.comb(len(experiment.logits), 2)
     assert len(experiment.comparison.pairs) == pairs
-    assert [row.get("class") for row in reader.all("tr")].count("asked") == 2  # alone, and among all
-    assert f"All {pairs} pairs" in reader.text["pairs"]
-    assert "< 0.0001" in reader.text["pairs"]
+    assert [row.get("class") for row in reader.all("tr")].count("asked") == 1
+    assert f"{pairs} pairs" in reader.text["pairs"]
+    assert "no tests" in reader.text["pairs"]
+    assert all("open" not in fold for fold in reader.all("details"))
+
+
+def test_what_seeds_chose_and_how_their_training_went_is_told_of_each(reader):
+    assert "C = 0.01, 0.1, 1 " in reader.text["arms"]
+    assert "k = 20 " in reader.text["arms"]
+    assert "settled 0 settled 1 " in reader.text["arms"]
 
 
 def test_backbones_of_one_architecture_are_told_apart_by_their_roles():
@@ -318,13 +478,15 @@ def test_backbones_of_one_architecture_are_told_apart_by_their_roles():
     assert same.context()["names"] == {"resnet": "resnet18 (resnet)", "convnext": "resnet18 (convnext)"}
 
 
-def test_arms_computed_on_different_machines_are_listed_by_machine(experiment):
+def test_arms_computed_on_different_machines_are_listed_by_machine_and_seed(experiment):
     other = Experiment()
-    arms = other.cells["resnet.finetuned"].arms
+    arms = other.cells["resnet.finetuned"].seeds["1"]
     arms["full"] = arms["full"].model_copy(update={"environment": {"device": "cuda", "processor": "H100"}})
     result = other.context()["environments"]
-    counts = [(row.environment["device"], len(row.titles)) for row in result]
-    assert counts == [("cuda", 1), ("cpu", len(other.logits) - 1)]
+    assert [(row.environment["device"], len(row.seeds)) for row in result] == [("cpu", len(other.logits)), ("cuda", 1)]
+    text = Reader(other.page()).text["settings"]
+    assert "resnet18, fine-tuned (seed 0, 2);" in text
+    assert "resnet18, fine-tuned (seed 1)." in text
     assert len(experiment.context()["environments"]) == 1
 
 
@@ -461,8 +623,8 @@ def test_cut_keeps_short_names_and_ends_long_ones_with_an_ellipsis(text, shown):
         (format.duration(0.4242), "0.424 s"),
         (format.duration(211), "3 min 31 s"),
         (format.duration(3899), "1 h 05 min"),
-        (format.p_value(1.0), "1"),
-        (format.p_value(0.01234), "0.012"),
+        (format.p_value(1.0), "= 1"),
+        (format.p_value(0.01234), "= 0.012"),
         (format.p_value(1e-5), "< 0.0001"),
         (format.css(1.2), "100.00%"),
     ],
@@ -472,9 +634,9 @@ def test_numbers_are_written_for_people(text, shown):
 
 
 def rerun(command: str, folder: Path) -> Settings:
-    """The settings that DVC makes of the defaults when a shell is given the command."""
+    """The settings that DVC makes of the repository's params.yaml when a shell is given the command."""
     path = folder / "params.yaml"
-    path.write_text(yaml.safe_dump(Settings().model_dump(), sort_keys=False))
+    path.write_text(Path("params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
     dvc, exp, run, *words = shlex.split(command)
     assert (dvc, exp, run, *words[::2]) == ("dvc", "exp", "run", *["-S"] * (len(words) // 2))
     assert len(get_hydra_sweeps({"params.yaml": words[1::2]})) == 1  # one experiment, not a sweep
@@ -491,12 +653,14 @@ def rerun(command: str, folder: Path) -> Settings:
         {"classes": [name for name in HOSTILE if "\0" not in name]},
         {"classes": ["${", "\\${a}", "\\\\${x}", "\\'${'", "\\", "\\\\'", "a\nb"]},
         {"dataset": "folder", "folder": "../my images/$HOME/it's"},
-        {"finetune": {"methods": ["full", "lp_ft"]}, "frozen": {"readouts": ["linear"], "shots": 5}},
+        {"finetune": {"methods": ["full", "lp_ft"]}, "frozen": {"readouts": ["linear"]}, "prepare": {"shots": 5}},
+        {"protocol": "report", "classes": 2, "seeds": [0, 1, 2, 3, 4], "image_size": 32},
+        {"protocol": "report_text", "compare": {"margin": 0.02}},
         {"resnet": {"weights": "https://example.org/a-0123.pth?x=1&y=2"}, "compare": {"confidence": 0.9}},
     ],
 )
 def test_the_command_gives_the_settings_back(settings, tmp_path):
-    wanted = Settings.model_validate(settings)
+    wanted = Settings.model_validate(protocols.filled(settings))
     assert rerun(report_page.command(wanted.model_dump()), tmp_path) == wanted
 
 
@@ -506,12 +670,40 @@ def test_the_command_names_only_what_differs_from_the_defaults():
     assert report_page.command(Settings().model_dump()) == "dvc repro"
 
 
+def test_the_command_names_the_protocol_and_not_what_follows_from_it():
+    settings = Settings.model_validate(protocols.filled({"protocol": "report", "classes": 5}))
+    assert settings.finetune.optimizer == "sgd"
+    assert report_page.command(settings.model_dump()) == "dvc exp run -S protocol=report -S classes=5"
+
+
 def test_all_settings_are_listed_and_those_that_differ_marked():
-    rows = {row["name"]: row for row in report_page.setting_rows(Settings(seed=4).model_dump())}
-    assert rows["seed"] == {"name": "seed", "value": "4", "default": "0", "differs": True}
-    assert rows["frozen.shots"] == {"name": "frozen.shots", "value": "null", "default": "null", "differs": False}
+    rows = {row["name"]: row for row in report_page.setting_rows(Settings(seeds=[4]).model_dump())}
+    assert rows["seeds"] == {"name": "seeds", "value": "[4]", "default": "[0, 1, 2]", "differs": True}
+    assert rows["prepare.shots"] == {"name": "prepare.shots", "value": "null", "default": "null", "differs": False}
     assert rows["finetune.methods"]["value"] == "[full]"
-    assert [name for name, row in rows.items() if row["differs"]] == ["seed"]
+    assert [name for name, row in rows.items() if row["differs"]] == ["seeds"]
+
+
+@pytest.mark.parametrize("protocol", ["report", "report_text"])
+def test_what_the_protocol_sets_is_told_and_is_no_change(protocol):
+    settings = {"protocol": protocol, "frozen": {}}
+    experiment = Experiment(controls=False, settings=settings)
+    rows = report_page.setting_rows(experiment.settings.model_dump())
+    assert [row["name"] for row in rows if row["differs"]] == ["protocol"]
+    page = Reader(experiment.page())
+    text = re.sub(" +", " ", page.text["settings"])
+    assert {"report": "finetune.optimizer sgd adam", "report_text": "finetune.optimizer adam adam"}[protocol] in text
+    assert "finetune.lr 0.01 the backbone's published rate" in text or protocol == "report_text"
+    assert ("prepare.per_class all (assumed) 500" in text) == (protocol == "report_text")
+    assert f"Protocol {protocol} :" in re.sub(" +", " ", page.text["verdict"])
+    assert "augmented test images" in page.text["arms"]
+    assert "validation images, never on test images" not in page.text["reproduce"]
+
+
+def test_of_the_fair_protocol_the_name_alone_is_told(reader):
+    assert "protocol fair" in reader.text[""]
+    assert "Protocol" not in reader.text["verdict"]
+    assert "What the protocol" not in reader.text["settings"].replace("What the protocol sets is its default", "")
 
 
 def test_the_page_shows_the_command_as_it_is_typed():
@@ -526,12 +718,14 @@ def test_the_stage_writes_the_page_from_the_files_of_the_others(experiment, tmp_
     files.write_empty(paths.record("robustness"), paths.record("tune"))
     for cell, evaluations in experiment.cells.items():
         files.write_record(paths.record(paths.cell_name(cell)), evaluations)
-    files.write_arrays(paths.predictions("resnet.finetuned") / "full.npz", **first)
-    files.write_arrays(paths.predictions("convnext.frozen") / "linear.npz", **second)
-    files.write_json(paths.SUBSET / "classes.json", experiment.classes)
+    files.write_arrays(paths.of_seed(paths.predictions("resnet.finetuned"), 0) / "full.npz", **first)
+    files.write_arrays(paths.of_seed(paths.predictions("convnext.frozen"), 0) / "linear.npz", **second)
+    files.write_json(paths.CLASSES, experiment.classes)
+    files.write_json(paths.RAW / "duplicates.json", {"train": [], "test": [], "said": []})
     files.write_array(paths.RAW / "test_images.npy", [experiment.raw], experiment.raw.shape, "uint8")
     paths.plots("compare").mkdir(parents=True)
     (paths.plots("compare") / "reliability.png").write_bytes(experiment.picture)
+    (tmp_path / "dvc.lock").write_text("- path: data/predictions/resnet\n  hash: md5\n  md5: abc.dir\n")  # this run
     report.main(experiment.settings)
     assert paths.REPORT.read_text() == experiment.page()
 

@@ -6,7 +6,7 @@ import pytest
 
 from src.core.records import Interval
 from src.records.robustness import AttackChecks, AttackedArm, CorruptedArm, Effect, OodArm, RobustnessResults
-from src.report import tables
+from src.report import robustness
 from tests.report.test_page import Experiment, Reader
 
 TITLES = {"resnet.full": "resnet18, <b>fine-tuned</b>", "convnext.linear": "convnext_tiny, frozen, linear"}
@@ -38,7 +38,7 @@ def result() -> RobustnessResults:
         ],
         effects=[
             Effect(measure="corrupted", effect="question", difference=Interval(0.031, -0.01, 0.07)),
-            Effect(measure="corrupted", effect="architecture", difference=Interval(0.5, 0.4, 0.6)),
+            Effect(measure="corrupted", effect="backbone", difference=Interval(0.5, 0.4, 0.6)),
         ],
         checks=AttackChecks(made=8, hold=8, broken=[]),
         far="digits",
@@ -48,7 +48,7 @@ def result() -> RobustnessResults:
 
 
 def test_means_worst_cases_and_cells_are_those_of_the_metrics(result):
-    section = tables.robustness_section(result)
+    section = robustness.section(result)
     assert [row.means for row in section.corruptions] == [pytest.approx([0.4, 0.4])] * 2
     assert (section.attacks, section.epsilons, section.against) == (["pgd"], [1, 2], ["near", "far"])
     (attacked,) = section.adversarial  # of the arm that was
