@@ -42,7 +42,7 @@ def embed(
     parameters = models.parameters(model)  # before batch norms are folded
     model = fast_cpu.to_device(fast_cpu.fold(model), accelerator.device)
     mps_check.require(model.requires_grad_(False), image_size)
-    view = preprocess.view(origin["arch"], image_size, normalisation)
+    view = preprocess.view(origin["arch"], image_size, normalisation, weights=origin["weights"])
     start = time.perf_counter()
     for split, part in raw.items():
         index, label = np.arange(len(part)), f"embed {split}"

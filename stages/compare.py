@@ -9,45 +9,72 @@ from src.compare import budget, figures, results
 from src.compare.results import Arm
 from src.core import design
 from src.core.design import CELLS, QUESTION
+from src.records.backbones import FurtherBackbones
 from src.records.evaluate import Evaluations
 from src.records.tune import SearchSummaries
+from src.settings import backbones
 from src.settings.settings import Settings
 from src.storage import files, paths
 from stages import run
 
 
 def read_cell(
-    cell: str, adaptations: Sequence[str], seeds: Sequence[int], archs: Mapping[str, str]
+    cell: str, name: str, evaluations: Evaluations, adaptations: Sequence[str], seeds: Sequence[int]
 ) -> tuple[dict[str, Arm], dict[str, str]]:
-    """A cell's arms by name, exactly those that the settings name; and why each that is missing is unavailable."""
-    role = cell.split(".")[0]
-    evaluations = files.read_record(paths.record(paths.cell_name(cell)), Evaluations)
+    """A cell's arms, exactly those that the settings name; and why each that is missing is unavailable.
+
+    Args:
+        name: of the backbone, for people.
+    """
+    backbone = cell.split(".")[0]
     folders = [paths.of_seed(paths.predictions(cell), seed) for seed in seeds]
     arms = {}
     for adaptation in adaptations:
         if adaptation not in evaluations.unavailable:
-            name = f"{role}.{adaptation}"
             saved = [files.read_arrays(folder / f"{adaptation}.npz") for folder in folders]
             logits = np.stack([part["logits"] for part in saved])
-            title = design.title(name, design.display_names(archs)[role])
             each = [evaluations.seeds[str(seed)][adaptation] for seed in seeds]
-            arms[name] = Arm(title, logits, saved[0]["labels"], saved[0]["index"], each)
-    return arms, {f"{role}.{readout}": why for readout, why in evaluations.unavailable.items()}
+            arm = f"{backbone}.{adaptation}"
+            arms[arm] = Arm(design.title(arm, name), logits, saved[0]["labels"], saved[0]["index"], each)
+    return arms, {f"{backbone}.{readout}": why for readout, why in evaluations.unavailable.items()}
 
 
 def read_arms(settings: Settings) -> tuple[dict[str, Arm], dict[str, str]]:
     """The arms of every cell that was run, backbone by backbone; and why each that is missing is unavailable."""
-    archs = {"resnet": settings.resnet.arch, "convnext": settings.convnext.arch}
-    methods, readouts = settings.finetune.methods, settings.frozen.readouts
+    names = design.display_names({"resnet": settings.resnet.arch, "convnext": settings.convnext.arch})
     arms: dict[str, Arm] = {}
     unavailable: dict[str, str] = {}
     for cell in CELLS if settings.controls else QUESTION:
-        adaptations = methods if cell.endswith("finetuned") else readouts
-        some, why = read_cell(cell, adaptations, settings.seeds, archs)
+        evaluations = files.read_record(paths.record(paths.cell_name(cell)), Evaluations)
+        name = names[cell.split(".")[0]]
+        some, why = read_cell(cell, name, evaluations, adaptations(settings, cell), settings.seeds)
         arms |= some
         unavailable |= why
     results.require_same_images(arms)
     return arms, unavailable
+
+
+def adaptations(settings: Settings, cell: str) -> Sequence[str]:
+    """Those that the settings name for a cell's column."""
+    return settings.finetune.methods if cell.endswith("finetuned") else settings.frozen.readouts
+
+
+def read_listed(settings: Settings, roles: results.Arms) -> results.Listed | None:
+    """All arms of the backbones of the list, those of `roles` for its entries; None without a list and contrasts."""
+    if settings.backbones is None and not settings.compare.contrasts:
+        return None
+    listed = backbones.listed(settings.backbones, settings.resnet, settings.convnext)
+    names = {each: backbone.name for each, backbone in listed.items()}
+    arms = {name: arm for name, arm in roles.items() if design.split(name)[0] in names}
+    further = [each for each in names if each not in design.ROLES]
+    record = files.read_record(paths.record(paths.FURTHER), FurtherBackbones) if further else FurtherBackbones()
+    for each in further:
+        found = record.backbones[each]
+        for column, evaluations in (("finetuned", found.finetuned), ("frozen", found.frozen)):
+            cell = f"{each}.{column}"
+            arms |= read_cell(cell, names[each], evaluations, adaptations(settings, cell), settings.seeds)[0]
+    results.require_same_images(dict(roles) | arms)
+    return results.Listed(names, arms)
 
 
 def train_images(settings: Settings) -> list[int]:
@@ -85,6 +112,7 @@ def main(settings: Settings) -> None:
         settings.compare,
         validated=settings.finetune.watch == "validation",
         train_images=train_images(settings),
+        listed=read_listed(settings, arms),
         repeated=files.read_json(paths.RAW / "duplicates.json")["test"],
     )
     files.write_json(paths.metrics("compare"), {"compare": comparison.numbers()})

@@ -10,7 +10,10 @@ from stages import run
 if TYPE_CHECKING:
     import numpy as np
 
+    from src.records.embed import Embedding
     from src.records.evaluate import Evaluations
+    from src.records.finetune import Trainings
+    from src.records.tune import SearchSummary
 
 
 def main(settings: Settings, backbone: str, column: str) -> None:
@@ -19,19 +22,36 @@ def main(settings: Settings, backbone: str, column: str) -> None:
     if cell not in QUESTION and not settings.controls:
         files.write_empty(paths.predictions(cell), paths.plots(name), paths.record(name), paths.metrics(name))
         return
-    evaluations = frozen(settings, backbone) if column == "frozen" else finetuned(settings, backbone)
+    evaluations = of_frozen_role(settings, backbone) if column == "frozen" else of_finetuned_role(settings, backbone)
     if evaluations.arms:
         numbers = {adaptation: arm.numbers() for adaptation, arm in evaluations.arms.items()}
         files.write_json(paths.metrics(name), {backbone: numbers})
         files.write_record(paths.record(name), evaluations)
 
 
-def finetuned(settings: Settings, backbone: str) -> "Evaluations":
+def of_finetuned_role(settings: Settings, role: str) -> "Evaluations":
+    """The evaluations of what the stages `tune` and `finetune_*` left."""
+    from src.records.finetune import Trainings
+    from src.records.tune import SearchSummaries
+
+    trainings = files.read_record(paths.record(f"finetune_{role}"), Trainings)
+    search = files.read_record(paths.record("tune"), SearchSummaries).backbones.get(role)
+    return finetuned(settings, role, trainings, search)
+
+
+def of_frozen_role(settings: Settings, role: str) -> "Evaluations":
+    """The evaluations of what the stage `embed_*` left."""
+    from src.records.embed import Embedding
+
+    return frozen(settings, role, files.read_record(paths.record(f"embed_{role}"), Embedding))
+
+
+def finetuned(
+    settings: Settings, backbone: str, trainings: "Trainings", search: "SearchSummary | None"
+) -> "Evaluations":
     """The fine-tuned networks' predictions, scores and costs."""
     from src.device import runtime  # PyTorch takes seconds to import
     from src.evaluate.finetuned import Checkpoint, FinetunedBackbone, evaluate
-    from src.records.finetune import Trainings
-    from src.records.tune import SearchSummaries
 
     def checkpoint(seed: int, method: str) -> Checkpoint:
         return files.read_tensors(paths.of_seed(paths.checkpoints(backbone), seed) / f"{method}.safetensors")
@@ -44,11 +64,11 @@ def finetuned(settings: Settings, backbone: str) -> "Evaluations":
             role=backbone,
             methods=settings.finetune.methods,
             checkpoint=checkpoint,
-            trainings=files.read_record(paths.record(f"finetune_{backbone}"), Trainings),
+            trainings=trainings,
             raw={split: files.read_array(paths.RAW / f"{split}_images.npy") for split in ("train", "test")},
             subsets=subsets(settings),
             watch=settings.finetune.watch,
-            search=files.read_record(paths.record("tune"), SearchSummaries).backbones.get(backbone),
+            search=search,
         ),
         # Whatever the precision of training: what is compared does not depend on what the machine computes fast.
         accelerator=runtime.start(settings.device, "fp32", deterministic=settings.deterministic),
@@ -60,13 +80,12 @@ def subsets(settings: Settings) -> "dict[int, dict[str, np.ndarray]]":
     return {seed: files.read_arrays(paths.subset(seed)) for seed in settings.seeds}
 
 
-def frozen(settings: Settings, backbone: str) -> "Evaluations":
+def frozen(settings: Settings, backbone: str, embedding: "Embedding") -> "Evaluations":
     """The read-outs of the frozen features, fitted on the subset's training images."""
     from src.device import runtime  # PyTorch takes seconds to import
     from src.evaluate import timing
     from src.evaluate.frozen import FrozenBackbone, evaluate
     from src.nets import models, preprocess
-    from src.records.embed import Embedding
 
     cell = f"{backbone}.frozen"
     features, head = files.read_features(paths.features(backbone))
@@ -76,7 +95,7 @@ def frozen(settings: Settings, backbone: str) -> "Evaluations":
         models.without_head(models.restore(origin["arch"], state, settings.image_size, needs_head=False)),
         files.read_array(paths.RAW / "test_images.npy"),
         images[settings.seeds[0]]["test_index"],
-        view=preprocess.view(origin["arch"], settings.image_size, settings.normalisation),
+        view=preprocess.view(origin["arch"], settings.image_size, settings.normalisation, weights=origin["weights"]),
         accelerator=runtime.start(settings.device, "fp32", deterministic=settings.deterministic),
     )
     return evaluate(
@@ -84,10 +103,10 @@ def frozen(settings: Settings, backbone: str) -> "Evaluations":
         paths.plots(paths.cell_name(cell)),
         backbone=FrozenBackbone(
             role=backbone,
-            arch=(settings.resnet if backbone == "resnet" else settings.convnext).arch,
+            arch=origin["arch"],
             features=features,
             head=head,
-            embedding=files.read_record(paths.record(f"embed_{backbone}"), Embedding),
+            embedding=embedding,
             speed=speed,
         ),
         subsets=images,

@@ -1,53 +1,78 @@
 """Fine-tune one backbone under every seed and by every method. Stages finetune_resnet, finetune_convnext."""
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 from src.core.design import ROLES
 from src.settings.settings import Settings
 from src.storage import files, paths
 from stages import kept_end, run, saved_state
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from accelerate import Accelerator
+
+    from src.records.finetune import Training, Trainings
+    from src.storage.resume import StateFile
+
+
+def trained(
+    settings: Settings,
+    backbone: str,
+    curves: "Path",
+    best: Mapping[str, float],
+    accelerator: "Accelerator",
+    state: "StateFile",
+    end: "StateFile",
+) -> "Trainings | None":
+    """Fine-tune one backbone under every seed; in the first process, the trainings.
+
+    Args:
+        best: what the search found: `lr`, or nothing.
+        state, end: see `methods.finetune`.
+    """
+    from src.finetune import methods  # PyTorch takes seconds to import
+    from src.finetune.batches import Data
+    from src.records.finetune import Trainings
+
+    raw = {split: files.read_array(paths.RAW / f"{split}_images.npy") for split in ("train", "test")}
+    weights = files.read_tensors(paths.weights(backbone))
+    config = settings.finetune.model_copy(update=dict(best)).at(weights[1]["arch"])
+    by_seed: dict[str, dict[str, Training]] = {}
+    if accelerator.is_main_process:
+        files.empty_folder(curves)
+    for seed in settings.seeds:
+        setup = methods.Setup(
+            data=Data.of(raw, files.read_arrays(paths.subset(seed)), config.watch, accelerator.device),
+            weights=weights,
+            classes=files.read_json(paths.CLASSES),
+            image_size=settings.image_size,
+            normalisation=settings.normalisation,
+            seed=seed,
+            accelerator=accelerator,
+            config=config,
+        )
+        checkpoints = paths.of_seed(paths.checkpoints(backbone), seed)
+        # DVC's plots show the curves of the first seed; the record has those of all.
+        where = curves if seed == settings.seeds[0] else paths.of_seed(curves, seed)
+        by_seed[str(seed)] = methods.finetune(checkpoints, where, setup, state_file=state, end=end)
+    return Trainings(seeds=by_seed) if accelerator.is_main_process else None
+
 
 def main(settings: Settings, backbone: str) -> None:
     stage = f"finetune_{backbone}"
-    checkpoints, curves = paths.checkpoints(backbone), paths.plots(stage)
+    curves = paths.plots(stage)
     if backbone == "convnext" and not settings.controls:
-        files.write_empty(checkpoints, curves, paths.record(stage), paths.metrics(stage))
+        files.write_empty(paths.checkpoints(backbone), curves, paths.record(stage), paths.metrics(stage))
         return
-    from src.device import runtime  # PyTorch takes seconds to import
-    from src.finetune import methods
-    from src.finetune.batches import Data
-    from src.records.finetune import Training, Trainings
+    from src.device import runtime
 
     accelerator = runtime.start(settings.device, settings.precision, deterministic=settings.deterministic)
     machine = runtime.machine(accelerator)
-    raw = {split: files.read_array(paths.RAW / f"{split}_images.npy") for split in ("train", "test")}
-    weights = files.read_tensors(paths.weights(backbone))
-    chosen = settings.finetune.model_copy(update=files.read_best(paths.BEST_PARAMS, backbone))
-    by_seed: dict[str, dict[str, Training]] = {}
+    best, end = files.read_best(paths.BEST_PARAMS, backbone), kept_end(stage, settings, machine)
     with saved_state(stage, settings, machine) as state:
-        if accelerator.is_main_process:
-            files.empty_folder(curves)
-        for seed in settings.seeds:
-            subset = files.read_arrays(paths.subset(seed))
-            setup = methods.Setup(
-                data=Data.of(raw, subset, chosen.watch, accelerator.device),
-                weights=weights,
-                classes=files.read_json(paths.CLASSES),
-                image_size=settings.image_size,
-                normalisation=settings.normalisation,
-                seed=seed,
-                accelerator=accelerator,
-                config=chosen.at(weights[1]["arch"]),
-            )
-            by_seed[str(seed)] = methods.finetune(
-                paths.of_seed(checkpoints, seed),
-                # DVC's plots show the curves of the first seed; the record has those of all.
-                curves if seed == settings.seeds[0] else paths.of_seed(curves, seed),
-                setup,
-                state_file=state,
-                end=kept_end(stage, settings, machine),
-            )
-        if accelerator.is_main_process:
-            trainings = Trainings(seeds=by_seed)
+        if trainings := trained(settings, backbone, curves, best, accelerator, state, end):
             numbers = {method: training.numbers() for method, training in trainings.methods.items()}
             files.write_json(paths.metrics(stage), {stage: numbers})
             files.write_record(paths.record(stage), trainings)

@@ -2,12 +2,13 @@
 
 This stage runs at every `dvc repro`, before all others. It notices files that changed without DVC's knowledge, and
 refuses bad settings before any good output is removed. It imports nothing heavy, except for architectures that do not
-take images of every size.
+take images of every size, and for versions of weights.
 """
 
 from src.core.errors import UserError
 from src.data import classes, folders
 from src.nets import weights, zoo
+from src.settings.backbones import every, setting
 from src.settings.settings import Settings
 from src.storage import files, paths
 from stages import run
@@ -20,13 +21,16 @@ def main(settings: Settings) -> None:
     base, count = settings.compare.base_classes, len(chosen)
     if base > count:
         raise UserError(f"compare.base_classes = {base}: the subset has {count} classes; allowed are 2 to {count}")
-    for arch in (settings.resnet.arch, settings.convnext.arch):
-        zoo.require_size(arch, settings.image_size)
+    backbones = every(settings.backbones, settings.resnet, settings.convnext)
+    for backbone in backbones.values():
+        zoo.require_size(backbone.arch, settings.image_size)
     corrupted = settings.robustness.corrupted
     if settings.robustness.enabled and corrupted and not paths.from_root(corrupted).is_dir():
         raise UserError(f"robustness.corrupted = {corrupted}: there is no such folder; null corrupts here")
-    sources = {"resnet": settings.resnet.weights, "convnext": settings.convnext.weights}
-    hashes = {role: weights.fingerprint(role, source, paths.from_root(source)) for role, source in sources.items()}
+    hashes = {
+        name: weights.fingerprint(setting(name, each), each.arch, each.weights, paths.from_root(each.weights))
+        for name, each in backbones.items()
+    }
     files.write_json(paths.WEIGHT_INPUTS, hashes)
     images: dict = {"dataset": settings.dataset}
     if settings.dataset == "folder":

@@ -6,16 +6,18 @@ from src.core import seeds
 from src.core.errors import UserError
 from src.nets import models, state_dicts, weights, zoo_timm
 from src.nets.architectures import TIMM
+from src.settings.backbones import every, setting
 from src.settings.settings import Settings
 from src.storage import files, paths
 from stages import run
 
 
-def load_weights(role: str, arch: str, source: str, *, sha256: str | None, seed: int) -> dict[str, Tensor]:
-    """The state_dict of the setting `<role>.weights`, checked against its architecture; without a head if it has none.
+def load_weights(setting: str, arch: str, source: str, *, sha256: str | None, seed: int) -> dict[str, Tensor]:
+    """The state_dict that a setting names, checked against its architecture; without a head if it has none.
 
     Args:
-        source: the value of the setting.
+        setting: for people, with its value: `resnet.weights = imagenet`.
+        source: see `nets.weights`.
         sha256: of the file, as the stage `inputs` found it; None if the setting is not a file.
         seed: of random weights.
 
@@ -32,18 +34,20 @@ def load_weights(role: str, arch: str, source: str, *, sha256: str | None, seed:
             raise UserError(f"{path} changed while the pipeline ran; run it again")
         state, lines = state_dicts.adopt(arch, weights.read(path))
     except UserError as error:
-        raise UserError(f"{role}.weights = {source}: {error}") from error
+        raise UserError(f"{setting}: {error}") from error
     for line in lines:
-        print(f"{role}.weights = {source}: {line}")
+        print(f"{setting}: {line}")
     return state
 
 
 def main(settings: Settings) -> None:
     hashes = files.read_json(paths.WEIGHT_INPUTS)
     seed = seeds.derive(settings.seeds[0], "weights")
-    for role, backbone in (("resnet", settings.resnet), ("convnext", settings.convnext)):
-        state = load_weights(role, backbone.arch, backbone.weights, sha256=hashes[role], seed=seed)
-        files.write_tensors(paths.weights(role), state, {"arch": backbone.arch, "weights": backbone.weights})
+    files.empty_folder(paths.DATA / "weights" / paths.FURTHER)
+    for name, backbone in every(settings.backbones, settings.resnet, settings.convnext).items():
+        arch, source = backbone.arch, backbone.weights
+        state = load_weights(setting(name, backbone), arch, source, sha256=hashes[name], seed=seed)
+        files.write_tensors(paths.weights(name), state, {"arch": arch, "weights": source})
 
 
 if __name__ == "__main__":

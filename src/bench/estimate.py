@@ -16,6 +16,7 @@ from src.core.errors import UserError
 from src.data import classes as known
 from src.device import runtime
 from src.nets import inference
+from src.settings.backbones import every
 from src.settings.settings import Settings, load
 from src.storage import paths
 
@@ -105,13 +106,12 @@ def main(words: Sequence[str]) -> None:
     settings = load()
     per_backbone, total = work(settings, sizes(settings)), 0.0
     accelerator = runtime.start(settings.device, settings.precision)
-    for role in design.ROLES:
-        arch = getattr(settings, role).arch
-        question = {cell.split(".")[1] for cell in design.QUESTION if cell.startswith(role)}
+    for role, backbone in every(settings.backbones, settings.resnet, settings.convnext).items():
+        question = {cell.split(".")[1] for cell in design.QUESTION if cell.startswith(f"{role}.")}
         parts = {"frozen", "finetuned"} if settings.controls else question
-        needed = seconds(settings, arch, per_backbone, parts, accelerator)
+        needed = seconds(settings, backbone.arch, per_backbone, parts, accelerator)
         total += needed
-        print(f"{arch}, {' and '.join(sorted(parts))}: {about(needed)}", flush=True)
+        print(f"{backbone.name}, {' and '.join(sorted(parts))}: {about(needed)}", flush=True)
     count = len(settings.seeds)
     print(
         f"networks of {count} seed{'s' * (count > 1)} on this machine: {about(total)}; reading, fitting and drawing "

@@ -1,5 +1,6 @@
 """The section `compare` of the settings."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated
 
@@ -8,6 +9,22 @@ from pydantic import AfterValidator, Field
 from src.core import design
 from src.core.errors import did_you_mean
 from src.core.section import Section
+
+
+def _named(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
+        raise ValueError("a contrast has a name of letters, digits and _, such as size")
+    return name
+
+
+def _pair(backbones: list[str]) -> list[str]:
+    names = [design.plain_name(text) for text in backbones]
+    if len(names) != 2 or names[0] == names[1]:
+        raise ValueError("allowed are two different backbones, the first less the second: [resnet50, resnet18]")
+    return names
+
+
+Contrasts = dict[Annotated[str, AfterValidator(_named)], Annotated[list[str], AfterValidator(_pair)]]
 
 
 def _two(question: list[str]) -> list[str]:
@@ -29,6 +46,10 @@ class Compare(Section):
     )
     margin: float = Field(
         0.01, gt=0, lt=1, description="share of the test images; arms that differ by less count as equivalent"
+    )
+    contrasts: Contrasts = Field(
+        {},
+        description="of backbones, frozen and fine-tuned, the first less the second: {size: [resnet50, resnet18]}",
     )
     base_classes: int = Field(
         2, ge=2, description="number of first classes on which the report's bar chart tests every arm"

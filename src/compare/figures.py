@@ -42,9 +42,20 @@ def all_figures(arms: Arms, comparison: Comparison) -> dict[str, Figure]:
     }
     if comparison.by_frequency:
         figures["by_frequency"] = by_frequency(recall, comparison.by_frequency.train_images, title, shades)
+    if comparison.backbones:
+        figures["backbones"] = _backbones(comparison, with_intervals)
     if comparison.effects:
         figures["table"] = _table(comparison, with_intervals)
     return figures
+
+
+def _backbones(comparison: Comparison, title: str) -> Figure:
+    """Every backbone of the list, frozen and fine-tuned."""
+    bars = {}
+    for row in comparison.backbones:
+        bars |= {f"{row.name}, frozen": row.frozen, f"{row.name}, fine-tuned": row.finetuned}
+    shades = [CELL_COLOURS[f"resnet.{column}"] for column in ("frozen", "finetuned")] * len(comparison.backbones)
+    return accuracies(bars, title, 1 / len(comparison.classes), shades)
 
 
 def _table(comparison: Comparison, title: str) -> Figure:

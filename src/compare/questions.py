@@ -20,7 +20,7 @@ Titles = Mapping[str, str]  # of the arms, for people
 
 def primary(answers: Sequence[Answers], titles: Titles, first: str, second: str, config: Compare) -> Contrast:
     """The contrast that the settings declare as the question: it needs no adjustment."""
-    (result,) = _family(answers, {f"{titles[first]} less {titles[second]}": {first: 1, second: -1}}, config)
+    (result,) = _family(answers, [(f"{titles[first]} less {titles[second]}", {first: 1, second: -1})], config)
     return result
 
 
@@ -38,14 +38,34 @@ def effects(
         "finetuning": "fine-tuned less frozen, mean of both backbones",
         "interaction": f"what fine-tuning adds to {modern} less what it adds to {legacy}",
     }
-    weights = {words[name]: {cells[cell]: weight for cell, weight in EFFECTS[name].items()} for name in words}
+    weights = [(title, {cells[cell]: part for cell, part in EFFECTS[name].items()}) for name, title in words.items()]
     return dict(zip(words, _family(answers, weights, config), strict=True))
 
 
-def _family(answers: Sequence[Answers], weights: Mapping[str, Weights], config: Compare) -> list[Contrast]:
-    """Contrasts whose p are adjusted together."""
-    points = [contrasts.contrast(answers, part, config.confidence) for part in weights.values()]
-    odds = [contrasts.log_odds(answers, part, config.confidence) for part in weights.values()]
+def contrasts_of_backbones(
+    answers: Sequence[Answers], cells: Mapping[str, str], names: Mapping[str, str], config: Compare
+) -> dict[str, Contrast]:
+    """The declared contrasts of backbones: the mean of frozen and fine-tuned of the first less that of the second.
+
+    Their p are adjusted together.
+
+    Args:
+        cells: the arm that stands for each backbone, frozen and fine-tuned: by `resnet.frozen` and so on.
+        names: of the backbones for people, as the contrasts have them, by the beginning of their arms' names.
+    """
+    called = {name: each for each, name in names.items()}
+    weights = []
+    for first, second in config.contrasts.values():
+        sides = ((called[first], 0.5), (called[second], -0.5))
+        halves = {cells[f"{each}.{column}"]: half for each, half in sides for column in ("frozen", "finetuned")}
+        weights.append((f"{first} less {second}, mean of frozen and fine-tuned", halves))
+    return dict(zip(config.contrasts, _family(answers, weights, config), strict=True))
+
+
+def _family(answers: Sequence[Answers], weights: Sequence[tuple[str, Weights]], config: Compare) -> list[Contrast]:
+    """Contrasts, each a title and its weights, whose p are adjusted together."""
+    points = [contrasts.contrast(answers, part, config.confidence) for _, part in weights]
+    odds = [contrasts.log_odds(answers, part, config.confidence) for _, part in weights]
     p, odds_p = (holm([result.p for result in results]) for results in (points, odds))
     p_equivalent = holm([result.equivalent(config.margin) for result in points])
     return [
@@ -65,7 +85,7 @@ def _family(answers: Sequence[Answers], weights: Mapping[str, Weights], config: 
             log_odds=Interval(odds[place].value, odds[place].low, odds[place].high),
             log_odds_p=odds_p[place],
         )
-        for place, ((title, part), result) in enumerate(zip(weights.items(), points, strict=True))
+        for place, ((title, part), result) in enumerate(zip(weights, points, strict=True))
     ]
 
 

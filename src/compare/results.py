@@ -19,6 +19,7 @@ from src.records.compare import (
     Comparison,
     Contrast,
     Cost,
+    ListedBackbone,
     Pair,
     RecallArm,
     WithoutDuplicates,
@@ -52,6 +53,14 @@ class Arm:
 Arms = Mapping[str, Arm]  # by name, such as `resnet.full`
 
 
+@dataclass(frozen=True)
+class Listed:
+    """The backbones of the list: their names for people by the beginning of their arms' names, and all their arms."""
+
+    names: Mapping[str, str]
+    arms: Arms
+
+
 def require_same_images(arms: Arms) -> None:
     """Refuse arms that were tested on different images.
 
@@ -74,6 +83,7 @@ def report(
     validated: bool = True,
     train_images: Sequence[int] = (),
     repeated: Sequence[int] = (),
+    listed: Listed | None = None,
 ) -> Comparison:
     """Compare arms that were tested on the same images.
 
@@ -82,6 +92,7 @@ def report(
         validated: whether validation accuracies are of images that are not tested on, so that they may choose a cell.
         train_images: of each class, where the settings make classes differ in size.
         repeated: positions of test images that have a duplicate among the training images of the data set.
+        listed: the backbones of the list, if there is one.
 
     Raises:
         UserError: the question names an arm that is not there.
@@ -108,6 +119,7 @@ def report(
         by_frequency=_by_frequency(arms, train_images) if train_images else None,
         without_duplicates=_without_duplicates(answers, first, second, repeated, config.confidence),
         unavailable=dict(unavailable),
+        **(_listed(listed, seeds, config) if listed else {}),
     )
     return comparison.model_copy(update={"verdict": verdict.sentences(comparison)})
 
@@ -128,6 +140,29 @@ def answers_of(arms: Arms, seeds: Sequence[int], classes: int | None = None, *, 
         Answers(str(seed), reference.index[kept], {name: part[place] for name, part in right.items()})
         for place, seed in enumerate(seeds)
     ]
+
+
+def _listed(listed: Listed, seeds: Sequence[int], config: Compare) -> dict[str, Any]:
+    """The table of all backbones and the contrasts of them, as fields of the comparison."""
+    answers, cells = answers_of(listed.arms, seeds), design.representatives(list(listed.arms))
+    rows = []
+    for each, name in listed.names.items():
+        frozen, finetuned = (cells[f"{each}.{column}"] for column in ("frozen", "finetuned"))
+        network = listed.arms[finetuned].evaluation
+        row = ListedBackbone(
+            name=name,
+            frozen_arm=frozen,
+            frozen=contrasts.accuracy(answers, frozen, config.confidence).interval,
+            finetuned_arm=finetuned,
+            finetuned=contrasts.accuracy(answers, finetuned, config.confidence).interval,
+            parameters=network.parameters,
+            macs=network.macs,
+        )
+        rows.append(row)
+    return {
+        "backbones": rows,
+        "contrasts": questions.contrasts_of_backbones(answers, cells, listed.names, config),
+    }
 
 
 def _without_duplicates(
@@ -211,6 +246,17 @@ def tables(comparison: Comparison) -> dict[str, Table]:
         "table": (("backbone", "adaptation", "arm", "accuracy", "low", "high"), cells),
         "question": (("seed", "difference"), list(comparison.primary.seeds.items())),
     }
+    if comparison.backbones:
+        columns = [
+            (row.name, column, arm, *astuple(accuracy), row.parameters, row.macs)
+            for row in comparison.backbones
+            for column, arm, accuracy in (
+                ("frozen", row.frozen_arm, row.frozen),
+                ("finetuned", row.finetuned_arm, row.finetuned),
+            )
+        ]
+        heads = ("backbone", "adaptation", "arm", "accuracy", "low", "high", "parameters", "macs")
+        named["backbones"] = (heads, columns)
     if comparison.by_frequency:
         recalls = [
             (arm.title, *row)
@@ -241,8 +287,22 @@ def render(comparison: Comparison) -> str:
             f"on the {rest.n:,} test images without a duplicate in training the question's difference is "
             f"{value:+.2f} points  [{low:+.2f}, {high:+.2f}]"
         )
+    lines += _backbones(comparison)
     lines += [f"{arm} is unavailable: {why}" for arm, why in comparison.unavailable.items()]
     return "\n".join([*lines, "", *comparison.verdict])
+
+
+def _backbones(comparison: Comparison) -> list[str]:
+    """The table of all backbones, and the contrasts of them; nothing without a list."""
+    if not comparison.backbones:
+        return []
+    width = max(len(row.name) for row in comparison.backbones)
+    lines = [f"{'backbone':<{width}}  {'parameters':>10}  {'frozen':<24}  fine-tuned"]
+    for row in comparison.backbones:
+        columns = (row.frozen, row.finetuned)
+        cells = (f"{part.value:.4f}  [{part.low:.4f}, {part.high:.4f}]" for part in columns)
+        lines.append("  ".join([f"{row.name:<{width}}", f"{row.parameters:10,}", *cells]))
+    return lines + [f"{name}, {_shown(contrast)}" for name, contrast in comparison.contrasts.items()]
 
 
 def _shown(contrast: Contrast) -> str:

@@ -12,7 +12,8 @@ def sentences(comparison: Comparison) -> list[str]:
     first, second = (comparison.arm(name) for name in comparison.primary.weights)
     several = len(comparison.seeds) > 1
     answer = _answer(comparison, first, second) if several else _of_one_seed(comparison, first, second)
-    every = [answer, _seeds(comparison) if several else "", _effects(comparison), _best(comparison)]
+    seeds = _seeds(comparison) if several else ""
+    every = [answer, seeds, _effects(comparison), _contrasts(comparison), _best(comparison)]
     return [sentence for sentence in every if sentence] + [_cost(first, second)]
 
 
@@ -83,6 +84,16 @@ def _effects(comparison: Comparison) -> str:
     each = "; ".join(_effect(name, effect, comparison) for name, effect in comparison.effects.items())
     whose = "" if len(comparison.seeds) > 1 else " of these networks alone"
     return f"The effects of the 2 x 2 table{whose}, a family of three with p after Holm: {each}."
+
+
+def _contrasts(comparison: Comparison) -> str:
+    """The declared contrasts of backbones."""
+    if not comparison.contrasts:
+        return ""
+    each = "; ".join(_effect(name, contrast, comparison) for name, contrast in comparison.contrasts.items())
+    count = _count(len(comparison.contrasts), "contrast of backbones", "contrasts of backbones")
+    whose = "" if len(comparison.seeds) > 1 else ", of these networks alone"
+    return f"The declared {count}{whose}, with p after Holm: {each}."
 
 
 def _effect(name: str, effect: Contrast, comparison: Comparison) -> str:

@@ -1,9 +1,11 @@
 """The names of the design: roles of backbones, adaptations, arms, and the cells of the 2 x 2 table.
 
 An arm is one backbone adapted in one way: `resnet.full`, `convnext.linear`. Stages, files and metrics are named after
-the role of the backbone, whatever its architecture: `resnet` is the legacy one, `convnext` the modern one.
+the role of the backbone, whatever its architecture: `resnet` is the legacy one, `convnext` the modern one. Those of a
+further backbone have a short name made from its architecture and weights: `resnet50-IMAGENET1K_V1.full`.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 
 from src.core.errors import UserError
@@ -17,6 +19,16 @@ CELLS = ("resnet.finetuned", "resnet.frozen", "convnext.finetuned", "convnext.fr
 QUESTION = ("resnet.finetuned", "convnext.frozen")
 
 _WORDS = {"full": "fine-tuned", "head": "head trained", "lp_ft": "probed, then fine-tuned", "knn": "frozen, k-NN"}
+
+
+def plain_name(backbone: str) -> str:
+    """A backbone as `<arch>@<weights>`, or as `<arch>` with its best published weights."""
+    return backbone.removesuffix("@imagenet")
+
+
+def short_name(backbone: str) -> str:
+    """What arms and files of a further backbone are called: `timm/resnet18.a1_in1k` -> `timm-resnet18-a1_in1k`."""
+    return re.sub(r"[^\w-]+", "-", backbone, flags=re.ASCII)
 
 
 def split(name: str) -> tuple[str, str]:
@@ -67,7 +79,7 @@ def representatives(names: Sequence[str]) -> dict[str, str]:
         common = [adaptation for adaptation in first if all(adaptation in other for other in others)]
         if not common:
             setting = {"finetuned": "finetune.methods", "frozen": "frozen.readouts"}[column]
-            raise UserError(f"{setting}: no entry is available for both backbones; add one that is, such as linear")
+            raise UserError(f"{setting}: no entry is available for every backbone; add one that is, such as linear")
         chosen |= {f"{role}.{column}": f"{role}.{common[0]}" for role in adaptations}
     return {cell(name): name for name in names if name in chosen.values()}
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
 from src.core.errors import UserError
@@ -33,6 +34,7 @@ def start(device: str, precision: str, *, deterministic: bool = False) -> Accele
     """The device and precision of a stage, in its only process or in each process of `torchrun`.
 
     Args:
+        precision: also another one than before in this process; what was started then must not be used any more.
         deterministic: on CUDA, use only algorithms that give the same bytes every time. Those of the CPU do so anyway;
             MPS offers no choice.
 
@@ -42,6 +44,7 @@ def start(device: str, precision: str, *, deterministic: bool = False) -> Accele
     kind = choose_device(device)
     if deterministic and kind == "cuda":
         choose_deterministic()
+    AcceleratorState._reset_state()  # a process that embeds in fp32 and trains in bf16 would be refused
     accelerator = Accelerator(mixed_precision=MIXED[choose_precision(precision, kind)], cpu=kind == "cpu")
     if torch.distributed.is_initialized():
         atexit.register(torch.distributed.destroy_process_group)

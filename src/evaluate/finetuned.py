@@ -91,8 +91,7 @@ def one(
     arch, size, seed = header["arch"], header["image_size"], header["seed"]
     model = fast_cpu.to_device(models.restore(arch, state, size), accelerator.device)
     mps_check.require(model.requires_grad_(False), size)
-    view = preprocess.view(arch, size, header["normalisation"])
-    predictions, seconds = predict(model, view, backbone, header, accelerator)
+    predictions, seconds = predict(model, preprocess.view_of(header), backbone, header, accelerator)
     scores = arm.score(predictions, header["classes"], calibrate=backbone.watch == "validation")
     cost = models.inference_cost(model, size, accelerator)
     cost |= training_cost(backbone.trainings.seeds[str(seed)][method], backbone.search)
@@ -113,9 +112,8 @@ def time_one(
     state: dict[str, Tensor], header: dict[str, Any], backbone: FinetunedBackbone, accelerator: Accelerator
 ) -> timing.Speed:
     """The speed of one network on test images."""
-    arch, size = header["arch"], header["image_size"]
-    view, index = preprocess.view(arch, size, header["normalisation"]), backbone.subsets[header["seed"]]["test_index"]
-    network = models.restore(arch, state, size)
+    network, view = models.restore(header["arch"], state, header["image_size"]), preprocess.view_of(header)
+    index = backbone.subsets[header["seed"]]["test_index"]
     return timing.network(network, backbone.raw["test"], index, view=view, accelerator=accelerator)
 
 

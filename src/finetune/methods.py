@@ -44,7 +44,8 @@ class Setup:
 
     @property
     def view(self) -> preprocess.View:
-        return preprocess.view(self.weights[1]["arch"], self.image_size, self.normalisation)
+        origin = self.weights[1]
+        return preprocess.view(origin["arch"], self.image_size, self.normalisation, weights=origin["weights"])
 
     def network(self) -> nn.Module:
         """A new network on the device."""

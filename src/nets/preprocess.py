@@ -1,7 +1,9 @@
 """Preprocess batches of uint8 images for a backbone: resize and normalise, on the device of the batch."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,16 +22,22 @@ class View:
     interpolation: str = "bilinear"
 
 
-def view(arch: str, image_size: int, normalisation: str = "weights") -> View:
+def view(arch: str, image_size: int, normalisation: str = "weights", *, weights: str = "imagenet") -> View:
     """The preprocessing that the library which publishes the weights states for them.
 
     Args:
         normalisation: `weights`, theirs, or `half`: less 0.5, by 0.5.
+        weights: the setting that says which weights they are; versions of them may differ in preprocessing.
     """
-    mean, std, interpolation = zoo.normalisation(arch)
+    mean, std, interpolation = zoo.normalisation(arch, weights)
     if normalisation == "half":
         mean = std = (0.5, 0.5, 0.5)
     return View(image_size, mean, std, interpolation)
+
+
+def view_of(header: Mapping[str, Any]) -> View:
+    """That of a fine-tuned network, from the header of its file."""
+    return view(header["arch"], header["image_size"], header["normalisation"], weights=header["weights"])
 
 
 def to_input(batch: Tensor, view: View) -> Tensor:

@@ -1,4 +1,8 @@
-"""Find, fetch and read pretrained weights: of torchvision, a Python package, a file or a URL."""
+"""Find, fetch and read pretrained weights: of torchvision, a Python package, a file or a URL.
+
+The setting `weights` is `imagenet` (the best published ones), a version of torchvision's such as IMAGENET1K_V2,
+`random`, a file, or a URL.
+"""
 
 from argparse import Namespace
 from pathlib import Path
@@ -6,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from src.core.errors import UserError
 from src.nets import zoo_lite, zoo_torchvision
-from src.nets.architectures import LITE
+from src.nets.architectures import LITE, TIMM
 from src.storage.fetch import fetch, hash_in_name
 from src.storage.files import sha256
 
@@ -14,25 +18,50 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+def is_version(weights: str) -> bool:
+    """Whether the setting `weights` is a version of torchvision's."""
+    return weights.startswith("IMAGENET1K_")
+
+
 def is_file(weights: str) -> bool:
-    """Whether the setting `weights` is a path, rather than `imagenet`, `random` or a URL."""
-    return weights not in ("imagenet", "random") and "://" not in weights
+    """Whether the setting `weights` is a path, rather than `imagenet`, a version, `random` or a URL."""
+    return weights not in ("imagenet", "random") and not is_version(weights) and "://" not in weights
 
 
-def fingerprint(role: str, weights: str, path: Path) -> str | None:
-    """The SHA-256 of the weights at `path`, if the setting `<role>.weights` is a file; else None.
+def fingerprint(setting: str, arch: str, weights: str, path: Path) -> str | None:
+    """The SHA-256 of the weights at `path`, if the setting `weights` is a file; else None.
+
+    Args:
+        setting: for people, with its value: `resnet.weights = mine.pth`.
 
     Raises:
-        UserError: the file does not exist.
+        UserError: the file does not exist, or torchvision has no such version for the architecture.
     """
+    if is_version(weights):
+        _require_version(setting, arch, weights)
     if not is_file(weights):
         return None
     if not path.is_file():
         raise UserError(
-            f"{role}.weights = {weights}: there is no file {path}; allowed are imagenet, random, a file, or an address "
-            "ending in -<sha256>.pth"
+            f"{setting}: there is no file {path}; allowed are imagenet, random, a file, an address ending in "
+            "-<sha256>.pth, or a version of torchvision's such as IMAGENET1K_V1"
         )
     return sha256(path)
+
+
+def _require_version(setting: str, arch: str, version: str) -> None:
+    if arch.startswith(TIMM):
+        raise UserError(
+            f"{setting}: versions are torchvision's; timm's weights are a part of the name, as {TIMM}resnet18.a1_in1k"
+        )
+    if arch in LITE:
+        raise UserError(
+            f"{setting}: versions are torchvision's; allowed with {arch} are imagenet, random, a file or an address"
+        )
+    try:
+        zoo_torchvision.require_version(arch, version)
+    except UserError as error:
+        raise UserError(f"{setting}: {error}") from None
 
 
 def locate(arch: str, weights: str, path: Path, downloads: Path) -> Path | None:
@@ -47,7 +76,8 @@ def locate(arch: str, weights: str, path: Path, downloads: Path) -> Path | None:
         return path
     if weights == "imagenet" and arch in LITE:
         return zoo_lite.published(arch)
-    url = zoo_torchvision.imagenet_url(arch) if weights == "imagenet" else weights
+    published = weights == "imagenet" or is_version(weights)
+    url = zoo_torchvision.imagenet_url(arch, weights) if published else weights
     return fetch(url, downloads, hash_in_name(url))
 
 

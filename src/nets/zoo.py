@@ -47,8 +47,12 @@ def convert_state(
     return state if arch in LITE else zoo_torchvision.convert_state(state, model)
 
 
-def normalisation(arch: str) -> tuple[tuple[float, ...], tuple[float, ...], str]:
-    """The preprocessing of the published weights: mean and standard deviation of channels in [0, 1], interpolation."""
+def normalisation(arch: str, weights: str = "imagenet") -> tuple[tuple[float, ...], tuple[float, ...], str]:
+    """The preprocessing of the published weights: mean and standard deviation of channels in [0, 1], interpolation.
+
+    Args:
+        weights: the setting; of a version of torchvision's weights, the preprocessing is its own.
+    """
     if arch.startswith(TIMM):
         from src.nets import zoo_timm
 
@@ -59,7 +63,7 @@ def normalisation(arch: str) -> tuple[tuple[float, ...], tuple[float, ...], str]
         return zoo_lite.NORMALISATION
     from src.nets import zoo_torchvision
 
-    return zoo_torchvision.normalisation(arch)
+    return zoo_torchvision.normalisation(arch, weights)
 
 
 def require_size(arch: str, image_size: int) -> None:

@@ -4,6 +4,8 @@ import math
 import re
 from typing import TYPE_CHECKING, Any
 
+from src.core.errors import UserError, did_you_mean
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
@@ -19,6 +21,7 @@ _RENAMED = (
     (r"(encoder_layer_\d+\.mlp)\.linear_1\.", r"\1.0."),
     (r"(encoder_layer_\d+\.mlp)\.linear_2\.", r"\1.3."),
 )
+_WITHOUT_HEAD = "IMAGENET1K_FEATURES"  # of vgg16: the layers before its classifier alone
 _POSITIONS = "encoder.pos_embedding"  # of a vision transformer: (1, 1 + patches, D), the first is of the class token
 
 
@@ -66,15 +69,26 @@ def size_of(state: dict[str, "Tensor"]) -> int | None:
     return side * patches.shape[-1] if side**2 == positions.shape[1] - 1 else None
 
 
-def normalisation(arch: str) -> tuple[tuple[float, ...], tuple[float, ...], str]:
-    """Mean and standard deviation of channels in [0, 1], interpolation."""
-    preset = _weights(arch).transforms()
+def normalisation(arch: str, weights: str = "imagenet") -> tuple[tuple[float, ...], tuple[float, ...], str]:
+    """Mean and standard deviation of channels in [0, 1], interpolation; of the version that `weights` names, if any."""
+    preset = _weights(arch, weights).transforms()
     return tuple(preset.mean), tuple(preset.std), preset.interpolation.value
 
 
-def imagenet_url(arch: str) -> str:
-    """The URL of torchvision's best ImageNet weights for the architecture."""
-    return _weights(arch).url
+def imagenet_url(arch: str, weights: str = "imagenet") -> str:
+    """The URL of torchvision's best ImageNet weights for the architecture, or of the version that `weights` names."""
+    return _weights(arch, weights).url
+
+
+def require_version(arch: str, version: str) -> None:
+    """Require that torchvision published these weights of the architecture, such as IMAGENET1K_V2.
+
+    Raises:
+        UserError: it did not, with what is allowed.
+    """
+    published = [name for name in _versions(arch) if name not in ("DEFAULT", _WITHOUT_HEAD)]
+    if version not in published:
+        raise UserError(f"{did_you_mean(version, published)}of {arch} torchvision has {', '.join(published)}")
 
 
 def fault_of_size(arch: str, image_size: int) -> str | None:
@@ -95,8 +109,14 @@ def fault_of_size(arch: str, image_size: int) -> str | None:
     return f"is too deep for so small images; allowed are {least} and more" if image_size < least else None
 
 
-def _weights(arch: str) -> Any:
-    """torchvision's best weights of an architecture, with their metadata."""
+def _weights(arch: str, weights: str = "imagenet") -> Any:
+    """The version of an architecture's weights with its metadata: the best one, if `weights` names none."""
+    versions = _versions(arch)
+    return versions.get(weights, versions["DEFAULT"])
+
+
+def _versions(arch: str) -> dict[str, Any]:
+    """By name the versions of an architecture's weights; `DEFAULT` names the best once more."""
     from torchvision.models import get_model_weights
 
-    return get_model_weights(arch).DEFAULT
+    return dict(get_model_weights(arch).__members__)

@@ -138,13 +138,30 @@ class WithoutDuplicates(Record):
     difference: Interval
 
 
+class ListedBackbone(Record):
+    """One backbone of the list: the accuracy of its arms `frozen_arm` and `finetuned_arm`, and its size.
+
+    `parameters`, and `macs` of an image, are those of the fine-tuned network.
+    """
+
+    name: str
+    frozen_arm: str
+    frozen: Interval
+    finetuned_arm: str
+    finetuned: Interval
+    parameters: int
+    macs: int
+
+
 class Comparison(Record):
     """All arms on the same `n` test images, under the same seeds.
 
     `cells` names the arm in each cell of the 2 x 2 table that was run; `best` is the arm among them that was right most
     often on the validation images, None where settings were chosen on other images; `primary` is the contrast that the
     settings declare as the question; `effects` are those of the table, where it is complete, a family of three;
-    `unavailable` says why an arm is missing, by its name; `verdict` holds sentences, the answer to the question first.
+    `backbones` are those of the list `backbones`, and `contrasts` those of them that the settings declare, by name, a
+    family of their own; `unavailable` says why an arm is missing, by its name; `verdict` holds sentences, the answer to
+    the question first.
     """
 
     n: int
@@ -157,6 +174,8 @@ class Comparison(Record):
     best: str | None = None
     primary: Contrast
     effects: dict[str, Contrast] = Field({})
+    backbones: list[ListedBackbone] = Field([])
+    contrasts: dict[str, Contrast] = Field({})
     pairs: list[Pair]
     base_classes: BaseClasses
     by_frequency: ByFrequency | None = None

@@ -160,6 +160,8 @@ def _override(value: Any) -> str:
     """A value in the grammar of Hydra's overrides, which DVC's -S takes (hydra.cc, override grammar)."""
     if isinstance(value, list):
         return f"[{','.join(_override(item) for item in value)}]"
+    if isinstance(value, dict):
+        return f"{{{','.join(f'{name}:{_override(item)}' for name, item in value.items())}}}"
     return _quoted(value) if isinstance(value, str) else shown(value)
 
 

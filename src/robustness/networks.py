@@ -78,7 +78,7 @@ def finetuned(name: str, state: dict[str, Tensor], header: Mapping[str, Any], de
     same = {"mean": np.zeros(width, np.float32), "std": np.ones(width, np.float32)}
     backbone = _backbone(model, size, device)
     head = affine({**same, "weight": weight, "bias": bias}, device)
-    return Network(backbone, preprocess.view(arch, size, header["normalisation"]), {name: head})
+    return Network(backbone, preprocess.view_of(header), {name: head})
 
 
 def _backbone(model: nn.Module, image_size: int, device: torch.device) -> nn.Module:
@@ -137,4 +137,5 @@ def read_frozen(
             )
             heads[f"{role}.{name}"] = Head(fitted.logits)
     backbone = _backbone(models.restore(origin["arch"], state, image_size, needs_head=False), image_size, device)
-    return [Network(backbone, preprocess.view(origin["arch"], image_size, normalisation), heads)]
+    view = preprocess.view(origin["arch"], image_size, normalisation, weights=origin["weights"])
+    return [Network(backbone, view, heads)]

@@ -84,6 +84,8 @@ def described(field: dict[str, Any]) -> str:
         return " | ".join(choices)
     if field["type"] == "array":
         return f"list of {described(field['items'])}{', not empty' if field.get('minItems') else ''}"
+    if field["type"] == "object":
+        return f"{{name: {described(field['additionalProperties'])}}}"
     bounds = [f"{sign} {field[name]:.15g}" for name, sign in BOUNDS.items() if name in field]
     return " ".join([NAMES[field["type"]], ", ".join(bounds)]).strip()
 

@@ -15,11 +15,11 @@ from src.core.errors import UserError, did_you_mean
 from src.core.section import Section, once, one_of
 from src.data.config import ClassNames, Download
 from src.finetune.config import Finetune
-from src.nets import architectures
 from src.prepare.config import Prepare
 from src.readouts.config import Frozen
 from src.robustness.config import Robustness
 from src.settings import protocols
+from src.settings.backbones import Backbones, Legacy, Modern, listed
 from src.settings.protocols import PROTOCOLS
 from src.tune.config import Tune
 
@@ -34,6 +34,7 @@ ALLOWED = {  # what pydantic's errors, by their type, say is allowed
     "string_type": "text",
     "list_type": "a list",
     "model_type": "a section of settings",
+    "dict_type": "a section, such as {{size: [resnet50, resnet18]}}",
     "literal_error": "{expected}",
     "too_short": "a list that is not empty",
     "string_too_short": "text that is not empty",
@@ -44,37 +45,7 @@ ALLOWED = {  # what pydantic's errors, by their type, say is allowed
 }
 
 
-def _built(arch: str) -> str:
-    if fault := architectures.fault(arch):
-        raise ValueError(fault)
-    return arch
-
-
-Arch = Annotated[str, AfterValidator(_built)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
-
-
-class Backbone(Section):
-    """An architecture and the weights that it starts from."""
-
-    arch: Arch = Field(description="any of torchvision's classifiers, efficientnet_lite0 to 4, or timm/<name>")
-    weights: str = Field(
-        "imagenet",
-        min_length=1,
-        description="imagenet, random, a file (.safetensors, .pth), or an address ending in -<sha256>.pth",
-    )
-
-
-class Legacy(Backbone):
-    """The legacy backbone; stages, files and metrics call it resnet."""
-
-    arch: Arch = Field("resnet18", description=Backbone.model_fields["arch"].description)
-
-
-class Modern(Backbone):
-    """The modern backbone; stages, files and metrics call it convnext."""
-
-    arch: Arch = Field("convnext_tiny", description=Backbone.model_fields["arch"].description)
 
 
 class Settings(Section):
@@ -126,6 +97,9 @@ class Settings(Section):
     controls: bool = Field(
         True, description="complete the 2 x 2 table: also the legacy backbone frozen, and the modern one fine-tuned"
     )
+    backbones: Backbones | None = Field(
+        None, description="more than the two roles, each frozen and fine-tuned: [resnet18, resnet50@IMAGENET1K_V1]"
+    )
     download: Download = Download()
     prepare: Prepare = Prepare()
     resnet: Legacy = Legacy()
@@ -173,11 +147,12 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings in one level, by their dotted names: `finetune.lr`, as `-S` takes them."""
+def flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """All settings in one level, those of sections by their dotted names: `finetune.lr`, as `-S` takes them."""
     flattened: dict[str, Any] = {}
     for key, value in values.items():
-        flattened |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+        section = isinstance(value, Mapping)
+        flattened |= {f"{key}.{name}": part for name, part in value.items()} if section else {key: value}
     return flattened
 
 
@@ -210,6 +185,7 @@ def load(path: Path = Path("params.yaml")) -> Settings:
 
 def _faults(settings: Settings) -> Iterator[str]:
     """Combinations of settings that are not allowed, each as a line."""
+    yield from _backbone_faults(settings)
     finetune, prepare = settings.finetune, settings.prepare
     defaults = flat(Settings().model_dump())
     if line := protocols.contradiction(settings.protocol, flat(settings.model_dump()), defaults):
@@ -251,3 +227,17 @@ def _faults(settings: Settings) -> Iterator[str]:
             "finetune.extendable = true: the first epochs must not depend on the number of epochs; allowed with "
             "schedule constant, warmup null or 0, and the methods full and head"
         )
+
+
+def _backbone_faults(settings: Settings) -> Iterator[str]:
+    """Lists of backbones and contrasts of them that are not allowed."""
+    if (settings.backbones or settings.compare.contrasts) and not settings.controls:
+        yield "controls = false: backbones and contrasts of them need each frozen and fine-tuned; set it to true"
+    known = [each.name for each in listed(settings.backbones, settings.resnet, settings.convnext).values()]
+    for contrast, pair in settings.compare.contrasts.items():
+        for name in pair:
+            if name not in known:
+                yield (
+                    f"compare.contrasts.{contrast} = [{', '.join(pair)}]: {name} is not one of the backbones; "
+                    f"{did_you_mean(name, known)}allowed: {', '.join(known)}"
+                )

@@ -1,4 +1,4 @@
-"""The paths of all artefacts. A cell is one of `design.CELLS`, a backbone one of `design.ROLES`."""
+"""The paths of all artefacts. A backbone is one of `design.ROLES`, or the short name of a further one."""
 
 import os
 from pathlib import Path
@@ -15,11 +15,17 @@ SUBSET = DATA / "subset"
 BEST_PARAMS = DATA / "tuned" / "best_params.yaml"
 CLASSES = SUBSET / "classes.json"
 REPORT = PLOTS / "report.html"
+FURTHER = "backbones"  # the stage of backbones that are neither role, and its folder beside those of the roles
+
+
+def _place(backbone: str) -> str:
+    """The files of roles are outputs of stages of their own; one folder holds those of all others."""
+    return backbone if backbone in design.ROLES else f"{FURTHER}/{backbone}"
 
 
 def weights(backbone: str) -> Path:
     """The pretrained weights of a backbone."""
-    return DATA / "weights" / f"{backbone}.safetensors"
+    return DATA / "weights" / f"{_place(backbone)}.safetensors"
 
 
 def of_seed(folder: Path, seed: int) -> Path:
@@ -34,12 +40,12 @@ def subset(seed: int) -> Path:
 
 def checkpoints(backbone: str) -> Path:
     """The folder of a backbone's fine-tuned weights: for each seed a folder, with one file for each method."""
-    return DATA / "checkpoints" / backbone
+    return DATA / "checkpoints" / _place(backbone)
 
 
 def features(backbone: str) -> Path:
     """The folder of a frozen backbone's features."""
-    return DATA / "features" / backbone
+    return DATA / "features" / _place(backbone)
 
 
 def predictions(cell: str) -> Path:
@@ -68,7 +74,7 @@ def cell_name(cell: str) -> str:
     The two cells of the question are named by their backbone alone: `convnext.frozen` -> `convnext`.
     """
     backbone, column = cell.split(".")
-    return backbone if cell in design.QUESTION else f"{backbone}_{column}"
+    return backbone if cell in design.QUESTION else f"{_place(backbone)}_{column}"
 
 
 def from_root(path: str | Path) -> Path:

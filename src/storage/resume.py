@@ -48,6 +48,14 @@ class StateFile:
         """The file of another part of the stage."""
         return StateFile(self.folder, name, asked=self.asked)
 
+    def within(self, name: str) -> "StateFile":
+        """The files of a piece of the stage whose parts are called as those of other pieces: a folder of its own."""
+        if self.folder is None:
+            return self
+        folder = self.folder / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return StateFile(folder, asked=self.asked)
+
     @property
     def path(self) -> Path:
         assert self.folder is not None

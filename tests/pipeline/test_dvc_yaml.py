@@ -100,7 +100,7 @@ def _within(read: str, declared: str) -> bool:
 def test_every_stage_that_the_project_promises_is_there():
     assert set(PIPELINE) == {
         *("inputs", "download", "weights", "prepare", "tune", "finetune_resnet", "embed_convnext"),
-        *("eval_resnet", "eval_convnext", *CONTROLS, "compare", "robustness", "report"),
+        *("eval_resnet", "eval_convnext", *CONTROLS, "backbones", "compare", "robustness", "report"),
     }
 
 

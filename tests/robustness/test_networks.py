@@ -42,7 +42,7 @@ def test_what_is_no_affine_map_leaves_no_weights(name):
 
 def test_a_fine_tuned_network_is_divided_at_its_last_layer_and_answers_the_same():
     model = models.build("efficientnet_lite0", 3, seed=0).eval()
-    about = {"arch": "efficientnet_lite0", "image_size": 32, "normalisation": "weights"}
+    about = {"arch": "efficientnet_lite0", "weights": "random", "image_size": 32, "normalisation": "weights"}
     pixels = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3), np.uint8)
     view = preprocess.view("efficientnet_lite0", 32)
     how = {"view": view, "accelerator": Accelerator(cpu=True)}
