@@ -1,13 +1,13 @@
 """A grid of values on a logarithmic scale."""
 
 
-def around(centre: float, count: int, *, step: float = 0.5, reach: float) -> list[float]:
+def around(centre: float, count: int, *, step: float, reach: float) -> list[float]:
     """Values from the centre outward, of two at one distance the larger first.
 
     A longer grid contains a shorter one, unless it would go too far.
 
     Args:
-        step: decades between neighbours; by default a factor of 3.2.
+        step: decades between neighbours.
         reach: decades from the centre at most; of many values, neighbours are nearer to each other instead.
     """
     step = min(step, reach / max(1, count // 2))

@@ -20,9 +20,9 @@ from src.finetune.methods import Setup
 from src.records.tune import SearchSummary, Trial
 from src.storage.resume import StateFile
 
-# Decades from the published rate at most. Five rates reach one decade to either side, in steps of a factor of 3.2. By
-# such a step the accuracy changes by a few points, about as much as by a seed: finer steps would choose among noise.
-REACH = 2.0
+# Decades between neighbours, and from the published rate at most. By a step (a factor of 3.2) the accuracy changes by a
+# few points, about as much as by a seed: finer ones would choose among noise. Five rates reach a decade to either side.
+STEP, REACH = 0.5, 2.0
 FEWEST = 20  # validation images: with fewer, the standard error of an accuracy may exceed 11 points
 
 
@@ -56,7 +56,7 @@ def grid(centre: float, configurations: int) -> list[float]:
     An even number has one more above it than below: published rates are those of long trainings, and fewer steps take
     larger rates.
     """
-    return around(centre, configurations, reach=REACH)
+    return around(centre, configurations, step=STEP, reach=REACH)
 
 
 def search(setup: SearchSetup, state_file: StateFile, configurations: int) -> list[Trial]:

@@ -115,8 +115,8 @@ def test_two_classes_have_two_logits_whose_difference_is_the_score():
     assert not logits[:, 0].any()
 
 
-def test_five_strengths_are_a_decade_to_either_side_of_a_hundredth_and_45_four_decades():
-    assert strengths(5) == pytest.approx([1e-3, 10**-2.5, 1e-2, 10**-1.5, 1e-1])
+def test_five_strengths_are_a_decade_apart_around_a_hundredth_and_45_reach_four_decades():
+    assert strengths(5) == pytest.approx([1e-4, 1e-3, 1e-2, 1e-1, 1])
     assert strengths(1) == [0.01]
     assert np.log10(strengths(45)) == pytest.approx(np.linspace(-6, 2, 45))
 

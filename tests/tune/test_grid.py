@@ -45,7 +45,7 @@ def test_an_even_number_has_one_more_above_the_centre():
 
 @pytest.mark.parametrize("count", [1, 2, 5, 8, 9, 10, 45])
 def test_a_grid_is_even_has_its_centre_and_reaches_no_further_than_it_may(count):
-    values = around(5e-5, count, reach=2)
+    values = around(5e-5, count, step=0.5, reach=2)
     assert values[0] == 5e-5
     assert len(set(values)) == count
     logarithms = sorted(math.log10(value / 5e-5) for value in values)
