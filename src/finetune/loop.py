@@ -64,10 +64,8 @@ def train(
         with explained(config, state.epoch, batch_size, accelerator.device):
             train_epoch(network.train(whole), progress_bar(batches, state, steps), loss_fn, optimizer, trained, state)
             with ema_weights(trained.ema, model):
-                start = time.perf_counter()
-                watched = data.watched.at(seed, state.epoch)
-                measured = validate(model, watched, data.watched.labels, view, accelerator)
-                yield state.end_epoch(trained, *measured, time.perf_counter() - start, whole=whole)
+                measured = validate(model, data.watched.at(seed, state.epoch), data.watched.labels, view, accelerator)
+                yield state.end_epoch(trained, *measured, whole=whole)
         state.next_epoch()
         state.save_if_due(trained)
     state.keep_end(trained)
@@ -145,18 +143,19 @@ def is_out_of_memory(error: Exception) -> bool:
 
 def validate(
     model: nn.Module, watched: tuple[Images, np.ndarray], labels: np.ndarray, view: View, accelerator: Accelerator
-) -> tuple[float, float]:
-    """Cross-entropy and accuracy on the watched images, as `Watched.at` gives them, with labels (n,).
+) -> tuple[float, float, float]:
+    """Cross-entropy and accuracy on the watched images, as `Watched.at` gives them, with labels (n,); and the seconds.
 
     Raises:
         FloatingPointError: the cross-entropy is not a number.
     """
+    start = time.perf_counter()
     logits = torch.from_numpy(predict(model, *watched, view=view, accelerator=accelerator))  # (n, K)
     target = torch.from_numpy(labels)
     loss = F.cross_entropy(logits, target).item()
     if not math.isfinite(loss):
         raise FloatingPointError("after the last step")
-    return loss, (logits.argmax(1) == target).float().mean().item()
+    return loss, (logits.argmax(1) == target).float().mean().item(), time.perf_counter() - start
 
 
 def cost(history: Sequence[Epoch], macs: int, watched: int) -> dict[str, Any]:
