@@ -31,6 +31,8 @@ def _weights(backbone: Backbone) -> str:
         if backbone.arch in LITE or backbone.arch.startswith(TIMM):
             return "the ImageNet weights of its package, not torchvision's as in the report"
         return "torchvision's ImageNet weights, as in the report"
+    if backbone.weights.startswith("IMAGENET1K"):
+        return f"torchvision's weights {backbone.weights}"
     kind = "random weights" if backbone.weights == "random" else f"the weights `{Path(backbone.weights).name}`"
     return f"{kind}, not torchvision's ImageNet weights as in the report"
 

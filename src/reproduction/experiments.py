@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,6 +33,11 @@ class Experiment:
     name: str
     settings: Settings
 
+    @cached_property
+    def system(self) -> dvc.api.DVCFileSystem:
+        """Its files; opening them takes longer than reading one."""
+        return dvc.api.DVCFileSystem(rev=self.name)
+
     def read(self, path: Path) -> bytes:
         """The bytes of one of its outputs.
 
@@ -39,7 +45,8 @@ class Experiment:
             UserError: it has none, or DVC's cache lacks it.
         """
         try:
-            return dvc.api.DVCFileSystem(rev=self.name).read_bytes(path.as_posix())
+            content: bytes = self.system.read_bytes(path.as_posix())
+            return content
         except (OSError, DvcException):
             raise UserError(
                 f"{self.name}: {path} is not there; run all stages of it, or `dvc exp pull` it from where it was run"
