@@ -38,15 +38,14 @@ def embed(
     state, origin = weights
     model = models.restore(origin["arch"], state, image_size, needs_head=False)
     pretrained, width = pretrained_head(model, origin), models.feature_width(model)
-    model = models.without_head(model)
-    parameters = models.parameters(model)  # before batch norms are folded
+    parameters = models.parameters(models.without_head(model))  # before batch norms are folded
     model = fast_cpu.to_device(fast_cpu.fold(model), accelerator.device)
     mps_check.require(model.requires_grad_(False), image_size)
     view = preprocess.view(origin["arch"], image_size, normalisation, weights=origin["weights"])
     start = time.perf_counter()
     for split, part in raw.items():
-        index, label = np.arange(len(part)), f"embed {split}"
-        compute = partial(inference.outputs, model, part, index, view=view, accelerator=accelerator, label=label)
+        shown = {"accelerator": accelerator, "label": f"embed {split}"}
+        compute = partial(inference.outputs, model, part, np.arange(len(part)), view=view, **shown)
         if accelerator.is_main_process:
             resume.write_rows(folder / f"{split}.npy", state_file.part(split), (len(part), width), compute)
         else:

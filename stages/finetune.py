@@ -40,8 +40,6 @@ def trained(
     weights = files.read_tensors(paths.weights(backbone))
     config = settings.finetune.model_copy(update=dict(best)).at(weights[1]["arch"])
     by_seed: dict[str, dict[str, Training]] = {}
-    if accelerator.is_main_process:
-        files.empty_folder(curves)
     for seed in settings.seeds:
         setup = methods.Setup(
             data=Data.of(raw, files.read_arrays(paths.subset(seed)), config.watch, accelerator.device),
@@ -53,10 +51,10 @@ def trained(
             accelerator=accelerator,
             config=config,
         )
-        checkpoints = paths.of_seed(paths.checkpoints(backbone), seed)
         # DVC's plots show the curves of the first seed; the record has those of all.
         where = curves if seed == settings.seeds[0] else paths.of_seed(curves, seed)
-        by_seed[str(seed)] = methods.finetune(checkpoints, where, setup, state_file=state, end=end)
+        folder = paths.of_seed(paths.checkpoints(backbone), seed)
+        by_seed[str(seed)] = methods.finetune(folder, where, setup, state_file=state, end=end)
     return Trainings(seeds=by_seed) if accelerator.is_main_process else None
 
 
@@ -72,6 +70,8 @@ def main(settings: Settings, backbone: str) -> None:
     machine = runtime.machine(accelerator)
     best, end = files.read_best(paths.BEST_PARAMS, backbone), kept_end(stage, settings, machine)
     with saved_state(stage, settings, machine) as state:
+        if accelerator.is_main_process:
+            files.empty_folder(curves)
         if trainings := trained(settings, backbone, curves, best, accelerator, state, end):
             numbers = {method: training.numbers() for method, training in trainings.methods.items()}
             files.write_json(paths.metrics(stage), {stage: numbers})

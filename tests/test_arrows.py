@@ -26,7 +26,7 @@ ROOMS = {  # what each package imports besides itself, and nothing else
     "report": GROUND | {"settings"},
     "experiments": GROUND | {"settings", "readouts"},
     "sweep": GROUND | {"settings", "data"},
-    "reproduction": GROUND | {"settings", "sweep"},
+    "reproduction": GROUND | {"settings", "compare", "sweep"},
     "bench": GROUND | {"settings", "data", "prepare", "finetune"},
     "verify": GROUND | {"settings"},
     "demo": GROUND | {"settings"},

@@ -63,17 +63,18 @@ HISTORY = [
 ]
 
 
-def test_curves_show_loss_and_accuracy_of_both_splits_and_the_best_epoch():
-    loss, accuracy = arm.curves(HISTORY, best=2, title="title").axes
-    drawn = {axes: [list(line.get_ydata()) for line in axes.lines[:2]] for axes in (loss, accuracy)}
-    assert drawn == {loss: [[2.0, 1.0], [1.5, 1.2]], accuracy: [[0.3, 0.6], [0.5, 0.7]]}
-    assert all(list(axes.lines[0].get_xdata()) == [1, 2] for axes in drawn)
-    assert all(set(axes.lines[2].get_xdata()) == {2} for axes in drawn)
-    assert [text.get_text() for text in accuracy.get_legend().get_texts()][1:] == ["validation", "kept: epoch 2"]
+def test_curves_show_loss_and_accuracy_of_both_splits_under_every_seed():
+    other = [{**epoch, "val_accuracy": 0.1} for epoch in HISTORY]
+    loss, accuracy = arm.curves([HISTORY, other], "augmented_test", "title").axes
+    drawn = {axes: [list(line.get_ydata()) for line in axes.lines] for axes in (loss, accuracy)}
+    assert drawn[loss] == [[2.0, 1.0], [1.5, 1.2]] * 2
+    assert drawn[accuracy] == [[0.3, 0.6], [0.5, 0.7], [0.3, 0.6], [0.1, 0.1]]
+    assert all(list(line.get_xdata()) == [1, 2] for axes in drawn for line in axes.lines)
+    assert [text.get_text() for text in accuracy.get_legend().get_texts()] == ["training", "augmented test images"]
 
 
 def test_a_single_epoch_can_be_drawn():
-    assert render(arm.curves(HISTORY[:1], best=1, title="title"))
+    assert render(arm.curves([HISTORY[:1]], "validation", "title"))
 
 
 ODD = ["a$b$", "$\\x$", "100 %", "under_score", "<b>", "ß" * 60]
@@ -88,11 +89,11 @@ def test_names_of_classes_are_never_taken_for_formulas():
 
 @pytest.mark.parametrize("title", ["Trained on 2 classes: $\\x$, dog", "resnet18 (/home/$\\user$/w.pth weights)"])
 def test_titles_are_never_taken_for_formulas(title):
-    assert render(arm.curves(HISTORY, best=1, title=title))
+    assert render(arm.curves([HISTORY], "validation", title))
 
 
 def test_nothing_is_saved(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    arm.curves(HISTORY, best=1, title="title")
+    arm.curves([HISTORY], "validation", "title")
     arm.confusion(np.eye(3, dtype=int), CLASSES, "title")
     assert list(tmp_path.iterdir()) == []

@@ -80,7 +80,7 @@ def _family(answers: Sequence[Answers], weights: Sequence[tuple[str, Weights]], 
             parts=_parts(result),
             p=p[place],
             p_equivalent=p_equivalent[place],
-            word=_word(p[place], p_equivalent[place], result),
+            word=word(p[place], p_equivalent[place], result),
             detectable=result.detectable(),
             log_odds=Interval(odds[place].value, odds[place].low, odds[place].high),
             log_odds_p=odds_p[place],
@@ -89,7 +89,8 @@ def _family(answers: Sequence[Answers], weights: Sequence[tuple[str, Weights]], 
     ]
 
 
-def _word(p: float, p_equivalent: float, result: Crossed) -> Word:
+def word(p: float, p_equivalent: float, result: Crossed) -> Word:
+    """The word of a contrast from its two p values, see the head of this module."""
     level = 1 - result.confidence
     if result.count == 1 or min(p, p_equivalent) >= level:
         return "not settled"

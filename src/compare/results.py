@@ -85,24 +85,19 @@ def report(
     repeated: Sequence[int] = (),
     listed: Listed | None = None,
 ) -> Comparison:
-    """Compare arms that were tested on the same images.
+    """Compare arms that were tested on the same images; the question names arms that are there.
 
     Args:
         unavailable: why an arm is missing, by its name.
-        validated: whether validation accuracies are of images that are not tested on, so that they may choose a cell.
+        validated: whether validation accuracies are of images that are not tested on.
         train_images: of each class, where the settings make classes differ in size.
         repeated: positions of test images that have a duplicate among the training images of the data set.
         listed: the backbones of the list, if there is one.
-
-    Raises:
-        UserError: the question names an arm that is not there.
     """
-    cells = design.representatives(list(arms))
-    if fault := question_fault(config.question, cells, list(arms)):
-        raise UserError(fault)
+    cells = _cells(arms, config)
     first, second = (cells.get(name, name) for name in config.question)
     answers, titles = answers_of(arms, seeds), {name: arm.title for name, arm in arms.items()}
-    compared = _arms(arms, answers, config.confidence)
+    compared, complete = _arms(arms, answers, config.confidence), len(cells) == len(design.CELLS)
     comparison = Comparison(
         n=len(answers[0].index),
         classes=list(classes),
@@ -113,7 +108,7 @@ def report(
         cells=cells,
         best=_best(compared, list(cells.values())) if validated else None,
         primary=questions.primary(answers, titles, first, second, config),
-        effects=questions.effects(answers, titles, cells, config) if len(cells) == len(design.CELLS) else {},
+        effects=questions.effects(answers, titles, cells, config) if complete else {},
         pairs=_pairs(answers, list(arms), config.confidence),
         base_classes=_base_classes(arms, seeds, config),
         by_frequency=_by_frequency(arms, train_images) if train_images else None,
@@ -122,6 +117,18 @@ def report(
         **(_listed(listed, seeds, config) if listed else {}),
     )
     return comparison.model_copy(update={"verdict": verdict.sentences(comparison)})
+
+
+def _cells(arms: Arms, config: Compare) -> dict[str, str]:
+    """The arm in each cell of the 2 x 2 table.
+
+    Raises:
+        UserError: the question names an arm that is not there.
+    """
+    cells = design.representatives(list(arms))
+    if fault := question_fault(config.question, cells, list(arms)):
+        raise UserError(fault)
+    return cells
 
 
 def answers_of(arms: Arms, seeds: Sequence[int], classes: int | None = None, *, told: bool = False) -> list[Answers]:

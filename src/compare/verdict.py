@@ -178,6 +178,8 @@ def _turned(gap: Interval) -> Interval:
 
 def _plain(share: float) -> str:
     """A share of the test images in points: `1 point`, `2.35 points`."""
+    if share > 1:  # few seeds that differ much could have shown no difference that two arms can have
+        return "more than 100 points"
     value = f"{100 * share:.3g}"
     return f"{value} {'point' if value == '1' else 'points'}"
 

@@ -33,6 +33,7 @@ class Epoch:
     whole: bool  # whether the whole network was trained, or its head alone
     images: int  # trained on in this epoch
     seconds: float  # of training, without validation
+    val_seconds: float = 0.0
 
     def beats(self, other: "Epoch") -> bool:
         """By validation accuracy, ties by the lower validation loss."""
@@ -40,7 +41,8 @@ class Epoch:
 
     def results(self) -> dict[str, float]:
         """Without the cost: the same at every run with the same seed."""
-        return {name: value for name, value in asdict(self).items() if name not in ("whole", "images", "seconds")}
+        costs = ("whole", "images", "seconds", "val_seconds")
+        return {name: value for name, value in asdict(self).items() if name not in costs}
 
     def __str__(self) -> str:
         train = f"train loss {self.train_loss:.4f}, accuracy {self.train_accuracy:.4f}"
@@ -193,11 +195,13 @@ class TrainState:
         if not math.isfinite(self.sums[0].item()):
             raise FloatingPointError(f"at step {int(self.sums[2].item()) + 1}")
 
-    def end_epoch(self, trained: Trained, val_loss: float, val_accuracy: float, *, whole: bool) -> Epoch:
+    def end_epoch(
+        self, trained: Trained, val_loss: float, val_accuracy: float, val_seconds: float = 0.0, *, whole: bool
+    ) -> Epoch:
         """Add the present epoch to the history; the network holds the weights that were validated."""
         loss, right, _ = trained.accelerator.reduce(self.sums, "sum").tolist()
         means = loss / self.images, right / self.images
-        epoch = Epoch(self.epoch, *means, val_loss, val_accuracy, whole, self.images, self.seconds)
+        epoch = Epoch(self.epoch, *means, val_loss, val_accuracy, whole, self.images, self.seconds, val_seconds)
         self.history.append(epoch)
         if self.best is epoch:
             self.best_weights = {

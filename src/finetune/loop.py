@@ -64,8 +64,7 @@ def train(
         with explained(config, state.epoch, batch_size, accelerator.device):
             train_epoch(network.train(whole), progress_bar(batches, state, steps), loss_fn, optimizer, trained, state)
             with ema_weights(trained.ema, model):
-                watched = data.watched.at(seed, state.epoch)
-                measured = validate(model, watched, data.watched.labels, view, accelerator)
+                measured = validate(model, data.watched.at(seed, state.epoch), data.watched.labels, view, accelerator)
                 yield state.end_epoch(trained, *measured, whole=whole)
         state.next_epoch()
         state.save_if_due(trained)
@@ -144,32 +143,33 @@ def is_out_of_memory(error: Exception) -> bool:
 
 def validate(
     model: nn.Module, watched: tuple[Images, np.ndarray], labels: np.ndarray, view: View, accelerator: Accelerator
-) -> tuple[float, float]:
-    """Cross-entropy and accuracy on the watched images, as `Watched.at` gives them, with labels (n,).
+) -> tuple[float, float, float]:
+    """Cross-entropy and accuracy on the watched images, as `Watched.at` gives them, with labels (n,); and the seconds.
 
     Raises:
         FloatingPointError: the cross-entropy is not a number.
     """
+    start = time.perf_counter()
     logits = torch.from_numpy(predict(model, *watched, view=view, accelerator=accelerator))  # (n, K)
     target = torch.from_numpy(labels)
     loss = F.cross_entropy(logits, target).item()
     if not math.isfinite(loss):
         raise FloatingPointError("after the last step")
-    return loss, (logits.argmax(1) == target).float().mean().item()
+    return loss, (logits.argmax(1) == target).float().mean().item(), time.perf_counter() - start
 
 
 def cost(history: Sequence[Epoch], macs: int, watched: int) -> dict[str, Any]:
-    """The cost of some epochs: images, seconds without validation, images per second of the median epoch, arithmetic.
+    """The cost of some epochs: images, seconds, images per second of training in the median epoch, arithmetic.
 
     Args:
-        watched: images that were measured after every epoch; their forward passes are part of the arithmetic.
+        watched: images that were measured after every epoch; their forward passes are part of the arithmetic and time.
         macs: multiply-accumulates of one image's forward pass. The backward pass of a whole network takes twice as many
             again (gradients of the inputs and of the weights of every layer); a frozen backbone has none.
     """
     rates = [epoch.images / epoch.seconds for epoch in history]
     return {
         "images": sum(epoch.images for epoch in history),
-        "train_seconds": sum(epoch.seconds for epoch in history),
+        "train_seconds": sum(epoch.seconds + epoch.val_seconds for epoch in history),
         "train_images_per_second": statistics.median(rates),
         "train_macs": sum((epoch.images * (3 if epoch.whole else 1) + watched) * macs for epoch in history),
     }

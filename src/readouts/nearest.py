@@ -72,11 +72,8 @@ def knn(features: Features, configurations: int) -> Readout:
 
     candidates = sorted([k for k in NEIGHBOURS if k <= len(labels)][:configurations]) or [len(labels)]
     if len(candidates) == 1:  # no choice is left to validation images
-        return Readout(
-            lambda x: votes(*search(x, candidates[0])),
-            len(labels),
-            chosen={"k": candidates[0], "configurations": 1},
-        )
+        only = candidates[0]
+        return Readout(lambda x: votes(*search(x, only)), len(labels), chosen={"k": only, "configurations": 1})
     similar, voters = search(features.val, candidates[-1])
     val_logits = {k: votes(similar[:, :k], voters[:, :k]) for k in candidates}
     reached = [accuracy(logits, features.val_labels) for logits in val_logits.values()]

@@ -99,6 +99,8 @@ class Evaluations(Record):
 
     @property
     def arms(self) -> dict[str, Evaluation]:
-        """The mean over seeds of every arm, by adaptation."""
+        """The mean over seeds of every arm, by adaptation; what was chosen, `c` and `k`, is that of the first seed."""
         by_seed = list(self.seeds.values())
-        return {name: mean([arms[name] for arms in by_seed]) for name in (by_seed[0] if by_seed else ())}
+        means = {name: mean([arms[name] for arms in by_seed]) for name in (by_seed[0] if by_seed else ())}
+        chosen = {name: {"c": by_seed[0][name].c, "k": by_seed[0][name].k} for name in means}
+        return {name: one.model_copy(update=chosen[name]) for name, one in means.items()}

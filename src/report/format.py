@@ -53,6 +53,11 @@ def number(value: float | None, decimals: int = 3) -> str:
     return NOTHING if value is None else f"{value:.{decimals}f}".replace("-", MINUS)
 
 
+def at_most(share: float) -> str:
+    """A share in points, of which there are no more than 100: `2.34 points`, `more than 100 points`."""
+    return "more than 100 points" if share > 1 else f"{number(100 * share, 2)} points"
+
+
 def signed(value: float, decimals: int = 2) -> str:
     """A number with its sign, except that zero has none."""
     return points(value / 100, decimals)
@@ -101,7 +106,7 @@ def css(share: float) -> str:
 FILTERS: dict[str, Callable[..., Any]] = {
     function.__name__: function
     for function in (
-        *(cut, percent, interval, points, points_interval, signed, number, count),
+        *(cut, percent, interval, points, points_interval, at_most, signed, number, count),
         *(p_value, quantity, memory, duration, css),
     )
 }

@@ -55,7 +55,7 @@ class ArmRow:
     @property
     def chosen(self) -> dict[str, list[float]]:
         """What was chosen on validation images, by name: every value that some seed chose."""
-        values = {"C": {one.c for one in self.seeds}, "k": {one.k for one in self.seeds}}
+        values: dict[str, set[float | None]] = {"C": {one.c for one in self.seeds}, "k": {one.k for one in self.seeds}}
         named = {name: sorted(value for value in some if value is not None) for name, some in values.items()}
         return {name: some for name, some in named.items() if some}
 

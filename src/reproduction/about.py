@@ -7,7 +7,8 @@ from pathlib import Path
 from src.core.records import Environment
 from src.nets.architectures import LITE, TIMM
 from src.reproduction.experiments import Experiment
-from src.settings.settings import Backbone, Settings
+from src.settings.backbones import Backbone
+from src.settings.settings import Settings
 
 REPORTS = {"resnet": ("resnet18", "ResNet-18"), "convnext": ("convnext_tiny", "ConvNeXt-Tiny")}
 
@@ -30,6 +31,8 @@ def _weights(backbone: Backbone) -> str:
         if backbone.arch in LITE or backbone.arch.startswith(TIMM):
             return "the ImageNet weights of its package, not torchvision's as in the report"
         return "torchvision's ImageNet weights, as in the report"
+    if backbone.weights.startswith("IMAGENET1K"):
+        return f"torchvision's weights {backbone.weights}"
     kind = "random weights" if backbone.weights == "random" else f"the weights `{Path(backbone.weights).name}`"
     return f"{kind}, not torchvision's ImageNet weights as in the report"
 

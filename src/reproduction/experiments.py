@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,10 +13,11 @@ from typing import Any, TypeVar
 import dvc.api
 import numpy as np
 from dvc.exceptions import DvcException
+from ruamel.yaml import YAML
 
 from src.core.errors import UserError
 from src.core.records import Record
-from src.settings.settings import Settings, load
+from src.settings.settings import Settings, flat, load
 from src.storage import paths
 from src.sweep import plan, queue
 from src.sweep.__main__ import CODE, by_queue, settings_with
@@ -32,6 +34,11 @@ class Experiment:
     name: str
     settings: Settings
 
+    @cached_property
+    def system(self) -> dvc.api.DVCFileSystem:
+        """Its files; opening them takes longer than reading one."""
+        return dvc.api.DVCFileSystem(rev=self.name)
+
     def read(self, path: Path) -> bytes:
         """The bytes of one of its outputs.
 
@@ -39,7 +46,8 @@ class Experiment:
             UserError: it has none, or DVC's cache lacks it.
         """
         try:
-            return dvc.api.DVCFileSystem(rev=self.name).read_bytes(path.as_posix())
+            content: bytes = self.system.read_bytes(path.as_posix())
+            return content
         except (OSError, DvcException):
             raise UserError(
                 f"{self.name}: {path} is not there; run all stages of it, or `dvc exp pull` it from where it was run"
@@ -118,14 +126,20 @@ def named(names: Sequence[str]) -> list[Experiment]:
 
 
 def _settings_of(name: str) -> Settings:
+    """The settings of an experiment. Those that were given up since it was made are left out, and named."""
     try:
-        text = dvc.api.DVCFileSystem(rev=name).read_bytes("params.yaml")
+        values = YAML(typ="safe").load(dvc.api.DVCFileSystem(rev=name).read_bytes("params.yaml"))
     except (OSError, DvcException) as error:
         why = " ".join(str(error).split())
         raise UserError(f"{name}: {why}; `dvc exp list --all-commits` names experiments") from None
+    known = {*flat(Settings().model_dump()), "resume"}
+    for setting in [setting for setting in flat(values) if setting not in known]:
+        section, _, key = setting.rpartition(".")
+        del (values[section] if section else values)[key]
+        print(f"{name}: {setting} is no setting any more, and is left out")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "params.yaml"
-        path.write_bytes(text)
+        YAML().dump(values, path)
         try:
             return load(path)
         except UserError as error:

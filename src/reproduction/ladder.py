@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 
+from src.compare import questions
 from src.core.errors import UserError
 from src.stats.crossed import DIFFERENCE, SHARE, Crossed, Row, crossed
 
@@ -113,12 +114,9 @@ def ladder(
 
 
 def word(lead: Crossed, margin: float) -> str:
-    """What a lead comes to: `ahead`, `behind`, `equivalent within the margin` or `not settled`."""
-    if lead.count > 1 and lead.p <= 1 - lead.confidence:
-        return "ahead" if lead.value > 0 else "behind"
-    if lead.count > 1 and lead.equivalent(margin) <= 1 - lead.confidence:
-        return "equivalent within the margin"
-    return "not settled"
+    """What a lead comes to, by the rule of every comparison; of the legacy arm, so that it may be `behind` too."""
+    found = questions.word(lead.p, lead.equivalent(margin), lead)
+    return "behind" if found == "ahead" and lead.value < 0 else found
 
 
 def sentences(found: Ladder, legacy: str, modern: str, margin: float) -> list[str]:
@@ -169,7 +167,7 @@ def _carried(found: Ladder) -> str:
         f"'{most.words}': {points(most.lead)}"
     )
     undone = most.undone_lead
-    if undone is None or undone.count < 2 or undone.p > 1 - undone.confidence:
+    if undone is None or undone.count < 2 or undone.p >= 1 - undone.confidence:
         return f"{text}; undone alone from fair, its worth is not settled."
     without = last.value - undone.value
     turned = " and has the other sign" if without * last.value < 0 else ""

@@ -1,5 +1,6 @@
 """docs/ladder.md: what each choice of the report was worth."""
 
+import shlex
 from collections.abc import Sequence
 
 from src.core.records import Environment
@@ -34,7 +35,7 @@ from `fair`, the epoch is chosen on test images, and the search and the read-out
 augmented test images are, the last epoch of the same networks is measured on both. These settings stay on every rung,
 and this command draws the page again:
 
-    python -m src.reproduction ladder {options} --from {names}
+    python -m src.reproduction ladder --seeds {seeds}{options} --from {names}
 """
 
 
@@ -50,7 +51,7 @@ def page(
 
     Args:
         settings: of the last rung.
-        common: overrides of every rung.
+        common: overrides of every rung besides the seeds.
         names: of the experiments.
     """
     return PAGE.format(
@@ -62,15 +63,16 @@ def page(
         level=100 * found.confidence,
         table=_table(found),
         configurations=settings.tune.configurations,
-        options=" ".join(f"-S {about.shown(text)}" for text in common),
+        seeds=" ".join(map(str, settings.seeds)),
+        options="".join(f" -S {shlex.quote(about.shown(text))}" for text in common),
         names=names,
     )
 
 
 def sentences(found: Ladder, settings: Settings) -> list[str]:
     """The three sentences of the answer, see `ladder.sentences`."""
-    legacy = f"{settings.resnet.arch}, fine-tuned,"
-    modern = f"{settings.convnext.arch}, frozen with the read-out {settings.frozen.readouts[0]},"
+    legacy = f"the fine-tuned {settings.resnet.arch}"
+    modern = f"the frozen {settings.convnext.arch} with its read-out {settings.frozen.readouts[0]}"
     return ladder.sentences(found, legacy, modern, settings.compare.margin)
 
 

@@ -65,7 +65,8 @@ def _several(names: list[str]) -> list[str]:
     called: dict[str, str] = {}
     for name in names:
         if other := called.get(design.short_name(name)):
-            raise ValueError(f"{other} and {name} are the same, or would have the same files; name each once")
+            what = f"{name} is there twice" if name == other else f"{other} and {name} would have the same files"
+            raise ValueError(f"{what}; name each once")
         called[design.short_name(name)] = name
     return names
 

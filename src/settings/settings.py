@@ -185,11 +185,26 @@ def load(path: Path = Path("params.yaml")) -> Settings:
 
 def _faults(settings: Settings) -> Iterator[str]:
     """Combinations of settings that are not allowed, each as a line."""
-    yield from _backbone_faults(settings)
-    finetune, prepare = settings.finetune, settings.prepare
     defaults = flat(Settings().model_dump())
     if line := protocols.contradiction(settings.protocol, flat(settings.model_dump()), defaults):
         yield line
+    yield from _backbone_faults(settings)
+    yield from _comparison_faults(settings)
+    yield from _finetune_faults(settings.finetune)
+    if settings.dataset == "folder" and settings.folder is None:
+        yield "folder = null: dataset is folder, which needs the root of train/<class>/* and test/<class>/*"
+    if settings.dataset != "cifar100" and isinstance(settings.classes, list) and len(settings.classes) < 2:
+        yield f"classes = {_shown(settings.classes)}: allowed is {COUNT_OR_NAMES}"
+    if settings.robustness.enabled and settings.robustness.corrupted and settings.dataset not in OFFICIAL:
+        yield (
+            f"robustness.corrupted = {settings.robustness.corrupted}: the official files hold CIFAR's test images; "
+            f"allowed with dataset {' and '.join(OFFICIAL)}; with others set it to null"
+        )
+
+
+def _comparison_faults(settings: Settings) -> Iterator[str]:
+    """Choices without validation images to choose on, and a question about arms that are not there."""
+    finetune, prepare = settings.finetune, settings.prepare
     if prepare.val_fraction == 0 and finetune.watch == "validation":
         yield "prepare.val_fraction = 0: there are no validation images to watch; allowed with finetune.watch test"
     if prepare.val_fraction == 0 and settings.tune.configurations > 1:
@@ -207,19 +222,14 @@ def _faults(settings: Settings) -> Iterator[str]:
     ]
     if line := question_fault(settings.compare.question, design.representatives(arms), arms):
         yield line
-    if settings.dataset == "folder" and settings.folder is None:
-        yield "folder = null: dataset is folder, which needs the root of train/<class>/* and test/<class>/*"
-    if settings.dataset != "cifar100" and isinstance(settings.classes, list) and len(settings.classes) < 2:
-        yield f"classes = {_shown(settings.classes)}: allowed is {COUNT_OR_NAMES}"
+
+
+def _finetune_faults(finetune: Finetune) -> Iterator[str]:
+    """Settings of the training that do not go together."""
     if "lp_ft" in finetune.methods and finetune.epochs < 2:
         yield "finetune.epochs = 1: the method lp_ft needs 2 or more, one for the head and one for everything"
     if finetune.schedule == "one_cycle" and finetune.warmup == 0:
         yield "finetune.warmup = 0: one_cycle begins with a warm-up; allowed is more than 0, or null for 0.3"
-    if settings.robustness.enabled and settings.robustness.corrupted and settings.dataset not in OFFICIAL:
-        yield (
-            f"robustness.corrupted = {settings.robustness.corrupted}: the official files hold CIFAR's test images; "
-            f"allowed with dataset {' and '.join(OFFICIAL)}; with others set it to null"
-        )
     if finetune.optimizer == "sgd" and finetune.nesterov and not finetune.momentum:
         yield "finetune.nesterov = true: Nesterov's method has a momentum; allowed with finetune.momentum > 0"
     if finetune.extendable and (finetune.schedule != "constant" or finetune.warmup or "lp_ft" in finetune.methods):

@@ -93,7 +93,7 @@ def test_the_first_listed_adaptation_stands_for_its_column():
 
 
 def test_backbones_that_share_no_read_out_are_refused():
-    with pytest.raises(UserError, match=r"^frozen\.readouts: no entry is available for both backbones"):
+    with pytest.raises(UserError, match=r"^frozen\.readouts: no entry is available for every backbone"):
         design.representatives(["resnet.full", "resnet.linear", "convnext.full", "convnext.zero_shot"])
 
 

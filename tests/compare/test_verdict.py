@@ -92,6 +92,8 @@ def test_what_is_not_settled_comes_with_the_smallest_difference_that_could_have_
         "first less the second is +1.0 point (95% interval -3.0 to +5.0), p = 0.4, over 3 seeds and 10,000 test "
         "images; the smallest difference that this run could have shown, with a probability of 0.8, is 2.34 points."
     )
+    nothing = said(contrast(0.01, 0.9, "not settled", 0.9, detectable=2.04))[0]
+    assert nothing.endswith("is more than 100 points.")
 
 
 ONE = {

@@ -221,13 +221,13 @@ def test_every_epoch_has_an_order_of_its_own_and_leaves_out_other_images(data, m
 def test_the_model_holds_the_weights_of_the_epoch_that_was_yielded(data):
     model = network()
     for epoch in toy_training.train(model, data):
-        assert validate(model, data) == (epoch.val_loss, epoch.val_accuracy)
+        assert validate(model, data)[:2] == (epoch.val_loss, epoch.val_accuracy)
 
 
 def test_validation_changes_nothing_and_is_never_random(data):
     model = network()
     before = copy(model)
-    assert validate(model, data) == validate(model, data)
+    assert validate(model, data)[:2] == validate(model, data)[:2]
     assert same(copy(model), before)
 
 

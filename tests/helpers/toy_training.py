@@ -60,7 +60,7 @@ def finetune(
 ) -> Iterator[Epoch]:
     """Fine-tuning by a method with some settings changed."""
     changed = config(**changes)
-    weights = {}, {"arch": "resnet18"}
+    weights = {}, {"arch": "resnet18", "weights": "random"}
     cpu = runtime.start("cpu", "fp32")
     setup = Setup(weights, list("0123456789"), 8, "weights", 0, data or digits(), cpu, changed)
     return setup.train(model, method, changed, state or TrainState())

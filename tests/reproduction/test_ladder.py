@@ -105,7 +105,7 @@ def test_the_waterfall_has_a_bar_for_every_rung_that_begins_where_the_last_one_e
 
 def test_the_page_has_a_row_for_every_choice_and_the_command_that_draws_it_again():
     overrides = {"compare": {"margin": 0.01}, "seeds": [0, 1, 2, 3, 4], "classes": 2}
-    common = ["seeds=[0,1,2,3,4]", "folder=/home/someone/images"]
+    common = ["classes=[cat,dog]", "folder=/home/someone/images"]
     text = ladder_page.page(found(), Settings.model_validate(overrides), [MACHINE] * 2, common=common, names="a b")
     rows = [line for line in text.splitlines() if line.startswith("|")][2:]
     assert [row.split(" | ")[0] for row in rows] == [
@@ -116,6 +116,6 @@ def test_the_page_has_a_row_for_every_choice_and_the_command_that_draws_it_again
         "| beyond fair: 128",
     ]
     assert "| head | +2.0 [" in rows[2]
-    assert "ladder -S seeds=[0,1,2,3,4] -S folder=path/to/images --from a b" in text
+    assert "ladder --seeds 0 1 2 3 4 -S 'classes=[cat,dog]' -S folder=path/to/images --from a b" in text
     assert text.count("Toy CPU") == 1
     assert sum(line.startswith("- ") for line in text.splitlines()) == 3

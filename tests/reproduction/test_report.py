@@ -103,6 +103,8 @@ def test_the_page_says_what_was_run_and_what_is_inside():
 
 def test_other_weights_and_another_network_are_named_in_the_sentence_of_the_arms():
     assert about.arms(Settings()).count("not ") == 0
+    version = Settings.model_validate({"resnet": {"weights": "IMAGENET1K_V1"}})
+    assert "`resnet18` with torchvision's weights IMAGENET1K_V1;" in about.arms(version)
     settings = Settings.model_validate(
         {"resnet": {"weights": "/somewhere/r18.safetensors"}, "convnext": {"arch": "efficientnet_lite2"}}
     )

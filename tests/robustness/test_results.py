@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from src.records.robustness import RobustnessResults
-from src.report import tables
+from src.report import robustness as page_section
 from src.robustness import figures, results
 from src.robustness.results import Measured
 from src.storage import files
@@ -122,7 +122,7 @@ def test_without_attacks_and_without_unknown_classes_the_rest_is_there(measured)
     assert {row.against for row in result.ood} == {"far"}
     assert {row.attack for row in result.adversarial} == {"noise"}
     assert not any(row.measure.startswith("adversarial") for row in result.effects)
-    assert tables.robustness_section(result).adversarial == []
+    assert page_section.section(result).adversarial == []
     assert "checks of the attacks: 0 of 0 hold" in results.render(result)
     assert set(figures.all_figures(result, np.zeros((3, 2, 8, 8, 3), np.uint8), NAMES)) == {
         *("examples", "corruptions", "adversarial", "ood")
@@ -159,7 +159,7 @@ def test_text_names_an_attack_that_fails(measured):
 
 
 def test_the_page_gives_each_reason_once(result):
-    section = tables.robustness_section(result)
+    section = page_section.section(result)
     assert section.unavailable == {"no <photographs>": ["frost"], "no layer": ["resnet.knn"]}
     assert section.attacks == ["fgsm", "pgd"]
     assert [row.title for row in section.adversarial] == [TITLES[name] for name in ARMS if name != "resnet.knn"]

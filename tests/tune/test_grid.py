@@ -25,7 +25,17 @@ def found(*trials: Trial):
 
 
 def setup(config: Finetune, arch: str = "resnet18") -> SearchSetup:
-    return SearchSetup(({}, {"arch": arch}), [], 8, "weights", 0, toy_training.digits(), None, config, name="a toy")
+    return SearchSetup(
+        ({}, {"arch": arch, "weights": "random"}),
+        [],
+        8,
+        "weights",
+        0,
+        toy_training.digits(),
+        None,
+        config,
+        name="a toy",
+    )
 
 
 @pytest.mark.parametrize("arch", ["resnet18", "convnext_tiny"])

@@ -57,7 +57,7 @@ def toys(monkeypatch):
 
 def setup(*, seed: int = 0, accelerator: Any = CPU, **changes: Any) -> SearchSetup:
     chosen = config(**OWN | changes)
-    origin = ({}, {"arch": "resnet18"})
+    origin = ({}, {"arch": "resnet18", "weights": "random"})
     return SearchSetup(origin, list("0123456789"), 8, "weights", seed, digits(), accelerator, chosen, name="a toy")
 
 
