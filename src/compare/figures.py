@@ -51,7 +51,7 @@ def all_figures(arms: Arms, comparison: Comparison) -> dict[str, Figure]:
 
 def _backbones(comparison: Comparison, title: str) -> Figure:
     """Every backbone of the list, frozen and fine-tuned."""
-    bars = {}
+    bars: dict[str, Interval] = {}
     for row in comparison.backbones:
         bars |= {f"{row.name}, frozen": row.frozen, f"{row.name}, fine-tuned": row.finetuned}
     shades = [CELL_COLOURS[f"resnet.{column}"] for column in ("frozen", "finetuned")] * len(comparison.backbones)

@@ -7,7 +7,8 @@ from pathlib import Path
 from src.core.records import Environment
 from src.nets.architectures import LITE, TIMM
 from src.reproduction.experiments import Experiment
-from src.settings.settings import Backbone, Settings
+from src.settings.backbones import Backbone
+from src.settings.settings import Settings
 
 REPORTS = {"resnet": ("resnet18", "ResNet-18"), "convnext": ("convnext_tiny", "ConvNeXt-Tiny")}
 
