@@ -19,10 +19,13 @@ TOY = {
     "dataset": "digits",
     "device": "cpu",
     "classes": 4,
+    "seeds": [0],
+    "image_size": 32,
     "prepare": {"val_fraction": 0.2, "per_class": 30},
     "resnet": {"arch": "efficientnet_lite0"},
     "convnext": {"arch": "efficientnet_lite0"},
     "finetune": {"epochs": 2, "batch_size": 16},
+    "tune": {"configurations": 1},
 }
 
 
@@ -181,8 +184,8 @@ def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Clone]
 
 @pytest.fixture(scope="session")
 def whole(reproduced: Callable[..., Clone]) -> Clone:
-    """The pipeline with its controls; tests take copies of it."""
-    return reproduced("whole")
+    """The pipeline with its controls, a search and two seeds; tests take copies of it."""
+    return reproduced("whole", seeds=[0, 1], tune={"configurations": 2})
 
 
 @pytest.fixture(scope="session")
@@ -195,9 +198,11 @@ def everything(whole: Clone, copy_of: Callable[[Clone], Clone], tmp_path_factory
         if not clone.folder.exists():
             copy = copy_of(whole)
             few = {"images": 4, "severities": [3], "attacks": ["fgsm"], "epsilons": [8.0], "steps": 1}
-            copy.configure(tune={"enabled": True, "trials": 2}, robustness={"enabled": True, **few})
+            copy.configure(backbones=["efficientnet_lite0", "efficientnet_lite0@random"])
+            copy.configure(robustness={"enabled": True, **few})
             copy.records.mkdir()
-            (root / "everything.txt").write_text("".join(copy.stage(name) for name in ("tune", "robustness", "report")))
+            stages = ("inputs", "weights", "backbones", "compare", "robustness", "report")
+            (root / "everything.txt").write_text("".join(map(copy.stage, stages)))
             copy.records.rename(clone.records)
             copy.folder.rename(clone.folder)
     return Clone(clone.folder, (root / "everything.txt").read_text())

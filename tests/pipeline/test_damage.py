@@ -12,9 +12,9 @@ from tests.helpers.dvc_cache import damaged, md5
 
 # Of each damaged file, the stage that reads it. test_intact has every kind of file and damage.
 READERS = {
-    "data/checkpoints/resnet/full.safetensors": "eval_resnet",
+    "data/checkpoints/resnet/seed0/full.safetensors": "eval_resnet",
     "data/features/convnext/train.npy": "eval_convnext",
-    "data/predictions/convnext/linear.npz": "compare",
+    "data/predictions/convnext/seed0/linear.npz": "compare",
 }
 # Root may write where nobody may; without these two capabilities it may not either.
 NOBODY = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search") if os.geteuid() == 0 else ()
@@ -78,7 +78,8 @@ def test_a_flipped_bit_is_noticed_by_the_reader_and_repaired_by_repro(clone):
 
 def test_damage_in_the_cache_is_noticed_and_repaired_without_the_cache(clone):
     """One file of the cache is damaged, and one is gone; the working tree has lost both."""
-    path, gone, before = "data/checkpoints/resnet/full.safetensors", "data/features/convnext/head.npz", clone.hashes()
+    path, gone = "data/checkpoints/resnet/seed0/full.safetensors", "data/features/convnext/head.npz"
+    before = clone.hashes()
     flip(cached(clone, path))
     (clone.folder / path).unlink()
     clone.dvc("checkout", "data/checkpoints/resnet")  # DVC believes its cache
@@ -97,9 +98,9 @@ def test_damage_in_the_cache_is_noticed_and_repaired_without_the_cache(clone):
     ("stage", "blocks", "name"),
     [
         ("embed_convnext", 20, "data/resume/embed_convnext-"),
-        ("finetune_resnet", 2000, "data/checkpoints/resnet/full.safetensors"),
+        ("finetune_resnet", 2000, "data/checkpoints/resnet/seed0/full.safetensors"),
         ("finetune_resnet", 20, "DVC's database"),
-        ("eval_convnext", 20, "data/predictions/convnext/affine/linear.npz"),
+        ("eval_convnext", 20, "data/predictions/convnext/seed0/affine/linear.npz"),
     ],
 )
 def test_a_disk_that_takes_no_more_costs_one_line_and_no_output(clone, stage, blocks, name):

@@ -4,6 +4,7 @@ import csv
 import html
 import itertools
 import json
+import re
 import resource
 import time
 
@@ -41,7 +42,10 @@ def test_repro_makes_every_output_and_prints_the_comparison(clone):
             path = next(iter(out)) if isinstance(out, dict) else out
             assert (clone.folder / path).exists(), path
     assert "efficientnet_lite0 (convnext), frozen, random head" in clone.output
-    assert "resnet.full less convnext.linear: " in clone.output
+    assert re.search(
+        r"\(resnet\), fine-tuned less .* \(convnext\), frozen, linear: .* over seeds and test images: ", clone.output
+    )
+    assert "134 test images, the same for every arm; seeds 0, 1\n" in clone.output
     assert clone.git("status", "--short") == ""
 
 
@@ -54,9 +58,10 @@ CELLS = {
 }
 QUALITY = {"macro_f1", "nll", "brier", "ece", "calibrated", "top2_accuracy", "val_accuracy"}
 COST = {
-    *("parameters", "trained_parameters", "macs", "train_macs"),
-    *("train_seconds", "seconds", "images_per_second", "peak_memory"),
+    *("parameters", "trained_parameters", "macs", "executed_macs", "train_macs", "train_seconds"),
+    *("seconds", "images_per_second", "images_per_second_low", "images_per_second_high", "peak_memory"),
 }
+SEEDS = (0, 1)
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -65,51 +70,64 @@ def test_metrics_hold_what_was_asked(clone, cell):
     arms, record = clone.json(f"metrics/{cell}.json")[role], clone.json(f"data/results/{cell}.json")
     assert set(record["unavailable"]) == ({"zero_shot"} if "linear" in adaptations else set())
     assert all("class '0' has no entry" in why for why in record["unavailable"].values())
-    assert set(arms) == set(record["arms"]) == adaptations
+    assert list(record["seeds"]) == [str(seed) for seed in SEEDS]
+    assert all(set(arms) == set(under) == adaptations for under in record["seeds"].values())
     for name, arm in arms.items():
-        told = record["arms"][name]
-        assert 0 <= arm["accuracy"] <= 1
-        assert arm["n"] == sum(row["n"] for row in told["per_class"])
+        told = [under[name] for under in record["seeds"].values()]
         assert set(arm) >= QUALITY | COST
-        assert {key: told[key] for key in arm} == arm
-        assert {"device", "torch", "threads"} <= set(told["environment"])
+        for key, value in arm.items():
+            if key != "calibrated":
+                assert value == pytest.approx(np.mean([one[key] for one in told]), abs=0.5 * isinstance(value, int))
+        for seed, one in zip(SEEDS, told, strict=True):
+            saved = np.load(clone.folder / f"data/predictions/{cell}/seed{seed}/{name}.npz")
+            assert one["accuracy"] == (saved["logits"].argmax(1) == saved["labels"]).mean()
+            assert one["n"] == arm["n"] == sum(row["n"] for row in one["per_class"])
+            assert {"device", "torch", "threads"} <= set(one["environment"])
 
 
-def test_every_arm_was_asked_about_the_same_images_of_the_same_split(clone):
-    result = [
-        np.load(clone.folder / f"data/predictions/{cell}/{name}.npz")
-        for cell, (_, adaptations) in CELLS.items()
-        for name in adaptations
-    ]
-    for part in ("index", "labels", "val_labels"):
-        assert all(np.array_equal(arm[part], result[0][part]) for arm in result)
+def test_every_arm_was_asked_about_the_same_test_images_and_under_a_seed_of_the_same_split(clone):
+    subsets = {seed: np.load(clone.folder / f"data/subset/seed{seed}.npz") for seed in SEEDS}
+    assert np.array_equal(subsets[0]["test_index"], subsets[1]["test_index"])
+    assert not np.array_equal(subsets[0]["val_index"], subsets[1]["val_index"])
+    for cell, (_, adaptations) in CELLS.items():
+        for seed, name in itertools.product(SEEDS, adaptations):
+            arm = np.load(clone.folder / f"data/predictions/{cell}/seed{seed}/{name}.npz")
+            for part, of_subset in (("index", "test_index"), ("labels", "test_labels"), ("val_labels", "val_labels")):
+                assert np.array_equal(arm[part], subsets[seed][of_subset])
 
 
-def test_what_an_arm_costs_counts_every_image_that_it_needed(clone):
-    """24 training and 6 validation images of each of four classes; two epochs of six batches of sixteen."""
+def test_what_an_arm_costs_counts_every_image_and_every_configuration_that_it_needed(clone):
+    """24 training and 6 validation images of each of four classes; two epochs of six batches of sixteen.
+
+    One training is that of the network, two are those of the search. A read-out's own arithmetic is that of its rows.
+    """
     full, frozen = clone.json("metrics/resnet.json")["resnet"]["full"], clone.json("metrics/convnext.json")["convnext"]
-    assert full["train_macs"] == 2 * 96 * 3 * full["macs"]
-    assert frozen["linear"]["train_macs"] == (96 + 24) * frozen["linear"]["macs"]
-    assert frozen["centroid"]["train_macs"] == 96 * frozen["centroid"]["macs"]
+    image = clone.json("metrics/embed_convnext.json")["embed_convnext"]["macs"]
+    assert full["macs"] == frozen["linear"]["macs"] == image + 4 * 1280
+    assert full["train_macs"] == (1 + 2) * 2 * (96 * 3 + 24) * full["macs"]
+    assert 1 < frozen["linear"]["train_macs"] / ((96 + 24) * image) < 1.1
+    assert frozen["knn"]["train_macs"] == (96 + 24) * image + 24 * 96 * 1280
+    assert frozen["centroid"]["train_macs"] == 96 * image + 96 * 1280
     assert frozen["random_head"]["train_macs"] == 0
+    assert full["configurations"] == frozen["linear"]["configurations"] == 2
     assert full["trained_parameters"] == full["parameters"] > frozen["linear"]["trained_parameters"] == 4 * (1280 + 1)
 
 
-def test_arms_that_are_the_same_are_shown_to_be_no_different(clone):
+def test_arms_that_are_the_same_differ_by_nothing_which_so_few_images_cannot_settle(clone):
     """Both backbones are EfficientNet-Lite0 here, so whatever is done to them alike gives the same predictions."""
     compared = clone.json("data/results/compare.json")
-    pairs = {(pair["first"], pair["second"]): pair for pair in compared["pairs"]}
+    pairs = {(pair["first"], pair["second"]): pair["difference"] for pair in compared["pairs"]}
     arms = 2 * (1 + len(READOUTS))
     assert len(pairs) == arms * (arms - 1) / 2
     for adaptation in ("full", "linear", "random_head"):
-        pair = pairs[f"resnet.{adaptation}", f"convnext.{adaptation}"]
-        assert pair["difference"] == {"value": 0, "low": 0, "high": 0}
-        assert pair["p"] == pair["p_holm"] == 1
-    assert (
-        compared["effects"]["architecture"] == compared["effects"]["interaction"] == {"value": 0, "low": 0, "high": 0}
-    )
-    assert len(compared["verdict"]) == 3
-    assert "no difference shown" in compared["verdict"][0]
+        difference = pairs[f"resnet.{adaptation}", f"convnext.{adaptation}"]
+        assert difference["value"] == 0
+        assert difference["low"] == -difference["high"] < 0
+    for name in ("backbone", "interaction"):
+        effect = compared["effects"][name]
+        assert (effect["difference"]["value"], effect["p"], effect["word"]) == (0, 1, "not settled")
+    assert compared["primary"]["word"] in compared["verdict"][0]
+    assert not any("no difference shown" in sentence for sentence in compared["verdict"])
 
 
 def test_the_page_holds_the_verdict_and_every_arm(clone):
@@ -128,13 +146,13 @@ def test_robustness_is_measured_of_every_arm_where_it_is_asked_for(everything):
         role: {"full", *READOUTS} for role in ("resnet", "convnext")
     }
     result = everything.json("data/results/robustness.json")
-    assert {row["effect"] for row in result["effects"]} == {"question", "architecture", "finetuning", "interaction"}
+    assert {row["effect"] for row in result["effects"]} == {"question", "backbone", "finetuning", "interaction"}
     assert {row["against"] for row in result["ood"]} == {"near", "far"}
     assert 'id="robustness"' in (everything.folder / "plots/report.html").read_text(encoding="utf-8")
 
 
 def test_what_is_off_leaves_nothing(small):
-    for stage in ("robustness", "tune"):
+    for stage in ("backbones", "robustness", "tune"):
         assert small.json(f"metrics/{stage}.json") == small.json(f"data/results/{stage}.json") == {}
         assert list((small.folder / "plots" / stage).iterdir()) == []
     assert 'id="robustness"' not in (small.folder / "plots/report.html").read_text(encoding="utf-8")
@@ -154,7 +172,7 @@ def test_metrics_are_numbers_whose_names_never_collide(clone):
     names = [name for file in files for name in columns(file)]
     assert len(names) == len(set(names))
     assert all(isinstance(value, int | float) for file in files for value in values(file))
-    assert {".resnet.full.accuracy", ".resnet.linear.accuracy", ".compare.lead.value"} <= set(names)
+    assert {".resnet.full.accuracy", ".resnet.linear.accuracy", ".compare.primary.value"} <= set(names)
 
 
 def test_a_second_repro_runs_the_check_of_the_inputs_alone_and_is_fast(clone):
@@ -180,7 +198,7 @@ def test_a_second_repro_runs_the_check_of_the_inputs_alone_and_is_fast(clone):
 def five(clone):
     """What `dvc exp run` printed of an experiment named five, with five classes and a small rate."""
     output = clone.dvc("exp", "run", "-n", "five", "-S", "classes=5", "-S", "finetune.lr=0.00001")
-    per_class = clone.json("data/results/resnet.json")["arms"]["full"]["per_class"]
+    per_class = clone.json("data/results/resnet.json")["seeds"]["0"]["full"]["per_class"]
     clone.git("checkout", "-q", ".")
     assert len(per_class) == 5
     return output
@@ -323,7 +341,7 @@ def test_class_names_that_mean_something_elsewhere_are_text_in_every_file(make_c
     few = {"epochs": 1, "batch_size": 4}
     clone.configure(dataset="folder", folder="images", classes=names, prepare={"per_class": None}, finetune=few)
     clone.dvc("repro")
-    assert [row["name"] for row in clone.json("data/results/resnet.json")["arms"]["full"]["per_class"]] == names
+    assert [row["name"] for row in clone.json("data/results/resnet.json")["seeds"]["0"]["full"]["per_class"]] == names
     result = set()
     for path in (clone.folder / "plots").rglob("*.csv"):
         with path.open(newline="", encoding="utf-8") as file:
@@ -381,6 +399,12 @@ BAD = {
     "{dataset: folder, folder: nowhere}": "there is no train/ in it; allowed is a root of train/<class>/*",
     "resnet: {weights: nowhere.pth}": "nowhere.pth",
     "compare: {base_classes: 5}": "compare.base_classes = 5: the subset has 4 classes; allowed are 2 to 4",
+    "compare: {margin: 1.5}": "compare.margin = 1.5: allowed is a number < 1",
+    "compare: {question: [resnet.finetuned, vit.frozen]}": "vit.frozen is not run; did you mean ",
+    "seeds: [0, 0]": "seeds = [0, 0]: a value occurs twice",
+    "backbones: [resnet18]": "backbones = ['resnet18']: allowed are two or more",
+    "protocol: fairer": "protocol = 'fairer': did you mean fair? allowed: ",
+    "protocol: report": "does not go with protocol = report, which sets ",
 }
 
 

@@ -19,9 +19,9 @@ from src.storage import files
 
 @pytest.fixture(scope="module")
 def trained(make_clone):
-    """A clone in which both stages have ended, and the hashes of what they made."""
+    """A clone in which both stages have ended, under two seeds."""
     clone = make_clone()
-    clone.configure(finetune={"methods": ["full", "lp_ft"]})
+    clone.configure(seeds=[0, 1], finetune={"methods": ["lp_ft"]})
     clone.dvc("repro", "finetune_resnet", "embed_convnext")
     clone.commit("results")
     return clone
@@ -69,12 +69,12 @@ def started(clone, *command: str) -> subprocess.Popen:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_a_repro_that_was_stopped_goes_on_and_ends_in_the_same_bytes(trained, number):
+def test_a_repro_that_was_stopped_goes_on_in_the_second_seed_and_ends_in_the_same_bytes(trained, number):
     expected = outs(trained.folder)
     command = ("repro", "-f", "--no-run-cache", "-s", "finetune_resnet")  # or it comes back as it was once computed
     run = started(trained, sys.executable, "-m", "dvc", *command)
     state = trained.folder / "data" / "resume"
-    while not list(state.glob("*/full.safetensors")):
+    while not list(state.glob("*/lp_ft-seed1.safetensors")):
         assert run.poll() is None, run.stdout.read()
         time.sleep(0.01)
     os.killpg(run.pid, number)
@@ -84,7 +84,9 @@ def test_a_repro_that_was_stopped_goes_on_and_ends_in_the_same_bytes(trained, nu
         assert "error: stopped by SIGINT in epoch" in said
         assert "Traceback" not in said
     said = trained.dvc(*command)
-    assert "resumed" in said, said
+    assert "lp_ft-seed0: resumed in epoch 3, after 0 of its batches" in said, said  # it had ended
+    assert "lp_ft-seed1: resumed in epoch" in said
+    assert said.count(": train loss") <= 2  # epochs, all of the second seed
     assert outs(trained.folder) == expected
     assert not list(state.glob("*"))
 
@@ -115,7 +117,7 @@ def test_a_queued_experiment_whose_stage_was_killed_goes_on_when_it_is_queued_ag
     trained.git("checkout", "-q", ".")
     shutil.rmtree(trained.folder / ".dvc/cache/runs")  # or it comes back as it was once computed
     queue(trained, "killed")
-    wait_for(lambda: list((trained.folder / "data/resume").glob("*/full.safetensors")))
+    wait_for(lambda: list((trained.folder / "data/resume").glob("*/lp_ft-seed0.safetensors")))
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             if "stages.finetune" in process.cmdline() and process.cwd().startswith(str(trained.folder)):

@@ -81,8 +81,8 @@ def ran(output: str) -> list[str]:
     return [line for line in lines if "data/dvc.yaml:inputs" not in line]
 
 
-def lead(clone) -> dict[str, float]:
-    return clone.json("metrics/compare.json")["compare"]["lead"]
+def answer(clone) -> dict[str, float]:
+    return clone.json("metrics/compare.json")["compare"]["primary"]
 
 
 @pytest.mark.parametrize("kind", ["folder", "s3"])
@@ -95,13 +95,13 @@ def test_a_colleague_gets_results_and_experiments_and_computes_nothing(computed,
 
     other = colleague(computed, tmp_path / "colleague")
     other.dvc("pull")
-    for path in ("data/checkpoints/resnet/full.safetensors", "data/features/convnext/train.npy", "plots/report.html"):
+    for path in ("data/checkpoints/resnet/seed0/full.safetensors", "data/features/convnext/train.npy", "plots/report.html"):
         assert (other.folder / path).read_bytes() == (computed.folder / path).read_bytes()
     assert ran(other.dvc("repro")) == []
     other.dvc("exp", "pull", "origin", name)
     other.dvc("exp", "apply", name)
     assert yaml.safe_load((other.folder / "params.yaml").read_text())["compare"]["confidence"] == 0.9
-    assert lead(other)["low"] > lead(computed)["low"]
+    assert answer(other)["low"] > answer(computed)["low"]
     assert ran(other.dvc("repro")) == []
     if kind == "folder":
         for path in store.rglob("*/*"):

@@ -83,7 +83,7 @@ def test_a_new_setting_leaves_every_stage_clean_that_does_not_read_its_section(c
     ("path", "expected"),
     [
         ("src/compare/verdict.py", {"compare"}),
-        ("src/evaluate/imagenet_labels.yaml", {"eval_convnext", "eval_resnet_frozen"}),
+        ("src/evaluate/imagenet_labels.yaml", {"eval_convnext", "eval_resnet_frozen", "backbones"}),
         ("src/settings/settings.py", {"report"}),
         ("src/report/templates/report.html", {"report"}),
         ("src/sweep/plan.py", set()),

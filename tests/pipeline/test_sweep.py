@@ -220,13 +220,17 @@ def test_scaling_refuses_a_name_that_is_none(swept):
 
 def test_the_effect_of_a_setting_is_read_from_the_experiments_that_differ_in_it(swept):
     (name,) = [name for name in swept.dvc("exp", "list", "--name-only").split() if name.startswith("k03")]
-    swept.dvc("exp", "run", "--temp", "--name", "few", "-S", "classes=3", "-S", "frozen.shots=2")
+    changed = ("classes=3", "seeds=[0, 1]", "finetune.lr=0.0001")
+    swept.dvc("exp", "run", "--temp", "--name", "slower", *(word for setting in changed for word in ("-S", setting)))
     ask = (sys.executable, "-m", "src.experiments", "effects")
-    output = swept.run(*ask, "--experiments", name, "few")
-    assert "  frozen.shots=null  0." in output
-    assert re.search(r"  frozen\.shots=2     0\.\d{3} \[.*\]  +[+-]\d+\.\d \[.*\] points\n", output)
-    assert "the same under each setting: efficientnet_lite0 (resnet), fine-tuned; " in output
+    output = swept.run(*ask, "--experiments", name, "slower")
+    assert "2 experiments, 2 seeds each, 18 validation images of each seed" in output
+    assert "  finetune.lr=null    0." in output
+    assert re.search(r"  finetune\.lr=0\.0001  0\.\d{3} \[.*\]  +[+-]\d+\.\d \[.*\] points\n", output)
+    frozen = (f"efficientnet_lite0 (convnext), frozen, {readout}" for readout in ("linear", "random head"))
+    assert f"the same under each setting: {'; '.join(frozen)}\n" in output
     assert {path.name for path in (swept.folder / "plots" / "effects").iterdir()} == {"effects.csv", "differences.png"}
+    assert " test images; " in swept.run(*ask, "--on", "test", "--experiments", name, "slower")
     assert "different images" in swept.run(*ask, fails=True)  # of all experiments, those of two classes too
 
 
@@ -238,5 +242,5 @@ def test_scaling_takes_branches_and_names_a_setting_that_differs(swept):
     params.write_text(params.read_text().replace("lr: null", "lr: 0.002"))
     swept.commit("another rate")
     output = scale(swept, name, "other", fails=True)
-    assert f"error: finetune.lr differs: 0.001 in {name}, 0.002 in other; choose runs that agree" in output
-    assert "all runs have 3" in scale(swept, "other")
+    assert f"error: finetune.lr differs: null in {name}, 0.002 in other; choose runs that agree" in output
+    assert "all runs have K = 3, all images, 32 px" in scale(swept, "other")

@@ -9,7 +9,7 @@ import yaml
 @pytest.mark.slow
 def test_what_was_committed_comes_out_again(whole, copy_of):
     said = copy_of(whole).module("src.verify")
-    assert "16 stages: every artefact and every number came out as it was committed" in said
+    assert "17 stages: every artefact and every number came out as it was committed" in said
     assert "recorded on another machine" not in said
     assert "not compared" not in said
 
@@ -25,7 +25,7 @@ def test_what_does_not_come_out_again_is_named_the_cause_first(smallest, copy_of
     (out,) = [out for out in content["stages"]["finetune_resnet"]["outs"] if out["path"].startswith("data/results/")]
     cached = clone.folder / ".dvc/cache/files/md5" / out["md5"][:2] / out["md5"][2:]
     record = json.loads(cached.read_text())
-    record["methods"]["full"]["environment"]["torch"] = "1.0"
+    record["seeds"]["0"]["full"]["environment"]["torch"] = "1.0"
     cached.chmod(0o644)
     cached.write_text(json.dumps(record))
     (lost,) = [out for out in content["stages"]["compare"]["outs"] if out["path"].startswith("data/results/")]
