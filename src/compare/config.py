@@ -47,8 +47,8 @@ class Compare(Section):
     margin: float = Field(
         0.01, gt=0, lt=1, description="share of the test images; arms that differ by less count as equivalent"
     )
-    contrasts: Contrasts = Field(
-        {},
+    contrasts: Contrasts | None = Field(
+        None,
         description="of backbones, frozen and fine-tuned, the first less the second: {size: [resnet50, resnet18]}",
     )
     base_classes: int = Field(

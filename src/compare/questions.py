@@ -55,11 +55,12 @@ def contrasts_of_backbones(
     """
     called = {name: each for each, name in names.items()}
     weights = []
-    for first, second in config.contrasts.values():
+    declared = config.contrasts or {}
+    for first, second in declared.values():
         sides = ((called[first], 0.5), (called[second], -0.5))
         halves = {cells[f"{each}.{column}"]: half for each, half in sides for column in ("frozen", "finetuned")}
         weights.append((f"{first} less {second}, mean of frozen and fine-tuned", halves))
-    return dict(zip(config.contrasts, _family(answers, weights, config), strict=True))
+    return dict(zip(declared, _family(answers, weights, config), strict=True))
 
 
 def _family(answers: Sequence[Answers], weights: Sequence[tuple[str, Weights]], config: Compare) -> list[Contrast]:

@@ -139,7 +139,8 @@ class TrainState:
         history = [Epoch(**epoch) for epoch in about["history"]]
         best = _under("best.", tensors)
         state = cls(file, end, **position, history=history, best_weights=best, saved=tensors, keep=config.keep)
-        print(f"{file.name}: resumed in epoch {state.epoch}, after {state.batch} of its batches", flush=True)
+        where = f"resumed in epoch {state.epoch}, after {state.batch} of its batches"
+        print(f"{file.name}: {where if state.epoch <= config.epochs else 'trained already'}", flush=True)
         return state
 
     @property
@@ -224,10 +225,14 @@ class TrainState:
             self._save(self.file, trained)
         self.file.leave_if_asked(f"in epoch {self.epoch}, after {self.batch} of its batches")
 
-    def finish(self) -> None:
-        """Save what is left to know of a training that ended, so that a stage of several goes on after it."""
+    def finish(self, epochs: int) -> None:
+        """Save what is left to know of a training that ended, so that a stage of several goes on after it.
+
+        Args:
+            epochs: that it might have had; with patience it may have ended before.
+        """
         if self.file.folder is not None:
-            position = {"epoch": self.epoch, "batch": 0, "images": 0, "seconds": 0.0, "sums": [0.0, 0.0, 0.0]}
+            position = {"epoch": epochs + 1, "batch": 0, "images": 0, "seconds": 0.0, "sums": [0.0, 0.0, 0.0]}
             about = {"history": [asdict(epoch) for epoch in self.history], "position": position}
             self.file.save(_prefixed("best.", self.best_weights), about)
 

@@ -155,7 +155,7 @@ def validate(
     loss = F.cross_entropy(logits, target).item()
     if not math.isfinite(loss):
         raise FloatingPointError("after the last step")
-    return loss, (logits.argmax(1) == target).float().mean().item(), time.perf_counter() - start
+    return loss, (logits.argmax(1) == target).double().mean().item(), time.perf_counter() - start
 
 
 def cost(history: Sequence[Epoch], macs: int, watched: int) -> dict[str, Any]:

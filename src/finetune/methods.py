@@ -131,7 +131,7 @@ def finetune(
         log_epochs(itertools.chain(state.history, epochs), curves / method, resumed=len(state.history))
         write_best(checkpoints / f"{method}.safetensors", state, setup, method)
         trainings[method] = training(state, setup, model)
-        state.finish()
+        state.finish(setup.config.epochs)
     return trainings
 
 

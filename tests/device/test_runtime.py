@@ -39,6 +39,16 @@ def test_auto_takes_bf16_where_the_device_has_it_and_fp32_where_not(device):
     assert runtime.choose_precision("fp32", device) == "fp32"
 
 
+def test_a_process_embeds_in_one_precision_and_trains_in_another():
+    layer, x = nn.Linear(2, 2), torch.ones(1, 2)
+    given = []
+    for precision in ("fp32", "bf16", "fp32"):
+        accelerator = runtime.start("cpu", precision)
+        with accelerator.autocast():
+            given.append((runtime.machine(accelerator)["precision"], layer(x).dtype))
+    assert given == [("fp32", torch.float32), ("bf16", torch.bfloat16), ("fp32", torch.float32)]
+
+
 def test_the_processor_says_whether_it_has_bf16():
     """Linux names the same two instruction sets in another place."""
     flags = Path("/proc/cpuinfo")

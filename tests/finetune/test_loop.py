@@ -20,6 +20,7 @@ from src.finetune.batches import Data
 from src.finetune.checkpoint import Epoch, Trained, TrainState
 from src.nets import models, preprocess
 from src.nets.crops import Watched
+from src.storage.resume import StateFile
 from tests.helpers import toy_training
 from tests.helpers.toy_training import VIEW, config, digits, network
 
@@ -38,7 +39,8 @@ def train(data: Data, model: nn.Module | None = None, **changes: object) -> tupl
 
 def validate(model: nn.Module, data: Data) -> tuple[float, float]:
     """Cross-entropy and accuracy on the watched images."""
-    return loop.validate(model, data.watched.at(0, 1), data.watched.labels, VIEW, CPU)
+    loss, accuracy, _ = loop.validate(model, data.watched.at(0, 1), data.watched.labels, VIEW, CPU)
+    return loss, accuracy
 
 
 def copy(model: nn.Module) -> dict[str, Tensor]:
@@ -104,6 +106,38 @@ def test_steps_are_those_of_nesterovs_momentum_written_out():
     torch.testing.assert_close(model.weight, weight)
 
 
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("momentum", [0.9, 0.5])
+def test_every_step_of_sgd_is_pytorchs_own(momentum, nesterov):
+    torch.manual_seed(0)
+    ours, theirs = nn.Linear(4, 3), nn.Linear(4, 3)
+    theirs.load_state_dict(ours.state_dict())
+    plain = torch.optim.SGD(theirs.parameters(), lr=0.5, momentum=momentum, nesterov=nesterov, weight_decay=5e-4)
+    optimizer = optim.make_optimizer(
+        ours, config(optimizer="sgd", lr=0.5, momentum=momentum, nesterov=nesterov, weight_decay=5e-4)
+    )
+    for _ in range(5):
+        inputs, labels = torch.randn(6, 4), torch.arange(6) % 3
+        for model, opt in ((ours, optimizer), (theirs, plain)):
+            opt.zero_grad()
+            F.cross_entropy(model(inputs), labels).backward()
+            opt.step()
+        torch.testing.assert_close(ours.state_dict(), theirs.state_dict(), rtol=1e-6, atol=1e-7)
+
+
+def test_steps_without_nesterov_are_those_of_plain_momentum_written_out():
+    torch.manual_seed(0)
+    model = nn.Linear(4, 3, bias=False)
+    fed = [(torch.randn(5, 4), torch.arange(5) % 3) for _ in range(4)]
+    weight, velocity = model.weight.detach().clone().requires_grad_(), torch.zeros(3, 4)
+    train_epoch(model, fed, rate=1.0, lr=0.5, nesterov=False, momentum=0.8)
+    for inputs, labels in fed:
+        (gradient,) = torch.autograd.grad(F.cross_entropy(inputs @ weight.T, labels), weight)
+        velocity = 0.8 * velocity + gradient
+        weight = (weight - 0.5 * velocity).detach().requires_grad_()
+    torch.testing.assert_close(model.weight, weight)
+
+
 def test_a_first_step_of_adam_moves_every_weight_by_the_rate():
     model = nn.Linear(1, 2, bias=False)
     nn.init.zeros_(model.weight)
@@ -141,6 +175,40 @@ def test_batches_follow_the_order_and_are_full(data):
     inputs = torch.cat([inputs for inputs, _ in result])
     expected = preprocess.to_input(torch.from_numpy(data.images[data.train_index[order[:64]]]), VIEW)
     torch.testing.assert_close(inputs, expected)
+
+
+@pytest.mark.parametrize(
+    ("images", "size", "sizes"),
+    [(70, 16, [16] * 4 + [6]), (65, 16, [16] * 4), (66, 16, [16] * 4 + [2]), (64, 16, [16] * 4), (10, 16, [10])],
+)
+def test_without_drop_last_every_image_is_trained_on_once_an_epoch_but_for_one_that_is_left_alone(
+    data, images, size, sizes
+):
+    """With batch normalisation a batch of one image cannot be trained on."""
+    few = replace(data, train_index=np.arange(images), train_labels=np.arange(images))
+    chosen = config(batch_size=size, drop_last=False)
+    assert chosen.batches(images) == (min(size, images), len(sizes))
+    given = list(finetune_batches.shuffled(few, 1, chosen, view=VIEW, seed=0, accelerator=CPU))
+    assert [len(labels) for _, labels in given] == sizes
+    seen = torch.cat([labels for _, labels in given]).tolist()  # every image has a label of its own here
+    assert len(set(seen)) == len(seen) == sum(sizes) >= images - 1
+
+
+def test_an_epoch_that_goes_on_before_a_batch_that_is_not_full_gives_the_same(data):
+    chosen = config(drop_last=False)
+    whole, rest = (
+        list(finetune_batches.shuffled(data, 1, chosen, view=VIEW, seed=0, accelerator=CPU, skip=skip))
+        for skip in (0, 3)
+    )
+    assert [len(labels) for _, labels in rest] == [16, 6]
+    for (inputs, labels), (same_inputs, same_labels) in zip(whole[3:], rest, strict=True):
+        assert torch.equal(inputs, same_inputs)
+        assert torch.equal(labels, same_labels)
+
+
+def test_an_epoch_counts_the_images_of_its_last_batch_too(data):
+    _, history = train(data, drop_last=False)
+    assert [epoch.images for epoch in history] == [70, 70]
 
 
 def test_only_augmentation_changes_the_images(data):
@@ -312,10 +380,10 @@ def test_training_accuracy_never_decides():
     assert not replace(EPOCH, train_accuracy=1.0, train_loss=0.0).beats(EPOCH)
 
 
-def ended(*epochs: tuple[bool, float]) -> TrainState:
+def ended(*epochs: tuple[bool, float], keep: str = "best") -> TrainState:
     """The state after epochs that trained the whole network or not and reached a validation accuracy; the weight of
     the network is the number of the epoch."""
-    model, state = nn.Linear(1, 1), TrainState()
+    model, state = nn.Linear(1, 1), TrainState(keep=keep)
     optimizer = torch.optim.SGD(model.parameters())
     trained = Trained(model, optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: 1.0), None, CPU)
     for number, (whole, accuracy) in enumerate(epochs, start=1):
@@ -332,6 +400,18 @@ def test_the_weights_of_the_best_epoch_are_kept():
     assert [epoch.number for epoch in state.history] == [1, 2, 3, 4]
     assert state.best.number == 2
     assert state.best_weights["weight"].item() == 2
+
+
+def test_the_last_epoch_is_kept_where_it_is_asked_for_though_an_earlier_one_was_better():
+    state = ended((True, 0.5), (True, 0.9), (True, 0.6), keep="last")
+    assert state.best.number == state.best_weights["weight"].item() == 3
+
+
+def test_a_training_knows_which_epoch_it_is_to_keep(tmp_path):
+    for keep in ("best", "last"):
+        assert TrainState.load(StateFile(), config(keep=keep)).keep == keep
+        TrainState(StateFile(tmp_path), keep="best").finish(2)
+        assert TrainState.load(StateFile(tmp_path), config(keep=keep)).keep == keep
 
 
 def test_a_probe_is_never_kept_where_fine_tuning_followed():

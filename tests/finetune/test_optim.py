@@ -87,6 +87,15 @@ def test_the_loss_of_a_mixed_label_is_the_mixture_of_the_losses(balance):
     torch.testing.assert_close(mixed, 0.7 * loss(balance) + 0.3 * loss(balance, labels=LABELS.roll(1)))
 
 
+@pytest.mark.parametrize(
+    ("arch", "lr"),
+    [("convnext_tiny", 5e-5), ("timm/vit_tiny_patch16_224", 5e-5), ("swin_v2_t", 5e-5), ("resnet18", 1e-3)],
+)
+def test_a_rate_that_is_not_set_is_the_one_of_the_backbones_kind(arch, lr):
+    assert Finetune().at(arch) == Finetune(lr=lr)
+    assert Finetune(lr=0.2).at(arch).lr == 0.2
+
+
 def test_the_dominant_class_has_the_largest_part():
     assert optim.dominant(torch.tensor([[0.2, 0.8], [0.6, 0.4]])).tolist() == [1, 0]
     assert optim.dominant(LABELS) is LABELS

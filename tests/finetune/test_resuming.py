@@ -67,6 +67,18 @@ def test_a_training_that_ends_at_any_step_goes_on_to_the_same_bytes(recipe, tmp_
             assert same(weights, whole)
 
 
+@pytest.mark.parametrize("recipe", [{"epochs": 2}, {"epochs": 2, "method": "lp_ft"}, {"epochs": 40, "patience": 1}])
+def test_a_training_that_ended_is_not_begun_again(recipe, tmp_path):
+    """Though its network is not there any more, and with patience it ended early."""
+    _, history, state = train(StateFile(tmp_path), **recipe)
+    assert (len(history) < recipe["epochs"]) == ("patience" in recipe)
+    state.finish(recipe["epochs"])
+    weights, again, result = train(StateFile(tmp_path), **recipe)
+    assert same(weights, network().state_dict())
+    assert again == history
+    assert (result.best, same(result.best_weights, state.best_weights)) == (state.best, True)
+
+
 def test_a_training_can_be_interrupted_at_every_single_step(tmp_path):
     whole, history, _ = train(StateFile())
     place = CutShort(tmp_path)

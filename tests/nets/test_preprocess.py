@@ -91,6 +91,14 @@ def test_normalisation_of_efficientnet_lite_puts_127_at_zero_and_255_at_one():
 
 
 @pytest.mark.parametrize("arch", ["resnet18", "efficientnet_b0"])
+def test_normalisation_by_half_puts_black_at_minus_one_and_white_at_one_and_resizes_as_before(arch):
+    shades = torch.tensor([0, 51, 255], dtype=torch.uint8).view(3, 1, 1, 1).expand(3, 1, 1, 3)
+    half = view(arch, 1, "half")
+    torch.testing.assert_close(to_input(shades, half)[:, :, 0, 0], torch.tensor([-1, -0.6, 1])[:, None].expand(3, 3))
+    assert half.interpolation == view(arch, 1).interpolation
+
+
+@pytest.mark.parametrize("arch", ["resnet18", "efficientnet_b0"])
 @pytest.mark.parametrize("size", [16, 40, 11, 8])
 def test_inputs_are_resized_and_normalised_as_by_torchvision(arch, size):
     images, seen = batch(3), view(arch, size)

@@ -106,6 +106,7 @@ def test_a_file_with_more_than_a_state_dict_is_refused_with_what_to_save(tmp_pat
     ("setting", "is_file"),
     [
         ("imagenet", False),
+        ("IMAGENET1K_V2", False),
         ("random", False),
         ("https://example.org/w-00000000.pth", False),
         ("file:///home/me/w-00000000.pth", False),
@@ -120,8 +121,11 @@ def test_a_setting_is_a_path_unless_it_is_a_word_or_an_address(setting, is_file)
 
 def test_only_files_have_a_fingerprint_which_is_their_hash(tmp_path):
     (tmp_path / "w.pth").write_bytes(b"weights")
-    assert weights.fingerprint("resnet", "w.pth", tmp_path / "w.pth") == hashlib.sha256(b"weights").hexdigest()
-    assert weights.fingerprint("resnet", "imagenet", tmp_path / "imagenet") is None
+    assert (
+        weights.fingerprint("resnet.weights = w.pth", "resnet18", "w.pth", tmp_path / "w.pth")
+        == hashlib.sha256(b"weights").hexdigest()
+    )
+    assert weights.fingerprint("resnet.weights = imagenet", "resnet18", "imagenet", tmp_path / "imagenet") is None
 
 
 @pytest.mark.parametrize("name", ["absent.pth", "imagenett", "."])
@@ -130,7 +134,46 @@ def test_a_file_that_is_not_there_is_refused_with_what_is_allowed(tmp_path, name
         UserError,
         match=r"resnet.weights = .*: there is no file .*; allowed are imagenet, random, a file, or",
     ):
-        weights.fingerprint("resnet", name, tmp_path / name)
+        weights.fingerprint(f"resnet.weights = {name}", "resnet18", name, tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("arch", "said"),
+    [
+        (
+            "resnet50",
+            "did you mean IMAGENET1K_V2 or IMAGENET1K_V1? of resnet50 torchvision has IMAGENET1K_V1, IMAGENET1K_V2",
+        ),
+        ("resnet18", "did you mean IMAGENET1K_V1? of resnet18 torchvision has IMAGENET1K_V1"),
+        (
+            "efficientnet_lite1",
+            "versions are torchvision's; allowed with efficientnet_lite1 are imagenet, random, a file or",
+        ),
+        (
+            "timm/resnet18",
+            "versions are torchvision's; timm's weights are a part of the name, as timm/resnet18.a1_in1k",
+        ),
+    ],
+)
+def test_a_version_that_was_not_published_is_refused_with_those_that_were(arch, said):
+    with pytest.raises(UserError) as error:
+        weights.fingerprint("resnet.weights = IMAGENET1K_V3", arch, "IMAGENET1K_V3", Path("IMAGENET1K_V3"))
+    assert str(error.value).startswith("resnet.weights = IMAGENET1K_V3: ")
+    assert said in str(error.value)
+
+
+def test_layers_without_the_classifier_are_no_version_of_a_network():
+    with pytest.raises(UserError, match=r"of vgg16 torchvision has IMAGENET1K_V1$"):
+        weights.fingerprint("resnet.weights", "vgg16", "IMAGENET1K_FEATURES", Path())
+
+
+def test_a_version_that_was_published_is_fetched_from_its_own_address(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(weights, "fetch", lambda url, folder, _: asked.append(url) or folder)
+    assert weights.fingerprint("resnet.weights", "resnet50", "IMAGENET1K_V1", Path()) is None
+    for version in ("IMAGENET1K_V1", "IMAGENET1K_V2", "imagenet"):
+        weights.locate("resnet50", version, Path(), tmp_path)
+    assert [url.rsplit("/", 1)[1] for url in asked] == ["resnet50-0676ba61.pth", *["resnet50-11ad3fa6.pth"] * 2]
 
 
 @pytest.fixture
@@ -141,14 +184,14 @@ def _repository(tmp_path, monkeypatch):
 
 @pytest.mark.usefixtures("_repository")
 def test_pinned_weights_are_those_of_the_file(published, state):
-    result = load_weights("resnet", "resnet18", f"published/{published.name}", sha256=weights.sha256(published), seed=0)
+    result = load_weights("", "resnet18", f"published/{published.name}", sha256=weights.sha256(published), seed=0)
     assert equal(result, state)
 
 
 @pytest.mark.usefixtures("_repository")
 def test_weights_of_another_architecture_are_refused_by_setting_and_tensor(published):
     with pytest.raises(UserError) as error:
-        load_weights("resnet", "resnet34", str(published), sha256=None, seed=0)
+        load_weights(f"resnet.weights = {published}", "resnet34", str(published), sha256=None, seed=0)
     assert str(error.value) == (
         f"resnet.weights = {published}: tensor layer1.2.bn1.bias is absent, but resnet34 has (64,); "
         "allowed is a state_dict of resnet34"
@@ -157,12 +200,14 @@ def test_weights_of_another_architecture_are_refused_by_setting_and_tensor(publi
 
 @pytest.mark.usefixtures("_repository")
 def test_weights_that_change_while_the_pipeline_runs_are_refused(published):
-    with pytest.raises(UserError, match=r"^convnext\.weights = .*changed while the pipeline ran; run it again$"):
-        load_weights("convnext", "resnet18", str(published), sha256="0" * 64, seed=0)
+    with pytest.raises(
+        UserError, match=r"^backbones, resnet18@w\.pth: .*changed while the pipeline ran; run it again$"
+    ):
+        load_weights("backbones, resnet18@w.pth", "resnet18", str(published), sha256="0" * 64, seed=0)
 
 
 @pytest.mark.usefixtures("_repository")
 def test_random_weights_depend_on_the_seed_alone():
-    first, again, other = (load_weights("resnet", "resnet18", "random", sha256=None, seed=seed) for seed in (1, 1, 2))
+    first, again, other = (load_weights("", "resnet18", "random", sha256=None, seed=seed) for seed in (1, 1, 2))
     assert equal(first, again)
     assert not torch.equal(first["conv1.weight"], other["conv1.weight"])

@@ -28,6 +28,17 @@ def test_not_all_of_them_were_made_ready_alike():
     assert preprocess.view("efficientnet_v2_l", 32) == View(32, (0.5,) * 3, (0.5,) * 3, "bicubic")
 
 
+def test_a_version_is_made_ready_in_its_own_way():
+    """The older weights of EfficientNet-B1 were trained on images resized by cubic interpolation."""
+    resized = {
+        name: preprocess.view("efficientnet_b1", 32, weights=name).interpolation
+        for name in ("IMAGENET1K_V1", "IMAGENET1K_V2", "imagenet", "random")
+    }
+    assert resized == {"IMAGENET1K_V1": "bicubic"} | dict.fromkeys(("IMAGENET1K_V2", "imagenet", "random"), "bilinear")
+    header = {"arch": "efficientnet_b1", "weights": "IMAGENET1K_V1", "image_size": 32, "normalisation": "half"}
+    assert preprocess.view_of(header) == View(32, (0.5,) * 3, (0.5,) * 3, "bicubic")
+
+
 def test_the_best_of_several_imagenet_weights_are_taken():
     url = zoo_torchvision.imagenet_url
     assert url("resnet18").endswith("/resnet18-f37072fd.pth")

@@ -95,8 +95,11 @@ def test_a_colleague_gets_results_and_experiments_and_computes_nothing(computed,
 
     other = colleague(computed, tmp_path / "colleague")
     other.dvc("pull")
-    checkpoint = "data/checkpoints/resnet/seed0/full.safetensors"
-    for path in (checkpoint, "data/features/convnext/train.npy", "plots/report.html"):
+    for path in (
+        "data/checkpoints/resnet/seed0/full.safetensors",
+        "data/features/convnext/train.npy",
+        "plots/report.html",
+    ):
         assert (other.folder / path).read_bytes() == (computed.folder / path).read_bytes()
     assert ran(other.dvc("repro")) == []
     other.dvc("exp", "pull", "origin", name)

@@ -365,5 +365,6 @@ def test_scalars_mean_what_they_mean_to_dvc(read, scalar):
 
 
 def test_nested_settings_get_dotted_names():
+    """One that is a mapping itself stays whole, as its names are not settings: the contrasts of backbones."""
     assert flat({"a": 1, "b": {"c": [1], "d": {"e": None}}}) == {"a": 1, "b.c": [1], "b.d": {"e": None}}
     assert flat(Settings().model_dump())["finetune.lr"] == Settings().finetune.lr
