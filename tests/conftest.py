@@ -190,7 +190,7 @@ def whole(reproduced: Callable[..., Clone]) -> Clone:
 
 @pytest.fixture(scope="session")
 def everything(whole: Clone, copy_of: Callable[[Clone], Clone], tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    """The same where the stages that are off by default ran too."""
+    """The same where the stages that are off by default ran too, and the question is another one."""
     root = tmp_path_factory.getbasetemp()
     root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
     with FileLock(root / "everything.lock"):
@@ -199,6 +199,7 @@ def everything(whole: Clone, copy_of: Callable[[Clone], Clone], tmp_path_factory
             copy = copy_of(whole)
             few = {"images": 4, "severities": [3], "attacks": ["fgsm"], "epsilons": [8.0], "steps": 1}
             copy.configure(backbones=["efficientnet_lite0", "efficientnet_lite0@random"])
+            copy.configure(compare={"question": ["resnet.frozen", "convnext.finetuned"]})
             copy.configure(robustness={"enabled": True, **few})
             copy.records.mkdir()
             stages = ("inputs", "weights", "backbones", "compare", "robustness", "report")
