@@ -1,6 +1,7 @@
 """The list of backbones: what its entries mean, which of them are roles, and what is refused."""
 
 import shlex
+from pathlib import Path
 
 import pytest
 from dvc.utils.hydra import apply_overrides
@@ -144,3 +145,15 @@ def test_the_pages_command_sets_the_list_and_the_contrasts_through_dvc(read, tmp
         "backbones": FIVE,
         "compare": {"contrasts": {key: list(pair) for key, pair in (wanted.compare.contrasts or {}).items()}},
     }
+
+
+def test_the_command_of_the_documentation_is_five_backbones_and_their_contrasts(tmp_path):
+    words = shlex.split(
+        Path("docs/combinations.md").read_text().partition("    dvc exp run \\\n")[2].partition("\n\n")[0]
+    )
+    path = tmp_path / "params.yaml"
+    path.write_text(Path("params.yaml").read_text())
+    apply_overrides(path, [word for word in words if word != "-S"])
+    settings = load(path)
+    assert settings.backbones == FIVE
+    assert set(settings.compare.contrasts or {}) == {"size", "recipe", "recipe18", "architecture"}
