@@ -10,6 +10,7 @@ from ruamel.yaml import YAML
 
 from src.core.errors import UserError
 from src.nets import architectures
+from src.prepare.config import Prepare
 from src.settings.settings import Finetune, Settings, flat, load
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
@@ -201,6 +202,8 @@ def test_a_bad_setting_is_refused_in_one_line_with_its_value_and_what_is_allowed
     ("text", "start", "allowed"),
     [
         ("finetun: {lr: 0.1}", "finetun: no such setting; did you mean finetune? allowed: ", Settings),
+        ("classess: 5", "classess: no such setting; did you mean classes? allowed: ", Settings),
+        ("prepare: {per_classes: 5}", "prepare.per_classes: no such setting; did you mean per_class? allowed: ", Prepare),
         ("finetune: {lrr: 0.1}", "finetune.lrr: no such setting; did you mean lr? allowed: ", Finetune),
         ("finetune: {zebra: 1}", "finetune.zebra: no such setting; allowed: ", Finetune),
     ],
