@@ -148,9 +148,8 @@ def test_the_pages_command_sets_the_list_and_the_contrasts_through_dvc(read, tmp
 
 
 def test_the_command_of_the_documentation_is_five_backbones_and_their_contrasts(tmp_path):
-    words = shlex.split(
-        Path("docs/combinations.md").read_text().partition("    dvc exp run \\\n")[2].partition("\n\n")[0]
-    )
+    lines = Path("docs/combinations.md").read_text().partition("    dvc exp run \\\n")[2].partition("\n\n")[0]
+    words = shlex.split(lines.replace("\\\n", " "))
     path = tmp_path / "params.yaml"
     path.write_text(Path("params.yaml").read_text())
     apply_overrides(path, [word for word in words if word != "-S"])
