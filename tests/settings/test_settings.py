@@ -203,7 +203,11 @@ def test_a_bad_setting_is_refused_in_one_line_with_its_value_and_what_is_allowed
     [
         ("finetun: {lr: 0.1}", "finetun: no such setting; did you mean finetune? allowed: ", Settings),
         ("classess: 5", "classess: no such setting; did you mean classes? allowed: ", Settings),
-        ("prepare: {per_classes: 5}", "prepare.per_classes: no such setting; did you mean per_class? allowed: ", Prepare),
+        (
+            "prepare: {per_classes: 5}",
+            "prepare.per_classes: no such setting; did you mean per_class? allowed: ",
+            Prepare,
+        ),
         ("finetune: {lrr: 0.1}", "finetune.lrr: no such setting; did you mean lr? allowed: ", Finetune),
         ("finetune: {zebra: 1}", "finetune.zebra: no such setting; allowed: ", Finetune),
     ],
