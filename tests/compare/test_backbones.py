@@ -7,7 +7,12 @@ from scipy import stats
 from src.compare import figures, results
 from src.compare.config import Compare
 from src.compare.results import Listed
+from src.records.backbones import FurtherBackbone, FurtherBackbones
 from src.records.compare import Comparison
+from src.records.evaluate import Evaluations
+from src.settings.settings import Settings
+from src.storage import files, paths
+from stages import compare
 from tests.helpers.toy_records import evaluation
 
 SEEDS, IMAGES = 4, 150
@@ -170,3 +175,39 @@ def test_every_backbone_is_drawn_frozen_and_fine_tuned(result):
     drawn = figures.all_figures(ROLES, result)["backbones"]
     labels = [label.get_text() for label in drawn.axes[0].get_yticklabels()]
     assert labels == [f"{name}, {words}" for name in NAMES.values() for words in ("frozen", "fine-tuned")]
+
+
+def left(cell: str, adaptation: str) -> Evaluations:
+    """What evaluating a cell leaves under two seeds: predictions, and the evaluations that are returned."""
+    arm = ARMS[f"{cell.split('.')[0]}.{adaptation}"]
+    for seed in (0, 1):
+        arrays = {"logits": arm.logits[seed], "labels": LABELS, "index": np.arange(IMAGES)}
+        files.write_arrays(paths.of_seed(paths.predictions(cell), seed) / f"{adaptation}.npz", **arrays)
+    return Evaluations(seeds={str(seed): {adaptation: evaluation()} for seed in (0, 1)})
+
+
+def test_the_stage_reads_the_roles_arms_for_their_entries_and_the_others_from_their_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for role in ("resnet", "convnext"):
+        for column, adaptation in (("finetuned", "full"), ("frozen", "linear")):
+            cell = f"{role}.{column}"
+            files.write_record(paths.record(paths.cell_name(cell)), left(cell, adaptation))
+    monkeypatch.setitem(ARMS, "resnet50-random.full", ARMS["wide.full"])
+    monkeypatch.setitem(ARMS, "resnet50-random.linear", ARMS["wide.linear"])
+    found = FurtherBackbone(
+        name="resnet50@random",
+        frozen=left("resnet50-random.frozen", "linear"),
+        finetuned=left("resnet50-random.finetuned", "full"),
+    )
+    files.write_record(paths.record("backbones"), FurtherBackbones(backbones={"resnet50-random": found}))
+    settings = Settings.model_validate(
+        {"seeds": [0, 1], "frozen": {"readouts": ["linear"]}, "backbones": ["resnet50@random", "resnet18"]}
+    )
+    roles, _ = compare.read_arms(settings)
+    listed = compare.read_listed(settings, roles)
+    assert listed.names == {"resnet50-random": "resnet50@random", "resnet": "resnet18"}
+    assert set(listed.arms) == {"resnet.full", "resnet.linear", "resnet50-random.full", "resnet50-random.linear"}
+    assert listed.arms["resnet.full"] is roles["resnet.full"]
+    assert np.array_equal(listed.arms["resnet50-random.full"].logits, ARMS["wide.full"].logits[:2])
+    assert listed.arms["resnet50-random.full"].title == "resnet50@random, fine-tuned"
+    assert compare.read_listed(settings.model_copy(update={"backbones": None}), roles) is None
