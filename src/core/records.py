@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 Environment = dict[str, str | int]  # a machine and its versions by name, see `runtime.environment`
@@ -61,7 +60,7 @@ def _mean(values: Sequence[Any]) -> Any:
         return mean([value for value in values if value is not None])
     if isinstance(first, list) and all(isinstance(value, list) and len(value) == len(first) for value in others):
         if first and isinstance(first[0], list):  # a table of counts
-            return np.sum(values, axis=0).tolist()
+            return [[sum(counts) for counts in zip(*rows, strict=True)] for rows in zip(*values, strict=True)]
         return [_mean(items) for items in zip(*values, strict=True)]
     if isinstance(first, dict) and all(isinstance(value, dict) and value.keys() == first.keys() for value in others):
         return {name: _mean([value[name] for value in values]) for name in first}
