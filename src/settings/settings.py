@@ -245,7 +245,7 @@ def _backbone_faults(settings: Settings) -> Iterator[str]:
     if (settings.backbones or settings.compare.contrasts) and not settings.controls:
         yield "controls = false: backbones and contrasts of them need each frozen and fine-tuned; set it to true"
     known = [each.name for each in listed(settings.backbones, settings.resnet, settings.convnext).values()]
-    for contrast, pair in settings.compare.contrasts.items():
+    for contrast, pair in (settings.compare.contrasts or {}).items():
         for name in pair:
             if name not in known:
                 yield (
