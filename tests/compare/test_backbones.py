@@ -146,7 +146,7 @@ def test_the_verdict_the_terminal_and_the_metrics_name_every_contrast(result):
     (sentence,) = [line for line in result.verdict if "declared" in line]
     size = result.contrasts["size"]
     assert sentence.startswith(
-        "The declared 3 contrasts of backbones, with p after Holm: size, wide less resnet18, mean of frozen and "
+        "The 3 declared contrasts of backbones, with p after Holm: size, wide less resnet18, mean of frozen and "
         f"fine-tuned: {100 * size.difference.value:+.1f} points (95% interval "
     )
     assert "; recipe, wide less small@random, mean of" in sentence
@@ -167,7 +167,7 @@ def test_of_one_seed_the_contrasts_are_of_these_networks_alone():
     config = Compare(contrasts={"size": CONTRASTS["size"]})
     told = results.report(roles, [0], ["a", "b", "c"], {}, config, listed=Listed(NAMES, one))
     (sentence,) = [line for line in told.verdict if "declared" in line]
-    assert sentence.startswith("The declared 1 contrast of backbones, of these networks alone, with p after Holm: size")
+    assert sentence.startswith("The 1 declared contrast of backbones, of these networks alone, with p after Holm: size")
     assert told.contrasts["size"].word == "not settled"
 
 
