@@ -12,27 +12,9 @@ from src.core.errors import UserError
 from src.nets import architectures
 from src.prepare.config import Prepare
 from src.settings.settings import Finetune, Settings, flat, load
+from tests.settings.conftest import refusal
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
-
-
-@pytest.fixture
-def read(tmp_path):
-    """Reads a text as if it were params.yaml."""
-
-    def read(text: str) -> Settings:
-        path = tmp_path / "params.yaml"
-        path.write_text(text, encoding="utf-8")
-        return load(path)
-
-    return read
-
-
-def refusal(read, text: str) -> str:
-    """The message with which a text is refused, less the file's name."""
-    with pytest.raises(UserError) as error:
-        read(text)
-    return str(error.value).partition("params.yaml")[2].removeprefix(": ")
 
 
 def test_the_defaults_are_those_of_params_yaml():
