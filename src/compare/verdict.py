@@ -91,9 +91,9 @@ def _contrasts(comparison: Comparison) -> str:
     if not comparison.contrasts:
         return ""
     each = "; ".join(_effect(name, contrast, comparison) for name, contrast in comparison.contrasts.items())
-    count = _count(len(comparison.contrasts), "contrast of backbones", "contrasts of backbones")
+    count = _count(len(comparison.contrasts), "declared contrast of backbones", "declared contrasts of backbones")
     whose = "" if len(comparison.seeds) > 1 else ", of these networks alone"
-    return f"The declared {count}{whose}, with p after Holm: {each}."
+    return f"The {count}{whose}, with p after Holm: {each}."
 
 
 def _effect(name: str, effect: Contrast, comparison: Comparison) -> str:

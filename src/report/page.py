@@ -82,6 +82,7 @@ def numbers(results: Results) -> dict[str, Any]:
         "cells": cells,
         "complete": len(cells) == len(design.CELLS),
         "effects": tables.effects(comparison),
+        "contrasts": tables.contrasts(comparison),
         "arms": tables.all_arms(comparison, evaluations),
         "pairs": tables.pairs(comparison),
         "searches": tables.searches(results.tuned, comparison, evaluations),

@@ -93,7 +93,7 @@ class Question:
 
 @dataclass(frozen=True)
 class EffectRow:
-    """An effect of the 2 x 2 table; the axis that shows it ends at `reach` on both sides."""
+    """An effect of the 2 x 2 table, or another contrast; the axis that shows it ends at `reach` on both sides."""
 
     name: str
     contrast: Contrast
@@ -217,8 +217,17 @@ def question(comparison: Comparison, evaluations: ByArm) -> Question:
 
 def effects(comparison: Comparison) -> list[EffectRow]:
     """The effects of the 2 x 2 table, if all four cells were run."""
-    reach = _reach([comparison.margin, *_bounds(effect.difference for effect in comparison.effects.values())])
-    return [EffectRow(name, effect, reach) for name, effect in comparison.effects.items()]
+    return _family(comparison.effects, comparison.margin)
+
+
+def contrasts(comparison: Comparison) -> list[EffectRow]:
+    """The declared contrasts of backbones."""
+    return _family(comparison.contrasts, comparison.margin)
+
+
+def _family(contrasts: Mapping[str, Contrast], margin: float) -> list[EffectRow]:
+    reach = _reach([margin, *_bounds(contrast.difference for contrast in contrasts.values())])
+    return [EffectRow(name, contrast, reach) for name, contrast in contrasts.items()]
 
 
 def pairs(comparison: Comparison) -> list[PairRow]:

@@ -26,7 +26,7 @@ made (`protocol: report`, see [settings.md](settings.md)) and puts what was publ
 
 ## The bar chart
 
-All networks are tested on the plain test images of the first two classes, by the largest of all their outputs. {bar}
+{bar}
 
 {bars}
 
@@ -38,10 +38,14 @@ All networks are tested on the plain test images of the first two classes, by th
 
 {formula}
 
-Published values: {source}.
+{source}
 
     python -m src.reproduction report --from {names}
 """
+
+TESTED = (
+    "All networks are tested on the plain test images of the first two classes, by the largest of all their outputs."
+)
 
 FORMULA = """With S runs of mean m and standard deviation s over seeds, one further run with another seed, on as many
 other test images, falls into m ± t √(s² (1 + 1/S) + 2w). w is the variance that the choice of test images gives to a
@@ -80,11 +84,11 @@ def page(
                 ("train_loss", "Training loss"),
             )
         ),
-        bar=f"The bands of all {len(bars)} hold at once with {level:g} %.",
+        bar=about.wrapped(f"{TESTED} The bands of all {len(bars)} hold at once with {level:g} %."),
         bars=_table(bars, "network"),
         heads=about.wrapped(_heads(runs[0], heads, confidence)),
         formula=FORMULA.format(same=sum(row.same_images.holds(row.published) for row in rows), count=len(rows)),
-        source=published.source,
+        source=about.wrapped(f"Published values: {published.source}."),
         names=" ".join(run.name for run in runs),
     )
 

@@ -118,7 +118,8 @@ def _explain(error: ValidationError) -> str:
     first = details[-1] if details[0]["loc"][0] == "classes" else details[0]
     path = [_named(str(part)) for part in first["loc"]]
     for name, allowed in SEVERAL_TYPES.items():
-        if ".".join(path).startswith(name):  # what follows is pydantic's name of a type, or a place in a list
+        # What follows the name is pydantic's word for a type, or a place in a list.
+        if ".".join([*path, ""]).startswith(f"{name}."):
             return f"{name} = {_shown(first['input'])}: allowed is {allowed}"
     if first["type"] == "extra_forbidden":
         model: Any = Settings

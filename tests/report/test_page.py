@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from src.core.records import Interval
 from src.evaluate.arm import Predictions, score
 from src.prepare.config import Prepare
 from src.readouts.config import READOUTS
+from src.records.compare import ListedBackbone
 from src.records.evaluate import Evaluation, Evaluations
 from src.records.robustness import RobustnessResults
 from src.records.tune import SearchSummaries, SearchSummary
@@ -34,6 +36,7 @@ from src.settings import settings as settings_settings
 from src.settings.settings import Settings
 from src.storage import files, paths
 from stages import report
+from tests.helpers.toy_records import contrast
 
 CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 HOSTILE = [
@@ -349,6 +352,33 @@ def test_backbones_are_said_to_differ_in_more_than_their_architecture(reader):
         "differ not in architecture alone: their size and the recipe of their pretraining differ too"
         in (reader.text["verdict"])
     )
+
+
+def test_the_backbones_of_a_list_have_a_table_and_their_contrasts(experiment, reader):
+    """Without a list there is no such section."""
+    assert "backbones" not in reader.text
+    half, more = Interval(0.5, 0.45, 0.55), Interval(0.613, 0.5, 0.7)
+    rows = [
+        ListedBackbone(
+            name=name,
+            frozen_arm="resnet.linear",
+            frozen=half,
+            finetuned_arm="resnet.full",
+            finetuned=more,
+            parameters=25_600_000,
+            macs=84_000_000,
+        )
+        for name in ("resnet18", "resnet50@<V1>")
+    ]
+    size = contrast(title="resnet50@<V1> less resnet18, mean of frozen and fine-tuned")
+    told = experiment.comparison.model_copy(update={"backbones": rows, "contrasts": {"size": size}})
+    left = replace(experiment.results(), comparison=told)
+    page = Reader(report_page.render(report_page.context(experiment.settings, left)))
+    text = re.sub(" +", " ", page.text["backbones"])
+    assert f"resnet50@<V1> 25.6{format.THIN}M 84.0{format.THIN}M 50.0{format.THIN}% [45.0, 55.0] 61.3" in text
+    assert f"size ahead {size.title} +10.00 [+9.00, +11.00]" in text
+    assert "a family of their own: p after Holm." in text
+    assert page.text["table"] == reader.text["table"]
 
 
 def test_words_that_the_page_does_not_use(reader):

@@ -1,37 +1,19 @@
 """The list of backbones: what its entries mean, which of them are roles, and what is refused."""
 
 import shlex
+from pathlib import Path
 
 import pytest
 from dvc.utils.hydra import apply_overrides
 from ruamel.yaml import YAML
 
-from src.core.errors import UserError
 from src.report.page import command
 from src.settings import backbones
 from src.settings.backbones import Backbone, Legacy, Modern
-from src.settings.settings import Settings, load
+from src.settings.settings import load
+from tests.settings.conftest import refusal
 
 FIVE = ["resnet18", "resnet50@IMAGENET1K_V1", "resnet50@IMAGENET1K_V2", "timm/resnet18.a1_in1k", "convnext_tiny"]
-
-
-@pytest.fixture
-def read(tmp_path):
-    """Reads a text as if it were params.yaml."""
-
-    def read(text: str) -> Settings:
-        path = tmp_path / "params.yaml"
-        path.write_text(text, encoding="utf-8")
-        return load(path)
-
-    return read
-
-
-def refusal(read, text: str) -> str:
-    with pytest.raises(UserError) as error:
-        read(text)
-    assert len(str(error.value).splitlines()) == 1
-    return str(error.value).partition("params.yaml: ")[2]
 
 
 def test_entries_that_are_a_roles_architecture_and_weights_are_that_role(read):
@@ -144,3 +126,14 @@ def test_the_pages_command_sets_the_list_and_the_contrasts_through_dvc(read, tmp
         "backbones": FIVE,
         "compare": {"contrasts": {key: list(pair) for key, pair in (wanted.compare.contrasts or {}).items()}},
     }
+
+
+def test_the_command_of_the_documentation_is_five_backbones_and_their_contrasts(tmp_path):
+    lines = Path("docs/combinations.md").read_text().partition("    dvc exp run \\\n")[2].partition("\n\n")[0]
+    words = shlex.split(lines.replace("\\\n", " "))
+    path = tmp_path / "params.yaml"
+    path.write_text(Path("params.yaml").read_text())
+    apply_overrides(path, [word for word in words if word != "-S"])
+    settings = load(path)
+    assert settings.backbones == FIVE
+    assert set(settings.compare.contrasts or {}) == {"size", "recipe", "recipe18", "architecture"}

@@ -10,28 +10,11 @@ from ruamel.yaml import YAML
 
 from src.core.errors import UserError
 from src.nets import architectures
+from src.prepare.config import Prepare
 from src.settings.settings import Finetune, Settings, flat, load
+from tests.settings.conftest import refusal
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
-
-
-@pytest.fixture
-def read(tmp_path):
-    """Reads a text as if it were params.yaml."""
-
-    def read(text: str) -> Settings:
-        path = tmp_path / "params.yaml"
-        path.write_text(text, encoding="utf-8")
-        return load(path)
-
-    return read
-
-
-def refusal(read, text: str) -> str:
-    """The message with which a text is refused, less the file's name."""
-    with pytest.raises(UserError) as error:
-        read(text)
-    return str(error.value).partition("params.yaml")[2].removeprefix(": ")
 
 
 def test_the_defaults_are_those_of_params_yaml():
@@ -201,6 +184,12 @@ def test_a_bad_setting_is_refused_in_one_line_with_its_value_and_what_is_allowed
     ("text", "start", "allowed"),
     [
         ("finetun: {lr: 0.1}", "finetun: no such setting; did you mean finetune? allowed: ", Settings),
+        ("classess: 5", "classess: no such setting; did you mean classes? allowed: ", Settings),
+        (
+            "prepare: {per_classes: 5}",
+            "prepare.per_classes: no such setting; did you mean per_class? allowed: ",
+            Prepare,
+        ),
         ("finetune: {lrr: 0.1}", "finetune.lrr: no such setting; did you mean lr? allowed: ", Finetune),
         ("finetune: {zebra: 1}", "finetune.zebra: no such setting; allowed: ", Finetune),
     ],

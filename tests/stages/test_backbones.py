@@ -10,7 +10,7 @@ import yaml
 from src.core.errors import UserError
 from src.records.backbones import FurtherBackbones
 from src.settings.settings import Settings, load
-from src.storage import files, paths
+from src.storage import files, paths, resume
 from stages import backbones, download, inputs, prepare, weights
 
 NAME = "mnasnet0_5-random"
@@ -58,6 +58,7 @@ def listing(folder: Path) -> set[str]:
 @pytest.mark.usefixtures("folder")
 def test_only_what_is_no_role_is_computed_and_an_interrupted_run_goes_on(monkeypatch, capsys):
     """It is cut before the last test; what is embedded, searched and trained by then is not computed again."""
+    monkeypatch.setattr(resume, "SAVE_EVERY", 0)  # seconds, of which digits take none
     with monkeypatch.context() as patch:
         patch.setattr(backbones, "finetuned", lambda *_: (_ for _ in ()).throw(UserError("stopped")))
         with pytest.raises(UserError, match="stopped"):

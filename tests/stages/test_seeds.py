@@ -15,7 +15,7 @@ from src.settings.protocols import filled
 from src.settings.settings import Settings
 from src.stats import scores
 from src.storage import files, paths
-from stages import evaluate, finetune, prepare
+from stages import evaluate, finetune, prepare, tune
 from tests.helpers.cut import CutError
 
 DVC_YAML = Path("dvc.yaml").resolve()
@@ -112,6 +112,7 @@ def test_what_the_report_watched_is_measured_again_on_the_saved_networks(place):
     place("report", "resnet18")  # which learns enough in ten steps to tell images apart
     chosen = settings(protocol="report", seeds=[3, 5])
     prepare.main(chosen)
+    tune.main(chosen)
     finetune.main(chosen, "resnet")
     evaluate.main(chosen, "resnet", "finetuned")
     trainings = files.read_record(paths.record("finetune_resnet"), Trainings)
