@@ -42,7 +42,7 @@ def main() -> None:
         if child == 0:
             work(log)
         runs += 1
-        wait = rng.uniform(0, longest / 2) if hit < kills and longest else 60
+        wait = rng.uniform(0, longest / 2) if hit < kills and longest else 600
         while time.monotonic() - start < wait:
             done, status = os.waitpid(child, os.WNOHANG)
             if done:
