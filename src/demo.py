@@ -30,12 +30,12 @@ SOURCES = (
 )
 SETTINGS = {
     "dataset": "digits",
-    "prepare": {"per_class": 60},
+    "prepare": {"per_class": 40},
     "resnet": {"arch": "efficientnet_lite0"},
     "convnext": {"arch": "efficientnet_lite2"},
     "finetune": {
         "epochs": 3,
-        "batch_size": 32,  # 540 images make few steps of 64
+        "batch_size": 32,  # 360 images make few steps of 64
         "schedule": "one_cycle",
         "augment": False,  # a mirrored digit is not a digit
     },

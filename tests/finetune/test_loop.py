@@ -20,6 +20,7 @@ from src.finetune.batches import Data
 from src.finetune.checkpoint import Epoch, Trained, TrainState
 from src.nets import models, preprocess
 from src.nets.crops import Watched
+from src.nets.inference import predict
 from src.storage.resume import StateFile
 from tests.helpers import toy_training
 from tests.helpers.toy_training import VIEW, config, digits, network
@@ -290,6 +291,15 @@ def test_the_model_holds_the_weights_of_the_epoch_that_was_yielded(data):
     model = network()
     for epoch in toy_training.train(model, data):
         assert validate(model, data)[:2] == (epoch.val_loss, epoch.val_accuracy)
+
+
+@pytest.mark.parametrize("right", [1, 2, 7])
+def test_an_accuracy_is_the_share_of_right_answers_to_the_last_bit(data, right):
+    """As the evaluation counts it, so that the two can be compared."""
+    model = network()
+    answers = predict(model, data.images, data.watched.index, view=VIEW, accelerator=CPU).argmax(1)
+    labels = np.where(np.arange(30) < right, answers, (answers + 1) % 10)
+    assert validate(model, replace(data, watched=replace(data.watched, labels=labels)))[1] == right / 30
 
 
 def test_validation_changes_nothing_and_is_never_random(data):

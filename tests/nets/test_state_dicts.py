@@ -45,7 +45,7 @@ def equal(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> bool:
 
 
 def load(path: Path) -> dict[str, Tensor]:
-    return load_weights("resnet", "resnet18", str(path), sha256=None, seed=0)
+    return load_weights(f"resnet.weights = {path}", "resnet18", str(path), sha256=None, seed=0)
 
 
 PREFIXES = (

@@ -19,6 +19,7 @@ from src.finetune import loop
 from src.finetune.batches import Data
 from src.finetune.config import Finetune
 from src.nets import architectures, fast_cpu, models, preprocess, zoo
+from src.nets.crops import Watched
 from src.storage import files
 from src.storage.resume import StateFile
 from tests.helpers.skeletons import numberless, run, skeleton
@@ -76,13 +77,13 @@ def test_features_are_those_of_the_library_and_training_changes_the_network(arch
     assert expected.std() > 0
     del theirs
     given = {"weights": (state, {"arch": arch, "weights": "file"}), "raw": {"train": RAW}, "image_size": 32}
-    embed.embed(tmp_path, **given, accelerator=CPU, state_file=StateFile())
+    embed.embed(tmp_path, **given, normalisation="weights", accelerator=CPU, state_file=StateFile())
     result = np.load(tmp_path / "train.npy")
     np.testing.assert_allclose(result, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
     assert files.read_arrays(tmp_path / "head.npz")["weight"].shape == (1000, expected.shape[1])
 
     model = fast_cpu.to_device(models.with_new_head(models.restore(arch, state, 32), 3, seed=0), CPU.device)
-    data = Data(RAW, np.arange(2), np.array([0, 1]), np.arange(2, 4), np.array([0, 1]))
+    data = Data(RAW, np.arange(2), np.array([0, 1]), Watched(RAW, np.arange(2, 4), np.array([0, 1])))
     config = Finetune(epochs=1, batch_size=2, lr=0.0001, weight_decay=0.0)
     (epoch,) = loop.train(model, data, config, view=view, seed=0, accelerator=CPU)
     assert math.isfinite(epoch.train_loss)

@@ -120,7 +120,9 @@ def test_what_the_report_watched_is_measured_again_on_the_saved_networks(place):
     for seed in (3, 5):
         training = trainings.seeds[str(seed)]["full"]
         saved = files.read_arrays(paths.of_seed(paths.predictions("resnet.finetuned"), seed) / "full.npz")
-        assert scores.accuracy(saved["val_logits"], saved["val_labels"]) == training.history[-1]["val_accuracy"]
+        watched = saved["val_logits"], saved["val_labels"]
+        assert scores.accuracy(*watched) == training.history[-1]["val_accuracy"]
+        assert scores.nll(*watched) == pytest.approx(training.history[-1]["val_loss"], rel=1e-5)
         assert training.best_epoch == len(training.history) == 5
         assert evaluations.seeds[str(seed)]["full"].val_accuracy == training.val_accuracy
         assert not np.array_equal(saved["val_logits"], saved["logits"])
