@@ -18,6 +18,7 @@ from src.finetune import loop
 from src.finetune.batches import Data
 from src.finetune.checkpoint import Epoch
 from src.nets import fast_cpu, inference, models
+from src.settings.protocols import filled
 from src.settings.settings import Settings
 from tests.conftest import TOY
 from tests.helpers import toy_training
@@ -25,7 +26,7 @@ from tests.helpers.mps_rules import MPS, OnDevice, RefusedError, has_kernel, pre
 from tests.helpers.toy_training import VIEW
 from tests.helpers.toy_training import digits as toy_digits
 
-RUNS = {(loop, "train"): True, (inference, "outputs"): False, (models, "macs"): False}
+RUNS = {(loop, "train"): True, (inference, "outputs"): False, (models, "executed_macs"): False}
 PIPELINE = {
     name: stage
     for path in ("data/dvc.yaml", "dvc.yaml")
@@ -83,7 +84,7 @@ def watched(tmp_path_factory):
     values = yaml.safe_load(Path("params.yaml").read_text())
     for name, value in SETTINGS.items():
         values[name] = values[name] | value if isinstance(value, dict) else value
-    settings, digits = Settings.model_validate(values), sources.digits()
+    settings, digits = Settings.model_validate(filled(values)), sources.digits()
     few = {"train": first(digits["train"], 130), "test": first(digits["test"], 40)}
     result = {}
     with pytest.MonkeyPatch.context() as patch:

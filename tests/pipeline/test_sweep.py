@@ -238,9 +238,7 @@ def test_scaling_takes_branches_and_names_a_setting_that_differs(swept):
     name = next(name for name in swept.dvc("exp", "list", "--name-only").split() if name.startswith("k03"))
     swept.dvc("exp", "branch", name, "other")
     swept.git("checkout", "-q", "other")
-    params = swept.folder / "params.yaml"
-    params.write_text(params.read_text().replace("lr: null", "lr: 0.002"))
-    swept.commit("another rate")
+    swept.configure(finetune={"lr": 0.002})
     output = scale(swept, name, "other", fails=True)
     assert f"error: finetune.lr differs: null in {name}, 0.002 in other; choose runs that agree" in output
     assert "all runs have K = 3, all images, 32 px" in scale(swept, "other")
