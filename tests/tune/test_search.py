@@ -238,7 +238,7 @@ def test_killed_it_goes_on_to_the_same_bytes_and_finetune_takes_what_was_found(m
     assert "resnet-2: resumed in epoch 1" in clone.stages("tune", "finetune_resnet")
     assert {name: (clone.folder / name).read_bytes() for name in OUTS} == expected
     assert not list((clone.folder / "data/resume").iterdir())
-    _, about = read_tensors(clone.folder / "data/checkpoints/resnet/head.safetensors")
+    _, about = read_tensors(clone.folder / "data/checkpoints/resnet/seed0/head.safetensors")
     best = yaml.safe_load((clone.folder / OUTS[0]).read_text())["resnet"]
     assert {name: about["recipe"][name] for name in best} == best
     result = clone.json("metrics/tune.json")["tune"]
