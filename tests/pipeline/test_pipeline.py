@@ -190,7 +190,7 @@ def test_a_second_repro_runs_the_check_of_the_inputs_alone_and_is_fast(clone):
         assert "Running stage 'data/dvc.yaml:inputs'" in output
         repro.append(taken)
         version.append(seconds("version")[0])
-    # 2.3 to 2.5 on an idle machine. Whatever disturbs a run makes it longer, so the shortest of each tells most.
+    # 2.6 to 2.8 on an idle machine. Whatever disturbs a run makes it longer, so the shortest of each tells most.
     assert min(repro) / min(version) <= 3
 
 
@@ -246,8 +246,8 @@ def test_without_the_controls_two_arms_are_left_and_nothing_else_is_computed(clo
     compared = clone.json("data/results/compare.json")
     files = [path for folder in CONTROL_OUTS for path in (clone.folder / folder).rglob("*")]
     clone.git("checkout", "-q", ".")
-    for stage in (*ONCE[:3], "finetune_resnet", "eval_resnet"):
-        assert f"Stage '{stage}' didn't change, skipping" in output or f"Stage '{stage}' is cached" in output
+    for stage in ONCE[:3]:
+        assert f"Stage '{stage}' didn't change, skipping" in output
     assert [arm["arm"] for arm in compared["arms"]] == ["resnet.full", "convnext.random_head"]
     assert compared["effects"] == {}
     assert files == []
