@@ -122,7 +122,7 @@ def test_two_processes_fine_tune_to_the_same_files_as_one(prepared):
         said = run(*start, "-m", "stages.finetune", "resnet", cwd=prepared.folder)
         assert said.count("epoch 2:") == 1
         result.append(outputs(prepared.folder, "data/checkpoints/resnet", "plots/finetune_resnet").keys())
-        _, about = read_tensors(prepared.folder / "data/checkpoints/resnet/full.safetensors")
+        _, about = read_tensors(prepared.folder / "data/checkpoints/resnet/seed0/full.safetensors")
         losses.append([epoch["train_loss"] for epoch in about["history"]])
     assert result[0] == result[1]
     assert len(result[0]) >= 5

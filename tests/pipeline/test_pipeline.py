@@ -5,7 +5,8 @@ import html
 import itertools
 import json
 import re
-import resource
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -19,6 +20,7 @@ from src.data.classes import CIFAR100_CLASSES
 from src.nets import models
 from src.readouts import config
 from src.storage.files import sha256
+from tests.conftest import ROOT
 
 ONCE = ("download", "weights", "embed_convnext", "embed_resnet")  # paid once in a sweep over class counts
 CONTROL_OUTS = ("data/checkpoints/convnext", "data/features/resnet", "data/predictions/resnet_frozen")
@@ -175,23 +177,17 @@ def test_metrics_are_numbers_whose_names_never_collide(clone):
     assert {".resnet.full.accuracy", ".resnet.linear.accuracy", ".compare.primary.value"} <= set(names)
 
 
-def test_a_second_repro_runs_the_check_of_the_inputs_alone_and_is_fast(clone):
-    def seconds(*command):
-        """Of the processor, which a busy machine changes little; the clock on the wall tells how busy it is."""
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        output = clone.dvc(*command)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime, output
+def test_a_second_repro_runs_the_check_of_the_inputs_alone(clone):
+    output = clone.dvc("repro")
+    assert output.count("Running stage") == 1
+    assert "Running stage 'data/dvc.yaml:inputs'" in output
 
-    repro, version = [], []
-    for _ in range(5):
-        taken, output = seconds("repro")
-        assert output.count("Running stage") == 1
-        assert "Running stage 'data/dvc.yaml:inputs'" in output
-        repro.append(taken)
-        version.append(seconds("version")[0])
-    # 2.6 to 2.8 on an idle machine. Whatever disturbs a run makes it longer, so the shortest of each tells most.
-    assert min(repro) / min(version) <= 3
+
+def test_the_check_of_the_inputs_loads_no_torch():
+    """It runs before every experiment, and torch alone would take longer than all the rest of it."""
+    loaded = "import sys, stages.inputs; print([name for name in ('torch', 'sklearn', 'pandas') if name in sys.modules])"
+    said = subprocess.run([sys.executable, "-c", loaded], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "[]"
 
 
 @pytest.fixture(scope="module")
