@@ -185,8 +185,8 @@ def test_a_second_repro_runs_the_check_of_the_inputs_alone(clone):
 
 def test_the_check_of_the_inputs_loads_no_torch():
     """It runs before every experiment, and torch alone would take longer than all the rest of it."""
-    loaded = "import sys, stages.inputs; print([name for name in ('torch', 'sklearn', 'pandas') if name in sys.modules])"
-    said = subprocess.run([sys.executable, "-c", loaded], cwd=ROOT, capture_output=True, text=True, check=True)
+    heavy = "import sys, stages.inputs; print([name for name in ('torch', 'sklearn', 'pandas') if name in sys.modules])"
+    said = subprocess.run([sys.executable, "-c", heavy], cwd=ROOT, capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "[]"
 
 
