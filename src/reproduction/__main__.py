@@ -100,7 +100,14 @@ def ladder_main(words: Sequence[str]) -> None:
     note = f"{n:,} test images, {seeds} seeds, {100 * result.confidence:g} % intervals"
     figure = ladder_figure.waterfall(result, last.resnet.arch, last.convnext.arch, note)
     files.write_figure(IMAGES / "ladder.png", figure)
-    text = ladder_page.page(result, last, environments, common=given.settings, names=about.names(list(found.values())))
+    text = ladder_page.page(
+        result,
+        last,
+        environments,
+        rests={rung.words: read.incomplete_batch(found[rung]) for rung in steps},
+        common=given.settings,
+        names=about.names(list(found.values())),
+    )
     files.write_text(DOCS / "ladder.md", text)
     print(*ladder_page.sentences(result, last), f"written to {DOCS / 'ladder.md'}", sep="\n")
 

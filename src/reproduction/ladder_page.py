@@ -1,7 +1,7 @@
 """docs/ladder.md: what each choice of the report was worth."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from src.core.records import Environment
 from src.reproduction import about, ladder
@@ -29,6 +29,8 @@ arm, fine-tuned, less that of the modern arm, frozen.
 
 {table}
 
+{rests}
+
 The first rung is measured as in the report, on augmented test images. Training images are augmented alike on every
 rung. A rate is searched among {configurations} configurations on validation images. Where a validation part is undone
 from `fair`, the epoch is chosen on test images, and the search and the read-outs keep their validation images; where
@@ -44,6 +46,7 @@ def page(
     settings: Settings,
     environments: Sequence[Environment],
     *,
+    rests: Mapping[str, int],
     common: Sequence[str],
     names: str,
 ) -> str:
@@ -51,6 +54,7 @@ def page(
 
     Args:
         settings: of the last rung.
+        rests: how many images the incomplete batch of each rung has; 0: it has none.
         common: overrides of every rung besides the seeds.
         names: of the experiments.
     """
@@ -62,6 +66,7 @@ def page(
         ),
         level=100 * found.confidence,
         table=_table(found),
+        rests=_rests(rests),
         configurations=settings.tune.configurations,
         seeds=" ".join(map(str, settings.seeds)),
         options="".join(f" -S {shlex.quote(about.shown(text))}" for text in common),
@@ -74,6 +79,18 @@ def sentences(found: Ladder, settings: Settings) -> list[str]:
     legacy = f"the fine-tuned {settings.resnet.arch}"
     modern = f"the frozen {settings.convnext.arch} with its read-out {settings.frozen.readouts[0]}"
     return ladder.sentences(found, legacy, modern, settings.compare.margin)
+
+
+def _rests(rests: Mapping[str, int]) -> str:
+    """The sizes of the incomplete batches, since a small one moves the rungs from its own to the one without it."""
+    sizes = ", ".join(f"{count} at '{words}'" for words, count in rests.items() if count)
+    if not sizes:
+        return "No rung has an incomplete batch."
+    return about.wrapped(
+        f"An epoch ends with an incomplete batch on some rungs: {sizes}. It is a step like any other, by "
+        "batch statistics of so few images: the fewer they are, the more the steps up to 'no incomplete batch' tell of "
+        "that batch."
+    )
 
 
 def _classes(settings: Settings) -> str:

@@ -25,6 +25,12 @@ def trainings(experiment: Experiment) -> dict[int, Training]:
     return {seed: record.seeds[str(seed)][method] for seed in experiment.settings.seeds}
 
 
+def incomplete_batch(experiment: Experiment) -> int:
+    """How many images the incomplete batch has that ends each epoch of the legacy backbone's training; 0: none."""
+    one = next(iter(trainings(experiment).values()))
+    return one.images // len(one.history) % experiment.settings.finetune.batch_size
+
+
 def legacy(experiment: Experiment) -> Predictions:
     """The predictions of the fine-tuned legacy backbone."""
     return experiment.by_seed(LEGACY, experiment.settings.finetune.methods[0])

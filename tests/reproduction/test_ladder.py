@@ -106,7 +106,15 @@ def test_the_waterfall_has_a_bar_for_every_rung_that_begins_where_the_last_one_e
 def test_the_page_has_a_row_for_every_choice_and_the_command_that_draws_it_again():
     overrides = {"compare": {"margin": 0.01}, "seeds": [0, 1, 2, 3, 4], "classes": 2}
     common = ["classes=[cat,dog]", "folder=/home/someone/images"]
-    text = ladder_page.page(found(), Settings.model_validate(overrides), [MACHINE] * 2, common=common, names="a b")
+    text = ladder_page.page(
+        found(),
+        Settings.model_validate(overrides),
+        [MACHINE] * 2,
+        rests={"a": 52, "plain": 2, "head": 0},
+        common=common,
+        names="a b",
+    )
+    assert "incomplete batch on some rungs: 52 at 'a', 2 at 'plain'. It" in text.replace("\n", " ")
     rows = [line for line in text.splitlines() if line.startswith("|")][2:]
     assert [row.split(" | ")[0] for row in rows] == [
         "| the report's protocol",
