@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from src.core.errors import UserError
 from src.core.records import Environment
+from src.device import variables
 
 # Packages that not every stage needs: the version is part of the machine where the package was imported.
 OPTIONAL = ("timm",)
@@ -39,9 +40,12 @@ def start(device: str, precision: str, *, deterministic: bool = False) -> Accele
             MPS offers no choice.
 
     Raises:
-        UserError: this machine does not have the device, or the device does not have the precision.
+        UserError: this machine does not have the device, the device does not have the precision, or a variable of the
+            environment asks for something else.
     """
+    variables.drop_leftovers()
     kind = choose_device(device)
+    variables.require_rounding(kind)
     if deterministic and kind == "cuda":
         choose_deterministic()
     AcceleratorState._reset_state()  # a process that embeds in fp32 and trains in bf16 would be refused
