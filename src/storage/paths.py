@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from src.core import design
+from src.core.errors import UserError
 
 DATA, METRICS, PLOTS = Path("data"), Path("metrics"), Path("plots")
 RECORDS = DATA / "results"
@@ -82,9 +83,15 @@ def from_root(path: str | Path) -> Path:
 
     Queued and temporary experiments run in a copy without the untracked files, where DVC_ROOT is the user's repository.
     In the clone of a sweep's task DVC_ROOT is the clone, and SWEEP_ROOT the user's repository.
+
+    Raises:
+        UserError: it begins with `~` and the name of nobody here.
     """
     root = os.environ.get("SWEEP_ROOT") or os.environ.get("DVC_ROOT", ".")
-    return Path(root) / Path(path).expanduser()
+    try:
+        return Path(root) / Path(path).expanduser()
+    except RuntimeError:
+        raise UserError(f"{path}: {Path(path).parts[0]} is no user's home here; write the whole path") from None
 
 
 def downloads() -> Path:

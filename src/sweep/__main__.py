@@ -155,6 +155,7 @@ def main(words: Sequence[str]) -> None:
     """
     arguments = parse(words)
     commit = queue.head()
+    queue.require_history()
     queue.require_committed(CODE)
     experiments = planned(arguments, commit)
     if arguments.git_remote is not None:  # experiments that ended after an earlier sweep was interrupted

@@ -122,6 +122,19 @@ def require_committed(paths: tuple[str, ...]) -> None:
         )
 
 
+def require_history() -> None:
+    """Require a whole clone: DVC cannot fetch an experiment's commit from the copy that it makes of a shallow one.
+
+    Raises:
+        UserError: the clone is shallow.
+    """
+    if run("git", "rev-parse", "--is-shallow-repository").strip() == "true":
+        raise UserError(
+            "this clone is shallow, so no experiment could be brought back to it; complete it: git fetch --unshallow "
+            "(in CI, check out with the whole history)"
+        )
+
+
 def finished(commit: str) -> set[str]:
     """The names of the experiments of this commit that have results: DVC keeps a Git reference to each."""
     prefix = f"refs/exps/{commit[:2]}/{commit[2:]}/"

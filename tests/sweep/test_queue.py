@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from src.core.errors import UserError
+from src.sweep import __main__ as sweep
 from src.sweep import queue
 
 
@@ -60,3 +62,17 @@ def test_a_command_has_ended_when_it_ends_and_not_when_what_it_left_behind_does(
     begun = time.monotonic()
     assert queue.run("sh", "-c", "echo started; sleep 20 & exit 0") == "started\n"
     assert time.monotonic() - begun < 10
+
+
+def test_a_shallow_clone_is_refused_before_anything_is_queued_and_a_whole_one_is_not(tmp_path, monkeypatch):
+    author = ["-c", "user.name=tester", "-c", "user.email=tester@localhost", "-c", "commit.gpgsign=false"]
+    origin, clone = tmp_path / "origin", tmp_path / "clone"
+    subprocess.run(["git", "init", "-q", origin], check=True)
+    for message in ("first", "second"):
+        subprocess.run(["git", "-C", origin, *author, "commit", "-q", "--allow-empty", "-m", message], check=True)
+    subprocess.run(["git", "clone", "-q", "--depth", "1", origin.as_uri(), clone], check=True)
+    monkeypatch.chdir(clone)
+    with pytest.raises(UserError, match=r"^this clone is shallow, .*: git fetch --unshallow"):
+        sweep.main(["--classes", "2"])
+    subprocess.run(["git", "fetch", "-q", "--unshallow"], check=True)
+    queue.require_history()
