@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from src.nets import models
+from src.nets import models, sound
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,14 +41,17 @@ def adopt(arch: str, state: "Mapping[str, Tensor]") -> "tuple[dict[str, Tensor],
         The state_dict, without a head if it came without; and what was left out or is missing, one line each.
 
     Raises:
-        UserError: a name or shape is not that of the architecture; the first that differs is named.
+        UserError: a name or shape is not that of the architecture, or the numbers are none; the first such tensor is
+            named.
     """
     skeleton = models.build(arch, 1000, 0)
-    head, names = models.head_name(skeleton), set(skeleton.state_dict())
+    own = skeleton.state_dict()
+    head, names = models.head_name(skeleton), set(own)
     prefix = prefix_of(state, {name for name in names if not name.startswith(f"{head}.")})
     renamed = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
     beside = [name for name in renamed if name not in names and _is_beside(name, prefix, head)]
     kept = {name: tensor for name, tensor in renamed.items() if name not in beside}
+    sound.require_numbers(kept, own)
     restored = models.restore(arch, kept, needs_head=False).state_dict()
     lines = []
     if beside:

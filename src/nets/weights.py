@@ -85,12 +85,12 @@ def read(path: Path) -> dict[str, "Tensor"]:
     """The state_dict in a file of safetensors, or of PyTorch's format, of which only plain data are unpickled.
 
     Raises:
-        UserError: it is neither of them, or holds no named tensors, see `state_dicts.unwrap`.
+        UserError: it is neither of them, or holds no named dense tensors, see `state_dicts.unwrap`.
     """
     import torch
     from safetensors.torch import load_file
 
-    from src.nets import state_dicts
+    from src.nets import sound, state_dicts
 
     try:
         if path.suffix == ".safetensors":
@@ -108,4 +108,5 @@ def read(path: Path) -> dict[str, "Tensor"]:
         raise UserError(
             f"{path} holds no state_dict; save model.state_dict(), alone or as one of the entries {entries}"
         )
+    sound.require_dense(state)
     return state
