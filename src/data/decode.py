@@ -188,10 +188,12 @@ def _stamp(path: Path) -> str:
 
 MAX_PIXELS = 2**26  # of one image: 8,192 x 8,192, 270 MB for each copy in memory
 MAX_SIDE = 2**16  # Pillow keeps a pointer for each row, so an image of one column would take far more
+ICON = b"\0\0\1\0"  # how an icon begins
+MAX_ICON = 2**20  # pixels of a picture in an icon, which Pillow decodes before its sides can be looked at
 # Raster formats only: no reader of these starts a program, as EPS does, or opens another file. The usual come first.
 FORMATS = (
     *("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO", "CUR", "DIB", "DDS", "QOI", "TGA"),
-    *("PSD", "PCX", "SGI", "SUN", "IM", "MSP", "BLP", "FITS", "SPIDER", "XBM", "XPM"),
+    *("PSD", "PCX", "SGI", "SUN", "MSP", "BLP", "FITS", "SPIDER", "XBM", "XPM"),
 )
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -246,10 +248,12 @@ def decode_images(files: Iterable[Path], square: int | None) -> Iterator[np.ndar
 def _reading(path: Path) -> Iterator[None]:
     """Every fault of a reader, whatever its type, becomes a UserError that names the file.
 
-    Pillow checks `MAX_PIXELS` before it decodes anything, also the pictures that an icon holds.
+    Pillow checks its limit before it decodes anything, also the pictures that a file holds.
     """
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, MAX_PIXELS
+    limit = Image.MAX_IMAGE_PIXELS
     try:
+        with path.open("rb") as file:
+            Image.MAX_IMAGE_PIXELS = MAX_ICON if file.read(len(ICON)) == ICON else MAX_PIXELS
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they name no file, and what cannot be decoded is refused
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -257,7 +261,8 @@ def _reading(path: Path) -> Iterator[None]:
     except UserError:
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        raise UserError(f"folder: {path} has more than {MAX_PIXELS:,} pixels; reduce or remove it") from None
+        most = Image.MAX_IMAGE_PIXELS
+        raise UserError(f"folder: {path} has more than {most:,} pixels; reduce or remove it") from None
     except Exception as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"folder: {path} cannot be read as an image ({reason}); replace or remove it") from error
