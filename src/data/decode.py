@@ -9,7 +9,6 @@ import hashlib
 import multiprocessing
 import os
 import signal
-import struct
 import threading
 import warnings
 from collections import deque
@@ -24,7 +23,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import PIL
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, PngImagePlugin, TiffImagePlugin
 from tqdm import tqdm
 
 from src.core.cpus import cores
@@ -187,12 +186,34 @@ def _stamp(path: Path) -> str:
         return "gone"
 
 
-MAX_PIXELS = 2**26  # of one image: 8,192 x 8,192, some 200 MB in memory
+MAX_PIXELS = 2**26  # of one image: 8,192 x 8,192, 270 MB for each copy in memory
+MAX_SIDE = 2**16  # Pillow keeps a pointer for each row, so an image of one column would take far more
+ICON = b"\0\0\1\0"  # how an icon begins
+MAX_ICON = 2**20  # pixels of a picture in an icon, which Pillow decodes before its sides can be looked at
+# Raster formats only, all known to Pillow 11.3, the usual first: no reader of these starts a program, as EPS does.
+FORMATS = (
+    *("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO", "CUR", "DIB", "DDS", "QOI", "TGA"),
+    *("PSD", "PCX", "SGI", "SUN", "MSP", "BLP", "FITS", "SPIDER", "XBM", "XPM"),
+)
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def image_sizes(files: Iterable[Path]) -> np.ndarray:
     """Width and height of images, (n, 2) int32, read from their headers."""
-    return np.array([_open_image(path).size for path in files], np.int32).reshape(-1, 2)
+
+    def size(path: Path) -> tuple[int, int]:
+        with _reading(path), _open_image(path) as image:
+            return image.size
+
+    return np.array([size(path) for path in files], np.int32).reshape(-1, 2)
 
 
 def square_side(sizes: np.ndarray, max_side: int) -> int | None:
@@ -210,43 +231,121 @@ def square_side(sizes: np.ndarray, max_side: int) -> int | None:
 
 
 def decode_images(files: Iterable[Path], square: int | None) -> Iterator[np.ndarray]:
-    """Yield the images one by one, (1, H, W, 3) uint8 RGB, upright; resized and cut to `square` pixels if given."""
+    """Yield the images one by one, (1, H, W, 3) uint8 RGB, as one sees them; resized and cut to `square` if given.
+
+    They are upright by the orientation tag alone. What is transparent shows a white ground, as on a page. Deep greys
+    are scaled as `_shades` says.
+    """
     for path in files:
-        image = _open_image(path)
-        try:
-            upright = _to_rgb(ImageOps.exif_transpose(image))
-        except (OSError, ValueError, SyntaxError, TypeError, struct.error) as error:
-            raise UserError(f"folder: {path} cannot be read as an image ({error}); replace or remove it") from error
-        if square is not None:
-            upright = ImageOps.fit(upright, (square, square), Image.Resampling.BICUBIC)
-        yield np.asarray(upright)[None]  # (1, H, W, 3)
+        with _reading(path), _open_image(path) as image:
+            visible = _to_rgb(image)
+            if square is not None:
+                visible = ImageOps.fit(visible, (square, square), Image.Resampling.BICUBIC)
+        yield np.asarray(visible)[None]  # (1, H, W, 3)
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """Convert an image of any mode to RGB."""
-    if image.mode.startswith("I"):  # 16-bit grey values, which Pillow would clip at 255
-        image = Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8))
-    return image.convert("RGB")
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Every fault of a reader, whatever its type, becomes a UserError that names the file.
+
+    Pillow checks its limit before it decodes anything, also the pictures that a file holds.
+    """
+    limit = Image.MAX_IMAGE_PIXELS
+    try:
+        with path.open("rb") as file:
+            Image.MAX_IMAGE_PIXELS = MAX_ICON if file.read(len(ICON)) == ICON else MAX_PIXELS
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they name no file, and what cannot be decoded is refused
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            yield
+    except UserError:
+        raise
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        most = Image.MAX_IMAGE_PIXELS
+        raise UserError(f"folder: {path} has more than {most:,} pixels; reduce or remove it") from None
+    except Exception as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"folder: {path} cannot be read as an image ({reason}); replace or remove it") from error
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
 
 
 def _open_image(path: Path) -> Image.Image:
     """Open an image and read its header only.
 
     Raises:
-        UserError: it is not an image, or larger than allowed, as a small file can hold an image that fills the memory.
+        UserError: a side is longer than allowed.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our limit is lower
-            image = Image.open(path)
-    except Image.DecompressionBombError:
-        raise UserError(f"folder: {path} has far more than {MAX_PIXELS:,} pixels; reduce or remove it") from None
-    except (OSError, ValueError, SyntaxError) as error:
-        reason = getattr(error, "strerror", None) or ("empty file" if path.stat().st_size == 0 else None)
-        reason = reason or "not an image, or cut short"
-        raise UserError(f"folder: {path} cannot be read as an image ({reason}); replace or remove it") from error
-    if image.width * image.height > MAX_PIXELS:
+        image = Image.open(path, formats=FORMATS)
+    except Image.UnidentifiedImageError:
+        if path.stat().st_size == 0:
+            raise ValueError("empty file") from None
+        raise ValueError(f"not an image, cut short, or none of {', '.join(FORMATS)}") from None
+    if max(image.size) > MAX_SIDE:
         raise UserError(
-            f"folder: {path} is {image.width} x {image.height} pixels; allowed are {MAX_PIXELS:,}; reduce or remove it"
+            f"folder: {path} is {image.width} x {image.height} pixels; allowed are {MAX_SIDE:,} a side; "
+            "reduce or remove it"
         )
     return image
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Convert an image of any mode to RGB: upright, on a white ground."""
+    raw = image.tile[0].args if isinstance(image, PngImagePlugin.PngImageFile) else None
+    image.load()
+    turn = TURNS.get(_orientation(image))
+    if image.mode.startswith("I") or image.mode == "F":
+        rgb = Image.fromarray(_shades(image)).convert("RGB")
+    elif image.has_transparency_data:
+        if (key := image.info.get("transparency")) is not None:
+            image.info["transparency"] = _as_decoded(key, raw)
+        rgba = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
+        rgb = Image.new("RGB", image.size, "white")
+        rgb.paste(rgba, mask=rgba)
+    else:
+        rgb = image.convert("RGB")
+    return rgb if turn is None else rgb.transpose(turn)
+
+
+def _orientation(image: Image.Image) -> Any:
+    """The orientation tag; None if there is none that can be read. No other tag is decoded, as it may be damaged."""
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:
+        return None
+
+
+def _as_decoded(key: Any, raw: Any) -> Any:
+    """The transparent colour of a PNG as Pillow decodes it: to 8 bits, while the key is of the file's own depth."""
+    if raw in ("L;2", "L;4"):
+        return key * {"L;2": 85, "L;4": 17}[raw]
+    return tuple(value >> 8 for value in key) if raw == "RGB;16B" else key
+
+
+def _shades(image: Image.Image) -> np.ndarray:
+    """Deep greys as 8 bits, (H, W) uint8: 0 becomes black, and the highest value of the format white.
+
+    That is 65,535 at 16 bits and 4,095 at 12. Values of 32 bits, integers or floats, have no such bound: white is the
+    first of 1 (floats only), 255 and 65,535 that none exceeds. If one does, or is negative, the lowest value of the
+    image becomes black and the highest white.
+
+    Raises:
+        ValueError: a value is not finite.
+    """
+    values = np.asarray(image)
+    low, high = float(values.min()), float(values.max())
+    if not np.isfinite([low, high]).all():
+        raise ValueError("a pixel is not a finite number")
+    if image.mode.startswith("I;16") or image.format == "PPM":
+        twelve = isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.get(258) == (12,)
+        black, white = 0.0, 4095.0 if twelve else 65535.0
+    else:
+        bounds = (1.0, 255.0, 65535.0) if image.mode == "F" else (255.0, 65535.0)
+        whites = [bound for bound in bounds if low >= 0 and high <= bound]
+        black, white = (0.0, whites[0]) if whites else (low, high)
+    scaled = (values.astype(np.float32) - np.float32(black)) * np.float32(255 / ((white - black) or 1))
+    shades = np.rint(scaled).clip(0, 255).astype(np.uint8)
+    if (key := image.info.get("transparency")) is not None:
+        shades[values == key] = 255  # the white ground
+    return shades

@@ -156,18 +156,11 @@ def bomb(path: Path, width: int, height: int) -> Path:
 
 
 @pytest.mark.filterwarnings("error::PIL.Image.DecompressionBombWarning")
-@pytest.mark.parametrize(
-    ("size", "said"),
-    [
-        ((8193, 8192), "is 8193 x 8192 pixels; allowed are 67,108,864"),
-        ((10_000, 10_000), "is 10000 x 10000 pixels"),  # Pillow itself warns
-        ((100_000, 100_000), "has far more than 67,108,864 pixels"),  # and here refuses
-    ],
-)
-def test_a_small_file_that_would_fill_the_memory_is_refused_by_name(tmp_path, size, said):
+@pytest.mark.parametrize("size", [(8193, 8192), (10_000, 10_000), (100_000, 100_000)])
+def test_a_small_file_that_would_fill_the_memory_is_refused_by_name(tmp_path, size):
     path = bomb(tmp_path / "image.png", *size)
     assert path.stat().st_size < 200
-    assert f"folder: {path} {said}" in refusal(path)
+    assert f"folder: {path} has more than 67,108,864 pixels" in refusal(path)
 
 
 @pytest.mark.parametrize("suffix", ["gif", "webp", "png"])
