@@ -57,6 +57,7 @@ def main(settings: Settings) -> None:
         classes=len(files.read_json(paths.CLASSES)),
         dataset=settings.dataset,
         config=settings.robustness,
+        question=settings.compare.question,
         seed=settings.seeds[0],
         accelerator=accelerator,
     )

@@ -45,12 +45,17 @@ class Measured:
 
 
 def report(
-    measured: Measured, unavailable: Mapping[str, str], confidence: float, environment: Environment
+    measured: Measured,
+    unavailable: Mapping[str, str],
+    question: Sequence[str],
+    confidence: float,
+    environment: Environment,
 ) -> RobustnessResults:
     """The record of what was measured.
 
     Args:
         unavailable: why something could not be measured, by its name.
+        question: the two cells or arms that are compared first.
     """
     return RobustnessResults(
         n=len(next(iter(measured.clean.values()))),
@@ -58,7 +63,7 @@ def report(
         corruptions=_corruptions(measured, confidence),
         adversarial=_adversarial(measured, confidence),
         ood=_ood(measured, confidence),
-        effects=_effects(measured, confidence),
+        effects=_effects(measured, question, confidence),
         checks=attacks.summarise_checks(measured.attacked),
         far=measured.far,
         unavailable=dict(unavailable),
@@ -111,18 +116,21 @@ def _adversarial(measured: Measured, confidence: float) -> list[AttackedArm]:
     return rows
 
 
-def _effects(measured: Measured, confidence: float) -> list[Effect]:
-    """The question's pair, and the effects of the 2 x 2 table, on each measure of robustness."""
+def _effects(measured: Measured, question: Sequence[str], confidence: float) -> list[Effect]:
+    """The question's pair, and the effects of the 2 x 2 table, on each measure that has their arms."""
     rows: list[Effect] = []
     for measure, shares in _measures(measured).items():
         cells = _cells(list(shares))
-        if not set(design.QUESTION) <= set(cells):
-            continue
-        asked: dict[str, Mapping[str, float]] = {"question": dict(zip(design.QUESTION, (1, -1), strict=True))}
+        first, second = (cells.get(name, name) for name in question)
+        asked: dict[str, Mapping[str, float]] = {"question": {first: 1, second: -1}}
         if len(cells) == len(design.CELLS):
-            asked |= intervals.EFFECTS
-        for name, weights in asked.items():
-            by_arm = {cells[cell]: weight for cell, weight in weights.items()}
+            asked |= {
+                name: {cells[cell]: weight for cell, weight in weights.items()}
+                for name, weights in intervals.EFFECTS.items()
+            }
+        for name, by_arm in asked.items():
+            if not by_arm.keys() <= shares.keys():
+                continue
             difference = contrasts.contrast(_answers(shares), by_arm, confidence).interval
             rows.append(Effect(measure=measure, effect=name, difference=difference))
     return rows

@@ -32,6 +32,7 @@ class Study:
         raw_labels: the dataset's labels of all test images (N,).
         subset: indices and labels of the images of the K classes.
         classes: K.
+        question: the two cells or arms that are compared first.
         seed: of the choice of images, the corruptions and the attacks.
     """
 
@@ -43,6 +44,7 @@ class Study:
     classes: int
     dataset: str
     config: Robustness
+    question: Sequence[str]
     seed: int
     accelerator: Accelerator
 
@@ -73,7 +75,7 @@ def run_study(folder: Path, study: Study, confidence: float, state_file: StateFi
     names, corrupt = source(config.corrupted, images.test, index, study.raw_labels, seed)
     measured = measure_all(study, images, names, corrupt, attacks, Memo(state_file))
     unavailable = why | left_out(study.networks if attacks else [], images, names)
-    report = results.report(measured, unavailable, confidence, runtime.environment(study.accelerator))
+    report = results.report(measured, unavailable, study.question, confidence, runtime.environment(study.accelerator))
     write(folder, measured, report, corrupt, confidence)
     print(results.render(report))
     return report

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from src.core import design
 from src.records.robustness import RobustnessResults
 from src.report import robustness as page_section
 from src.robustness import figures, results
@@ -19,8 +20,8 @@ UNAVAILABLE = {"frost": "no <photographs>", "resnet.knn": "no layer"}
 ENVIRONMENT = {"device": "cpu"}
 
 
-def report(measured: Measured, unavailable=None) -> RobustnessResults:
-    return results.report(measured, unavailable or {}, 0.95, ENVIRONMENT)
+def report(measured: Measured, unavailable=None, question=design.QUESTION) -> RobustnessResults:
+    return results.report(measured, unavailable or {}, question, 0.95, ENVIRONMENT)
 
 
 def first(count: int) -> np.ndarray:
@@ -99,6 +100,15 @@ def test_effects_of_the_table_are_differences_of_what_was_planted(result):
     assert effects["clean", "backbone"] == pytest.approx(-9 / N)
     assert effects["drop", "finetuning"] == pytest.approx(0)
     assert effects["adversarial, 2/255", "question"] == pytest.approx((28 - 16) / N)
+
+
+def test_the_question_is_the_declared_one_of_cells_or_arms_and_left_out_where_an_arm_is_missing(measured):
+    def clean(*question):
+        rows = report(measured, question=question).effects
+        return {row.effect: row.difference.value for row in rows if row.measure == "clean"}
+
+    assert clean("convnext.finetuned", "resnet.knn")["question"] == pytest.approx((27 - 30) / N)
+    assert clean("resnet.full", "convnext.head").keys() == {"backbone", "finetuning", "interaction"}
 
 
 def test_without_controls_there_is_the_question_alone(measured):

@@ -73,6 +73,7 @@ def write(folder: Path, raw, subset, state_file: StateFile | None = None) -> Rob
         classes=3,
         dataset="cifar10",
         config=CONFIG,
+        question=("resnet.finetuned", "convnext.frozen"),
         seed=0,
         accelerator=Accelerator(cpu=True),
     )
