@@ -95,9 +95,8 @@ def report(
         listed: the backbones of the list, if there is one.
     """
     cells = _cells(arms, config)
-    first, second = (cells.get(name, name) for name in config.question)
-    answers, titles = answers_of(arms, seeds), {name: arm.title for name, arm in arms.items()}
-    compared, complete = _arms(arms, answers, config.confidence), len(cells) == len(design.CELLS)
+    answers = answers_of(arms, seeds)
+    compared = _arms(arms, answers, config.confidence)
     comparison = Comparison(
         n=len(answers[0].index),
         classes=list(classes),
@@ -107,16 +106,27 @@ def report(
         arms=compared,
         cells=cells,
         best=_best(compared, list(cells.values())) if validated else None,
-        primary=questions.primary(answers, titles, first, second, config),
-        effects=questions.effects(answers, titles, cells, config) if complete else {},
-        pairs=_pairs(answers, list(arms), config.confidence),
         base_classes=_base_classes(arms, seeds, config),
         by_frequency=_by_frequency(arms, train_images) if train_images else None,
-        without_duplicates=_without_duplicates(answers, first, second, repeated, config.confidence),
         unavailable=dict(unavailable),
+        **_differences(arms, answers, cells, repeated, config),
         **(_listed(listed, seeds, config) if listed else {}),
     )
     return comparison.model_copy(update={"verdict": verdict.sentences(comparison)})
+
+
+def _differences(
+    arms: Arms, answers: Sequence[Answers], cells: Mapping[str, str], repeated: Sequence[int], config: Compare
+) -> dict[str, Any]:
+    """The question, also without repeated images, the effects of a whole table and all pairs, as fields."""
+    first, second = (cells.get(name, name) for name in config.question)
+    titles = {name: arm.title for name, arm in arms.items()}
+    return {
+        "primary": questions.primary(answers, titles, first, second, config),
+        "without_duplicates": _without_duplicates(answers, first, second, repeated, config.confidence),
+        "effects": questions.effects(answers, titles, cells, config) if len(cells) == len(design.CELLS) else {},
+        "pairs": _pairs(answers, list(arms), config.confidence),
+    }
 
 
 def _cells(arms: Arms, config: Compare) -> dict[str, str]:
