@@ -104,7 +104,8 @@ def ladder_main(words: Sequence[str]) -> None:
         result,
         last,
         environments,
-        rests={rung.words: read.incomplete_batch(found[rung]) for rung in steps},
+        rests={rung.words: read.incomplete_batch(found[rung]) for rung in steps}
+        | {f"{pair.rung.words}, undone": read.incomplete_batch(found[pair.rung]) for pair in undone},
         common=given.settings,
         names=about.names(list(found.values())),
     )

@@ -54,7 +54,7 @@ def page(
 
     Args:
         settings: of the last rung.
-        rests: how many images the incomplete batch of each rung has; 0: it has none.
+        rests: how many images the incomplete batch has by rung, those of undone changes too; 0: there is none.
         common: overrides of every rung besides the seeds.
         names: of the experiments.
     """
@@ -82,14 +82,13 @@ def sentences(found: Ladder, settings: Settings) -> list[str]:
 
 
 def _rests(rests: Mapping[str, int]) -> str:
-    """The sizes of the incomplete batches, since a small one moves the rungs from its own to the one without it."""
+    """The sizes of the incomplete batches, since a batch of one or two images can wreck a network."""
     sizes = ", ".join(f"{count} at '{words}'" for words, count in rests.items() if count)
     if not sizes:
         return "No rung has an incomplete batch."
     return about.wrapped(
-        f"An epoch ends with an incomplete batch on some rungs: {sizes}. It is a step like any other, by "
-        "batch statistics of so few images: the fewer they are, the more the steps up to 'no incomplete batch' tell of "
-        "that batch."
+        f"An epoch ends with an incomplete batch on some rungs: {sizes}. It is a step like any other, by the batch "
+        "statistics of so few images."
     )
 
 
