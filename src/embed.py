@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from src.device import mps_check
-from src.nets import fast_cpu, inference, models, preprocess
+from src.nets import folding, inference, models, preprocess, specialised
 from src.records.embed import Embedding
 from src.storage import files, resume
 from src.storage.resume import StateFile
@@ -39,7 +39,7 @@ def embed(
     model = models.restore(origin["arch"], state, image_size, needs_head=False)
     pretrained, width = pretrained_head(model, origin), models.feature_width(model)
     parameters = models.parameters(models.without_head(model))  # before batch norms are folded
-    model = fast_cpu.to_device(fast_cpu.fold(model), accelerator.device)
+    model = specialised.place(folding.fold(model), image_size, accelerator.device)
     mps_check.require(model.requires_grad_(False), image_size)
     view = preprocess.view(origin["arch"], image_size, normalisation, weights=origin["weights"])
     start = time.perf_counter()

@@ -17,6 +17,8 @@ from src.settings.settings import Settings, load
 from src.storage import files
 
 if TYPE_CHECKING:
+    from accelerate import Accelerator
+
     from src.storage.resume import StateFile
 
 
@@ -38,6 +40,15 @@ def run(main: Callable[..., None], *choices: tuple[str, ...]) -> None:
                 f"{' '.join(words) or 'no argument'}: allowed is `python -m stages.{module} {usage}`".strip()
             )
         main(load(), *words)
+
+
+def start(settings: Settings, precision: str = "") -> "Accelerator":
+    """The device, precision (by default that of training) and kind of networks of a stage, as the settings say."""
+    from src.device import runtime  # PyTorch takes seconds to import
+    from src.nets import specialised
+
+    specialised.enable(settings.specialised)
+    return runtime.start(settings.device, precision or settings.precision, deterministic=settings.deterministic)
 
 
 def saved_state(

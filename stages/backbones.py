@@ -10,7 +10,7 @@ from src.core.errors import UserError
 from src.settings.backbones import Backbone, further
 from src.settings.settings import Settings
 from src.storage import files, paths
-from stages import run, saved_state
+from stages import run, saved_state, start
 from stages.embed import embedded
 from stages.evaluate import finetuned, frozen
 from stages.finetune import trained
@@ -34,7 +34,7 @@ def main(settings: Settings) -> None:
     from src.device import runtime  # PyTorch takes seconds to import
     from src.records.backbones import FurtherBackbones
 
-    machine = runtime.machine(runtime.start(settings.device, settings.precision, deterministic=settings.deterministic))
+    machine = runtime.machine(start(settings))
     if machine["processes"] != 1:
         raise UserError("backbones: further ones are computed in one process; run this stage without torchrun")
     with saved_state(STAGE, settings, machine) as state:
@@ -48,16 +48,15 @@ def main(settings: Settings) -> None:
 
 def one(settings: Settings, name: str, backbone: Backbone, state: "StateFile") -> "FurtherBackbone":
     """All of one backbone: its features and read-outs, its learning rate, its trainings, and their test."""
-    from src.device import runtime
     from src.records.backbones import FurtherBackbone
     from src.storage.resume import StateFile
 
     print(f"{backbone.name}:", flush=True)
-    exact = runtime.start(settings.device, "fp32", deterministic=settings.deterministic)
+    exact = start(settings, "fp32")
     embedding = embedded(settings, name, exact, state)
     assert embedding is not None  # this is the first process
     of_frozen = frozen(settings, name, embedding)
-    accelerator = runtime.start(settings.device, settings.precision, deterministic=settings.deterministic)
+    accelerator = start(settings)
     search: SearchSummary | None = None
     if settings.tune.configurations > 1:
         search = searched(settings, name, backbone.name, accelerator, state.part("search"))

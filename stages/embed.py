@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from src.core.design import ROLES
 from src.settings.settings import Settings
 from src.storage import files, paths
-from stages import run, saved_state
+from stages import run, saved_state, start
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -40,7 +40,7 @@ def main(settings: Settings, backbone: str) -> None:
     from src.device import runtime
 
     # Whatever the precision of training: features in bf16 change one answer in ten.
-    accelerator = runtime.start(settings.device, "fp32", deterministic=settings.deterministic)
+    accelerator = start(settings, "fp32")
     with saved_state(stage, settings, runtime.machine(accelerator)) as state:
         if embedding := embedded(settings, backbone, accelerator, state):
             files.write_json(paths.metrics(stage), {stage: embedding.numbers()})

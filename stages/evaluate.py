@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from src.core.design import QUESTION, ROLES
 from src.settings.settings import Settings
 from src.storage import files, paths
-from stages import run
+from stages import run, start
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,7 +50,6 @@ def finetuned(
     settings: Settings, backbone: str, trainings: "Trainings", search: "SearchSummary | None"
 ) -> "Evaluations":
     """The fine-tuned networks' predictions, scores and costs."""
-    from src.device import runtime  # PyTorch takes seconds to import
     from src.evaluate.finetuned import Checkpoint, FinetunedBackbone, evaluate
 
     def checkpoint(seed: int, method: str) -> Checkpoint:
@@ -71,7 +70,7 @@ def finetuned(
             search=search,
         ),
         # Whatever the precision of training: what is compared does not depend on what the machine computes fast.
-        accelerator=runtime.start(settings.device, "fp32", deterministic=settings.deterministic),
+        accelerator=start(settings, "fp32"),
     )
 
 
@@ -82,7 +81,6 @@ def subsets(settings: Settings) -> "dict[int, dict[str, np.ndarray]]":
 
 def frozen(settings: Settings, backbone: str, embedding: "Embedding") -> "Evaluations":
     """The read-outs of the frozen features, fitted on the subset's training images."""
-    from src.device import runtime  # PyTorch takes seconds to import
     from src.evaluate import timing
     from src.evaluate.frozen import FrozenBackbone, evaluate
     from src.nets import models, preprocess
@@ -96,7 +94,7 @@ def frozen(settings: Settings, backbone: str, embedding: "Embedding") -> "Evalua
         files.read_array(paths.RAW / "test_images.npy"),
         images[settings.seeds[0]]["test_index"],
         view=preprocess.view(origin["arch"], settings.image_size, settings.normalisation, weights=origin["weights"]),
-        accelerator=runtime.start(settings.device, "fp32", deterministic=settings.deterministic),
+        accelerator=start(settings, "fp32"),
     )
     return evaluate(
         paths.predictions(cell),

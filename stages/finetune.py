@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from src.core.design import ROLES
 from src.settings.settings import Settings
 from src.storage import files, paths
-from stages import kept_end, run, saved_state
+from stages import kept_end, run, saved_state, start
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,7 +66,7 @@ def main(settings: Settings, backbone: str) -> None:
         return
     from src.device import runtime
 
-    accelerator = runtime.start(settings.device, settings.precision, deterministic=settings.deterministic)
+    accelerator = start(settings)
     machine = runtime.machine(accelerator)
     best, end = files.read_best(paths.BEST_PARAMS, backbone), kept_end(stage, settings, machine)
     with saved_state(stage, settings, machine) as state:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from src.core.design import CELLS, QUESTION
 from src.settings.settings import Settings
 from src.storage import files, paths
-from stages import run, saved_state
+from stages import run, saved_state, start
 
 if TYPE_CHECKING:
     import torch
@@ -47,7 +47,7 @@ def main(settings: Settings) -> None:
     from src.robustness.study import Study, run_study
 
     # Rounded gradients pass for robustness.
-    accelerator = runtime.start(settings.device, "fp32", deterministic=settings.deterministic)
+    accelerator = start(settings, "fp32")
     study = Study(
         networks=read_networks(settings, accelerator.device),
         archs={"resnet": settings.resnet.arch, "convnext": settings.convnext.arch},

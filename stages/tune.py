@@ -6,7 +6,7 @@ from src.core import design
 from src.core.design import ROLES
 from src.settings.settings import Settings
 from src.storage import files, paths
-from stages import run, saved_state
+from stages import run, saved_state, start
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -49,7 +49,7 @@ def main(settings: Settings) -> None:
     from src.records.tune import SearchSummaries
     from src.tune import results
 
-    accelerator = runtime.start(settings.device, settings.precision, deterministic=settings.deterministic)
+    accelerator = start(settings)
     roles = ROLES if settings.controls else ROLES[:1]
     names = design.display_names({role: files.read_tensors(paths.weights(role))[1]["arch"] for role in roles})
     with saved_state("tune", settings, runtime.machine(accelerator)) as state:

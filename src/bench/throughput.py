@@ -26,7 +26,7 @@ from src.finetune import loop
 from src.finetune.batches import Data, shuffled
 from src.finetune.checkpoint import Trained, TrainState
 from src.finetune.config import DEFAULT_LR, Finetune
-from src.nets import fast_cpu, inference, models, preprocess
+from src.nets import folding, inference, models, preprocess, specialised
 from src.nets.crops import Watched
 from src.settings.settings import load
 from src.storage import files, paths
@@ -78,7 +78,7 @@ class Workload:
 
     def prepared(self) -> tuple[nn.Module, Any, Trained]:
         """A network and its optimizer as this project trains them, with a constant learning rate."""
-        model = fast_cpu.to_device(models.build(self.arch, CLASSES, 0, self.image_size), self.device)
+        model = specialised.place(models.build(self.arch, CLASSES, 0, self.image_size), self.image_size, self.device)
         config = self.config.at(self.arch).model_copy(update={"schedule": "constant", "warmup": None})
         return loop.prepare(model.train(), config, 1, self.accelerator)
 
@@ -147,7 +147,7 @@ def training_plain(workload: Workload) -> Way:
 
 def embedding_here(workload: Workload) -> Way:
     """Embedding by this project."""
-    model = fast_cpu.to_device(fast_cpu.fold(workload.backbone()), workload.device)
+    model = specialised.place(folding.fold(workload.backbone()), workload.image_size, workload.device)
 
     def way(batches: int) -> float:
         raw, _ = workload.data(batches)
@@ -161,7 +161,7 @@ def embedding_here(workload: Workload) -> Way:
 
 def embedding_bound(workload: Workload) -> Way:
     """The upper bound of embedding: the same network on one batch that is on the device."""
-    model = fast_cpu.to_device(fast_cpu.fold(workload.backbone()), workload.device).eval()
+    model = specialised.place(folding.fold(workload.backbone()), workload.image_size, workload.device).eval()
     inputs, _ = workload.fixed_batch()
 
     @torch.inference_mode()

@@ -26,7 +26,7 @@ from src.finetune import loop
 from src.finetune.batches import Data
 from src.finetune.config import DEFAULT_LR, Finetune
 from src.finetune.methods import new_model
-from src.nets import fast_cpu, inference
+from src.nets import inference, specialised
 from src.nets.preprocess import View, view
 from src.prepare.config import Prepare
 from src.prepare.subset import choose_images
@@ -99,7 +99,7 @@ def our_run(model: nn.Module, course: Course, config: Finetune, goal: float = ma
     start = time.perf_counter()
     raw = {"train": course.train_images, "test": course.test_images}
     data = Data.of(raw, course.subset, config.watch, course.accelerator.device)
-    model = fast_cpu.to_device(model, course.accelerator.device)
+    model = specialised.place(model, course.view.size, course.accelerator.device)
     for epoch in loop.train(model, data, config, view=course.view, seed=course.seed, accelerator=course.accelerator):
         seconds, last = time.perf_counter() - start, epoch
         if epoch.val_accuracy >= goal:

@@ -15,7 +15,7 @@ from src.core import design
 from src.core.records import mean
 from src.device import mps_check
 from src.evaluate import arm, timing
-from src.nets import fast_cpu, inference, models, preprocess
+from src.nets import inference, models, preprocess, specialised
 from src.nets.crops import Watched
 from src.records.evaluate import Evaluation, Evaluations
 from src.records.finetune import Training, Trainings
@@ -89,7 +89,7 @@ def one(
 ) -> tuple[arm.Predictions, Evaluation]:
     """The predictions and the evaluation of one network."""
     arch, size, seed = header["arch"], header["image_size"], header["seed"]
-    model = fast_cpu.to_device(models.restore(arch, state, size), accelerator.device)
+    model = specialised.place(models.restore(arch, state, size), size, accelerator.device)
     mps_check.require(model.requires_grad_(False), size)
     predictions, seconds = predict(model, preprocess.view_of(header), backbone, header, accelerator)
     scores = arm.score(predictions, header["classes"], calibrate=backbone.watch == "validation")

@@ -14,7 +14,7 @@ from torch import nn
 from src.core.records import Interval
 from src.device import energy
 from src.device.prefetch import Images, gathered
-from src.nets import fast_cpu, inference
+from src.nets import folding, inference, specialised
 from src.nets.preprocess import View, to_input
 
 IMAGES = 256  # of the test images, that are answered again and again on a fast device
@@ -79,7 +79,7 @@ def network(model: nn.Module, images: Images, index: np.ndarray, *, view: View, 
         index: (n,) of the images.
     """
     device = accelerator.device
-    model = fast_cpu.to_device(fast_cpu.fold(model), device)
+    model = specialised.place(folding.fold(model), view.size, device)
     batch = inference.batch_size(view.size, device)
 
     @torch.inference_mode()

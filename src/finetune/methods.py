@@ -17,7 +17,7 @@ from src.finetune import loop
 from src.finetune.batches import Data
 from src.finetune.checkpoint import Epoch, TrainState, curve_verdict
 from src.finetune.config import Finetune
-from src.nets import fast_cpu, models, preprocess
+from src.nets import models, preprocess, specialised
 from src.records.finetune import Training
 from src.storage import files
 from src.storage.resume import StateFile
@@ -50,7 +50,7 @@ class Setup:
     def network(self) -> nn.Module:
         """A new network on the device."""
         model = new_model(self.weights, len(self.classes), self.seed, self.image_size)
-        return fast_cpu.to_device(model, self.accelerator.device)
+        return specialised.place(model, self.image_size, self.accelerator.device)
 
     def train(self, model: nn.Module, method: str, config: Finetune, state: TrainState) -> Iterator[Epoch]:
         """Train in place by a method. Each of its phases has its own schedule; see `loop.train`."""

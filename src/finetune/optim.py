@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -67,6 +68,24 @@ class Adam(torch.optim.Adam):
     """PyTorch's, without the wrapper of `step` that imports PyTorch's compiler, a second of work, to do nothing."""
 
     step = torch.no_grad()(inspect.unwrap(torch.optim.Adam.step))
+
+    def _init_group(self, group: dict[str, Any], *lists: list[Tensor]) -> bool:
+        """Give the fused kernel views in the order of memory: it copies a gradient in any other, such as channels_last.
+
+        A gradient of another layout than its weight's is copied to it here.
+        """
+        has_complex = super()._init_group(group, *lists)
+        weights, gradients, *moments = lists[:4]
+        for each, weight in enumerate(weights):
+            strides = weight.stride()
+            order = sorted(range(weight.ndim), key=strides.__getitem__, reverse=True)
+            if weight.is_contiguous() or not weight.permute(order).is_contiguous():
+                continue
+            if gradients[each].stride() != weight.stride():
+                gradients[each] = torch.empty_like(weight).copy_(gradients[each])
+            for tensors in (weights, gradients, *moments):
+                tensors[each] = tensors[each].permute(order)
+        return has_complex
 
 
 class SGD(torch.optim.SGD):

@@ -11,7 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from src.core.errors import UserError
 from src.device import runtime
-from src.nets import fast_cpu, zoo, zoo_torchvision
+from src.nets import specialised, zoo, zoo_torchvision
 
 
 def build(arch: str, outputs: int, seed: int, image_size: int | None = None) -> nn.Module:
@@ -106,13 +106,15 @@ def head(model: nn.Module) -> tuple[Tensor, Tensor]:
 
 
 def parameters(model: nn.Module, *, trained: bool = False) -> int:
-    """The number of parameters, or only of those that are `trained`."""
-    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad or not trained)
+    """The number of parameters, or only of those that are `trained`: of the whole network, as publications count."""
+    counted = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad or not trained)
+    layers = (layer for layer in model.modules() if isinstance(layer, specialised.SpecialisedConv2d))
+    return counted + sum(layer.unseen_weights for layer in layers if layer.weight.requires_grad or not trained)
 
 
 def macs(model: nn.Module, image_size: int) -> int:
     """Multiply-accumulates of the forward pass of one image, as publications count them: taps on padding included."""
-    with fast_cpu.untrimmed():
+    with specialised.untrimmed():
         return executed_macs(model, image_size)
 
 

@@ -47,7 +47,7 @@ def to_input(batch: Tensor, view: View) -> Tensor:
     # In whole rows of pixels: a CPU takes 0.1 ms for 128 images of 32 pixels, and 0.8 ms channel by channel.
     rows = batch.reshape(count, height, width * 3).float().mul_(scale).add_(offset)
     images = rows.view(count, height, width, 3).permute(0, 3, 1, 2)  # (N, 3, H, W), channels last in memory
-    if images.device.type == "mps":  # where channels_last is slow, see fast_cpu.to_device
+    if images.device.type == "mps":  # where channels_last is slow, see specialised.place
         images = images.contiguous()
     if (height, width) != (view.size, view.size):
         images = F.interpolate(images, (view.size, view.size), mode=view.interpolation, antialias=True)

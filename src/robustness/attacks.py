@@ -45,7 +45,7 @@ class Attacked(nn.Module):
         if tuple(x.shape[2:]) != (self.size, self.size):
             x = F.interpolate(x, (self.size, self.size), mode=self.interpolation, antialias=True)
         if x.device.type == "cpu":
-            x = x.contiguous(memory_format=torch.channels_last)  # as the weights are, see fast_cpu.to_device
+            x = x.contiguous(memory_format=torch.channels_last)  # as the weights are, see specialised.place
         return self.head(self.backbone(x))
 
 

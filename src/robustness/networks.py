@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from src.core import seeds
 from src.device import mps_check
-from src.nets import fast_cpu, models, preprocess
+from src.nets import folding, models, preprocess, specialised
 from src.readouts import fit, zero_shot
 from src.readouts.base import Features
 from src.readouts.config import Frozen
@@ -82,7 +82,8 @@ def finetuned(name: str, state: dict[str, Tensor], header: Mapping[str, Any], de
 
 
 def _backbone(model: nn.Module, image_size: int, device: torch.device) -> nn.Module:
-    backbone = fast_cpu.to_device(fast_cpu.fold(models.without_head(model)), device).requires_grad_(False)
+    folded = folding.fold(models.without_head(model))
+    backbone = specialised.place(folded, image_size, device).requires_grad_(False)
     mps_check.require(backbone, image_size)
     return backbone
 

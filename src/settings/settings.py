@@ -90,6 +90,10 @@ class Settings(Section):
         False,
         description="on CUDA: algorithms that give the same bytes every time, and are slower; the CPU always has them",
     )
+    specialised: bool = Field(
+        True,
+        description="leave out weights that see no pixel at this image_size, and compute small maps in faster ways",
+    )
     # It changes no result, so it is in no experiment's name and on no page.
     resume: bool = Field(
         True, exclude=True, description="an interrupted training or embedding is resumed; changes no result"

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from src.core.errors import UserError
 from src.device import mps_check
-from src.nets import fast_cpu, models, weights
+from src.nets import models, specialised, weights
 from tests.helpers.mps_rules import MPS, pretended
 
 SIZE = 32
@@ -212,14 +212,14 @@ def test_the_cpu_and_cuda_are_not_asked(result):
 
 def test_a_device_that_is_right_is_asked_and_accepted(monkeypatch, result):
     with pretended(monkeypatch):
-        mps_check.require(fast_cpu.to_device(network("mobilenet_v3_small"), MPS), SIZE)
+        mps_check.require(specialised.place(network("mobilenet_v3_small"), SIZE, MPS), SIZE)
     assert result == [None]
 
 
 def test_a_device_that_is_wrong_is_refused_in_one_line(monkeypatch):
     with pretended(monkeypatch):
         model = network("mobilenet_v3_small")
-        model = fast_cpu.to_device(broken(model, depthwise(model), OnlyOnMps), MPS)
+        model = specialised.place(broken(model, depthwise(model), OnlyOnMps), SIZE, MPS)
         with pytest.raises(
             UserError,
             match=r"^device = mps: features\.1\.block\.0\.0 \(OnlyOnMps\): its output differs from the CPU by \d+\.\d%,"
@@ -233,7 +233,7 @@ def test_larger_images_are_checked_at_a_size_that_the_cpu_can_do(monkeypatch):
     monkeypatch.setattr(mps_check, "difference", lambda *asked: sizes.append(asked[-1]))
     with pretended(monkeypatch):
         for size in (32, 2048):
-            mps_check.require(fast_cpu.to_device(network("mobilenet_v3_small"), MPS), size)
+            mps_check.require(specialised.place(network("mobilenet_v3_small"), size, MPS), size)
     assert sizes == [32, 224]
 
 
@@ -242,7 +242,7 @@ def test_nothing_is_changed_or_left_behind(monkeypatch):
     with pretended(monkeypatch):
         model = models.freeze_backbone(network("mobilenet_v3_small")).train()
         model.features[3].eval()
-        model = fast_cpu.to_device(model, MPS)
+        model = specialised.place(model, SIZE, MPS)
         model.classifier[3].weight.grad = torch.ones_like(model.classifier[3].weight)
         before = state(model)
         mps_check.require(model, SIZE)

@@ -14,7 +14,7 @@ from torch import nn
 
 from src.core.errors import UserError
 from src.device import runtime
-from src.nets import fast_cpu, models
+from src.nets import models, specialised
 
 HERE = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
 
@@ -88,7 +88,7 @@ def test_placing_a_network_changes_its_layout_and_not_its_numbers():
     images = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
         before = model(images)
-        placed = fast_cpu.to_device(model, torch.device("cpu"))
+        placed = specialised.place(model, 32, torch.device("cpu"))
         torch.testing.assert_close(placed(images), before)
     layers = [layer for layer in placed.modules() if isinstance(layer, nn.Conv2d)]
     assert all(layer.weight.is_contiguous(memory_format=torch.channels_last) for layer in layers)
@@ -113,14 +113,14 @@ def test_peak_memory_is_in_bytes_and_knows_of_what_was_given_back():
 DETERMINISTIC = """
 import torch
 from src.device import runtime
-from src.nets import fast_cpu, models
+from src.nets import models, specialised
 runtime.choose_deterministic()
 assert torch.are_deterministic_algorithms_enabled() and not torch.backends.cudnn.benchmark
 device = "cuda" if torch.cuda.is_available() else "cpu"
 for arch in ("resnet18", "convnext_tiny", "efficientnet_lite0"):
     gradients = []
     for _ in range(2):
-        model = fast_cpu.to_device(models.build(arch, 3, seed=0), torch.device(device)).train()
+        model = specialised.place(models.build(arch, 3, seed=0), 32, torch.device(device)).train()
         torch.manual_seed(0)
         model(torch.rand(4, 3, 32, 32).to(device)).square().sum().backward()
         gradients.append([parameter.grad for parameter in model.parameters()])

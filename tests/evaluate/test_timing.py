@@ -10,7 +10,7 @@ from src.core.records import Interval
 from src.device import energy
 from src.evaluate import frozen, timing
 from src.evaluate.timing import FEWEST, ROUNDS, Speed
-from src.nets import fast_cpu, models, preprocess
+from src.nets import folding, models, preprocess, specialised
 from src.readouts.base import Features
 from src.records.embed import Embedding
 
@@ -103,7 +103,7 @@ def embedding(arch: str) -> Embedding:
     """What the stage leaves of a backbone without its head."""
     model = models.without_head(models.build(arch, 1, 0))
     parameters = models.parameters(model)
-    model = fast_cpu.to_device(fast_cpu.fold(model), CPU)
+    model = specialised.place(folding.fold(model), 32, CPU)
     cost = models.inference_cost(model, 32, Accelerator(cpu=True)) | {"parameters": parameters}
     return Embedding(images=1, seconds=1.0, images_per_second=1.0, **cost)
 
@@ -111,7 +111,7 @@ def embedding(arch: str) -> Embedding:
 @pytest.mark.parametrize(("arch", "width"), [("resnet18", 512), ("convnext_tiny", 768)])
 def test_a_linear_probe_costs_what_the_same_network_costs_fine_tuned(arch, width):
     parts = Features(np.zeros((9, width)), np.arange(9) % 5, np.zeros((0, width)), np.zeros(0, int))
-    model = fast_cpu.to_device(models.build(arch, 5, 0), CPU)
+    model = specialised.place(models.build(arch, 5, 0), 32, CPU)
     whole = models.inference_cost(model, 32, Accelerator(cpu=True))
     backbone = embedding(arch)
     expected = {name: whole[name] for name in ("parameters", "macs", "executed_macs")}

@@ -12,7 +12,7 @@ from src.core.errors import UserError
 from src.device import runtime
 from src.finetune import loop
 from src.finetune.checkpoint import Epoch, TrainState
-from src.nets import fast_cpu, inference, preprocess
+from src.nets import inference, preprocess, specialised
 from src.storage import files, resume
 from src.storage.resume import StateFile
 from tests.helpers import toy_training
@@ -23,7 +23,7 @@ CPU = runtime.start("cpu", "fp32")
 
 def network() -> nn.Module:
     """A toy in the layout of the CPU."""
-    return fast_cpu.to_device(toy_training.network(), CPU.device)
+    return specialised.place(toy_training.network(), 8, CPU.device)
 
 
 def train(file: StateFile, method: str = "full", **changes: Any) -> tuple[dict[str, Tensor], list[Epoch], TrainState]:

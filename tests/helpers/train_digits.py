@@ -15,7 +15,7 @@ from src.device import runtime
 from src.finetune import loop
 from src.finetune.batches import Data
 from src.finetune.config import DEFAULT_LR, Finetune
-from src.nets import fast_cpu, models, preprocess
+from src.nets import models, preprocess, specialised
 from src.nets.crops import Watched
 
 
@@ -38,7 +38,7 @@ def main() -> None:
     train, val = np.arange(given.images), np.arange(given.images, given.images + given.val)
     data = Data(pixels, train, digits.labels[train], Watched(pixels, val, digits.labels[val]))
     history = loop.train(
-        fast_cpu.to_device(models.build(given.arch, 10, given.seed), accelerator.device),
+        specialised.place(models.build(given.arch, 10, given.seed), 32, accelerator.device),
         data,
         Finetune(epochs=given.epochs, batch_size=given.batch_size, lr=DEFAULT_LR),
         view=preprocess.view(given.arch, 32),

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from src.nets import fast_cpu, models
+from src.nets import folding, models
 
 
 def with_statistics(model: nn.Module) -> nn.Module:
@@ -39,7 +39,7 @@ def test_folding_keeps_features_and_leaves_no_batch_norm_after_a_convolution(arc
     images = torch.randn(2, 3, 64, 64)
     with torch.inference_mode():
         features = model(images)
-        result = fast_cpu.fold(model)(images)
+        result = folding.fold(model)(images)
     torch.testing.assert_close(result, features, rtol=1e-4, atol=1e-4 * float(features.abs().max()))
     assert norms(model) == FAMILIES[arch]
 
@@ -100,5 +100,5 @@ class Deciding(nn.Module):
 def test_a_normalisation_of_anything_else_stays(model):
     model, images = with_statistics(nn.Sequential(model)), torch.randn(2, 3, 8, 8)
     before = model(images)
-    torch.testing.assert_close(fast_cpu.fold(model)(images), before)
+    torch.testing.assert_close(folding.fold(model)(images), before)
     assert norms(model) == 1

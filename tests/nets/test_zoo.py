@@ -18,7 +18,7 @@ from src.device import runtime
 from src.finetune import loop
 from src.finetune.batches import Data
 from src.finetune.config import Finetune
-from src.nets import architectures, fast_cpu, models, preprocess, zoo
+from src.nets import architectures, models, preprocess, specialised, zoo
 from src.nets.crops import Watched
 from src.storage import files
 from src.storage.resume import StateFile
@@ -82,7 +82,7 @@ def test_features_are_those_of_the_library_and_training_changes_the_network(arch
     np.testing.assert_allclose(result, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
     assert files.read_arrays(tmp_path / "head.npz")["weight"].shape == (1000, expected.shape[1])
 
-    model = fast_cpu.to_device(models.with_new_head(models.restore(arch, state, 32), 3, seed=0), CPU.device)
+    model = specialised.place(models.with_new_head(models.restore(arch, state, 32), 3, seed=0), 32, CPU.device)
     data = Data(RAW, np.arange(2), np.array([0, 1]), Watched(RAW, np.arange(2, 4), np.array([0, 1])))
     config = Finetune(epochs=1, batch_size=2, lr=0.0001, weight_decay=0.0)
     (epoch,) = loop.train(model, data, config, view=view, seed=0, accelerator=CPU)

@@ -17,7 +17,7 @@ from src.evaluate import timing
 from src.finetune import loop
 from src.finetune.batches import Data
 from src.finetune.checkpoint import Epoch
-from src.nets import fast_cpu, inference, models
+from src.nets import inference, models, specialised
 from src.settings.protocols import filled
 from src.settings.settings import Settings
 from tests.conftest import TOY
@@ -132,7 +132,7 @@ def test_on_the_pretended_device_a_training_gives_the_numbers_of_the_cpu(data, m
     model = network()
     expected = train(data, model, runtime.start("cpu", "fp32"), optimizer="sgd")
     with pretended(monkeypatch, RUNS):
-        placed = fast_cpu.to_device(network(), MPS)
+        placed = specialised.place(network(), 8, MPS)
         result = train(data, placed, runtime.start("mps", "fp32"), optimizer="sgd")
         state = {name: tensor.cpu() for name, tensor in placed.state_dict().items()}
     for ours, theirs in zip(result, expected, strict=True):
@@ -152,7 +152,7 @@ def test_on_the_pretended_device_batches_are_augmented_as_on_the_cpu(data, monke
     change |= {"optimizer": "sgd", "epochs": 4}
     expected = train(data, network(), runtime.start("cpu", "fp32"), **change)
     with pretended(monkeypatch, RUNS):
-        result = train(data, fast_cpu.to_device(network(), MPS), runtime.start("mps", "fp32"), **change)
+        result = train(data, specialised.place(network(), 8, MPS), runtime.start("mps", "fp32"), **change)
     for ours, theirs in zip(result, expected, strict=True):
         assert ours.results() == pytest.approx(theirs.results(), rel=1e-3)
 
