@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import humanize
 from accelerate import Accelerator
 
-from src.bench.throughput import EMBEDDING, TRAINING, Workload
+from src.bench.throughput import EMBEDDING, TRAINING
+from src.bench.workload import Workload
 from src.core import design
 from src.core.errors import UserError
 from src.data import classes as known

@@ -11,7 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from src.core.errors import UserError
 from src.device import runtime
-from src.nets import specialised, zoo, zoo_torchvision
+from src.nets import products, specialised, zoo, zoo_torchvision
 
 
 def build(arch: str, outputs: int, seed: int, image_size: int | None = None) -> nn.Module:
@@ -124,7 +124,8 @@ def executed_macs(model: nn.Module, image_size: int) -> int:
 
     runtime.exempt_from_compiler(flop_counter._FlopCounterMode, "__torch_dispatch__")
     device = next(model.parameters()).device
-    counter = flop_counter.FlopCounterMode(display=False)
+    known = {torch.ops.mkldnn._linear_pointwise: products.flops} if products.fast() else {}
+    counter = flop_counter.FlopCounterMode(display=False, custom_mapping=known)
     model.eval()
     with torch.no_grad(), _unfused_attention(), counter:
         model(torch.zeros(1, 3, image_size, image_size, device=device))

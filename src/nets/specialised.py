@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from src.nets import small_maps
+from src.nets import products, small_maps
 from src.nets.small_maps import Shape
 
 ENABLED = True  # see `enable`
@@ -197,6 +197,8 @@ def place(model: nn.Module, image_size: int, device: torch.device) -> nn.Module:
     """
     if ENABLED:
         specialise(model, image_size, device)
+        if device.type == "cpu":
+            products.use_onednn(model)
     model = model.to(device)
     if device.type == "mps":
         return model
