@@ -55,9 +55,11 @@ report: .venv/ready
 ladder: .venv/ready
 	$(ACTIVE) python -m src.reproduction ladder --seeds $(SEEDS) --jobs $(JOBS) $(LADDER)
 
-# Images per second: this project, the device's limit, the plain recipe. BENCH="--rounds 3 --images 640" is passed on.
-bench: .venv/ready
-	$(ACTIVE) python -m src.bench throughput $(BENCH)
+# Images per second: this project, plain code, other libraries, the machine's limit. BENCH="--size 32 --rounds 3" is passed
+# on; PEERS= leaves out the other libraries, and PEERS="timm compile" adds PyTorch's compiler, which takes minutes.
+PEERS ?= timm openvino onnxruntime
+bench: .venv/ready $(if $(PEERS),.venv/ready-bench)
+	$(ACTIVE) python -m src.bench throughput $(if $(PEERS),--peers $(PEERS)) $(BENCH)
 
 # Seconds until this project is as accurate as the plain recipe; RACE="--classes 2 --seeds 0" is passed on.
 race: .venv/ready
@@ -118,6 +120,10 @@ clean:
 
 .venv/ready-cluster: .venv/ready requirements-cluster.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-cluster.txt
+	touch $@
+
+.venv/ready-bench: .venv/ready requirements-bench.txt requirements-timm.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
 	touch $@
 
 .venv/ready-dev: .venv/ready requirements-dev.txt requirements-cluster.txt requirements-timm.txt requirements-robustness.txt

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from src.bench import baseline, throughput, time_to_accuracy
+from src.bench import baseline, machine, peers, rules, throughput, time_to_accuracy
 from src.bench.time_to_accuracy import Course, Finish
+from src.bench.workload import Way, Workload
+from src.core.errors import UserError
 from src.device import runtime
 from src.finetune import loop
 from src.finetune.checkpoint import TrainState
@@ -20,7 +23,7 @@ from src.prepare.config import Prepare
 from src.prepare.subset import choose_images
 
 CPU = runtime.start("cpu", "fp32")
-WORKLOAD = throughput.Workload("mobilenet_v3_small", 32, 8, Finetune(), CPU)
+WORKLOAD = Workload("mobilenet_v3_small", 32, 8, Finetune(), CPU)
 IMAGES = np.random.default_rng(0).integers(256, size=(40, 8, 8, 3), dtype=np.uint8)
 LABELS = np.arange(40) % 2
 VIEW = preprocess.view("resnet18", 8)
@@ -63,7 +66,15 @@ def test_plain_training_learns_as_this_projects_loop_does():
     torch.testing.assert_close(result[0], result[1])
 
 
-@pytest.mark.parametrize("make", [*throughput.TRAINING.values(), *throughput.EMBEDDING.values()])
+def installed(peer_ways) -> list[Callable[[Workload], Way]]:
+    """The peers that can be asked, but for the compiler, which takes minutes."""
+    return [make for name, (make, needs) in peer_ways.items() if name != "compile" and not peers.missing(*needs)]
+
+
+TRAINING = [*throughput.TRAINING.values(), *installed(throughput.TRAINING_PEERS)]
+
+
+@pytest.mark.parametrize("make", [*TRAINING, *throughput.EMBEDDING.values()])
 def test_every_way_runs_so_many_batches_through_the_network(make, monkeypatch):
     seen = []
     build = models.build
@@ -80,7 +91,12 @@ def test_every_way_runs_so_many_batches_through_the_network(make, monkeypatch):
     assert sum(seen) == 3 * WORKLOAD.batch_size  # in whatever batches
 
 
-@pytest.mark.parametrize("make", throughput.TRAINING.values())
+@pytest.mark.parametrize("make", installed(throughput.EMBEDDING_PEERS))
+def test_peers_that_embed_are_asked_for_features_of_every_image(make):
+    assert make(WORKLOAD)(2) > 0
+
+
+@pytest.mark.parametrize("make", TRAINING)
 def test_every_way_of_training_changes_its_network(make, monkeypatch):
     made = []
     build = models.build
@@ -96,7 +112,7 @@ def test_every_way_of_training_changes_its_network(make, monkeypatch):
 def test_the_ways_take_turns():
     order: list[str] = []
 
-    def way(name: str) -> throughput.Way:
+    def way(name: str) -> Way:
         return lambda batches: order.append(f"{name}{batches}") or float(len(order))
 
     result = throughput.take_turns({"a": way("a"), "b": way("b")}, batches=8, rounds=2)
@@ -105,10 +121,49 @@ def test_the_ways_take_turns():
 
 
 def test_rates_and_ratios_are_medians_over_rounds():
-    result = throughput.summary({"this": [1, 2, 4], "limit": [1, 1, 2], "plain": [2, 6, 12]}, images=12)
-    assert result["this"] == {"median": 6, "low": 3, "high": 12}
-    assert result["this / limit"] == {"median": 0.5, "low": 0.5, "high": 1}
-    assert result["this / plain"] == {"median": 3, "low": 2, "high": 3}
+    limit = machine.Limit(arithmetic=1 / 24, memory=1 / 60)
+    result = throughput.summary({"this": [1, 2, 4], "plain": [2, 6, 12]}, images=12, limit=limit)
+    ratio = {"this_by_it_median": 3, "this_by_it_low": 2, "this_by_it_high": 3}
+    assert result["plain"] == {"median": 2, "low": 1, "high": 6, "share_of_limit": pytest.approx(1 / 12), **ratio}
+    assert result["this"]["median"] == 6
+    assert result["this"]["share_of_limit"] == pytest.approx(0.25)
+
+
+def test_the_limit_of_a_network_worked_by_hand():
+    """Six products of 3 * 8 * 8 inputs for each image; weights are moved once, or ten times, for a batch of two."""
+    network = nn.Sequential(nn.Flatten(), nn.Linear(192, 6, bias=False))
+    rates = machine.Rates(macs=1e6, bytes=1e5)
+    embedding = machine.limit(network, 8, 2, rates, train=False)
+    assert embedding.arithmetic == pytest.approx(1152 / 1e6)
+    assert embedding.memory == pytest.approx((4 * 1152 / 2 + 4 * 192) / 1e5)
+    assert (embedding.by, embedding.rate) == ("memory", pytest.approx(1e5 / 3072))
+    training = machine.limit(network, 8, 2, rates, train=True)
+    assert training.arithmetic == pytest.approx(3 * 1152 / 1e6)
+    assert training.memory == pytest.approx((40 * 1152 / 2 + 4 * 192) / 1e5)
+
+
+def test_the_machines_rates_are_those_of_a_product_and_a_copy(monkeypatch):
+    monkeypatch.setattr(machine, "SIDE", 64)
+    monkeypatch.setattr(machine, "COPIED", 2**16)
+    rates = machine.rates(torch.device("cpu"), torch.float32)
+    assert 1e6 < rates.macs < 1e15
+    assert 1e6 < rates.bytes < 1e15
+
+
+def test_rules_are_checked_for_every_shape_that_has_several_ways(capsys, monkeypatch):
+    monkeypatch.setattr(rules, "WORSE", 0.0)  # so that every choice is named
+    times = rules.check(WORKLOAD.training()[0], WORKLOAD, train=True)
+    assert len(times) > 5
+    assert all(len(by_way) > 1 and min(by_way.values()) > 0 for by_way in times.values())
+    said = capsys.readouterr().out
+    assert said.count("slower rule: Shape(") == len(times)
+    assert f"for {len(times)}\n" in said
+
+
+def test_a_peer_that_is_not_installed_is_named_with_where_it_is_listed(monkeypatch):
+    monkeypatch.setattr(peers, "find_spec", lambda _: None)
+    with pytest.raises(UserError, match=r"^--peers timm: timm is not installed; it is in requirements-bench\.txt$"):
+        throughput.parse(["--peers", "timm"])
 
 
 def course(seed: int) -> Course:
