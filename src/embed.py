@@ -29,6 +29,7 @@ PIECE = 256  # images whose pixels, or rows, are read together
 POLL = 1.0  # seconds
 
 Value = TypeVar("Value")
+Weights = tuple[dict[str, Tensor], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,24 @@ class Part:
 
 @dataclass(frozen=True)
 class Network:
-    """A frozen backbone on its device, without its head."""
+    """A frozen backbone on its device, without its head, and what it was before."""
 
     model: nn.Module
     view: preprocess.View
     accelerator: Accelerator
+    width: int
+    parameters: int
+    head: dict[str, np.ndarray]
+
+    @classmethod
+    def of(cls, weights: Weights, image_size: int, normalisation: str, accelerator: Accelerator) -> "Network":
+        state, origin = weights
+        model = models.restore(origin["arch"], state, image_size, needs_head=False)
+        head, width = pretrained_head(model, origin), models.feature_width(model)
+        parameters = models.parameters(models.without_head(model))  # before batch norms are folded
+        model = fast_cpu.to_device(fast_cpu.fold(model), accelerator.device).requires_grad_(False)
+        view = preprocess.view(origin["arch"], image_size, normalisation, weights=origin["weights"])
+        return cls(model, view, accelerator, width, parameters, head)
 
     def agreed(self, decide: Callable[[], Value]) -> Value:
         """What the first process decides, in all processes."""
@@ -76,7 +90,7 @@ class Network:
 def embed(
     folder: Path,
     *,
-    weights: tuple[dict[str, Tensor], dict[str, Any]],
+    weights: Weights,
     parts: Mapping[str, Part],
     image_size: int,
     normalisation: str,
@@ -93,29 +107,21 @@ def embed(
         shared: the folder of the rows that experiments share; None to embed every image here.
         state_file: knows of signals.
     """
-    state, origin = weights
-    model = models.restore(origin["arch"], state, image_size, needs_head=False)
-    pretrained, width = pretrained_head(model, origin), models.feature_width(model)
-    parameters = models.parameters(models.without_head(model))  # before batch norms are folded
-    model = fast_cpu.to_device(fast_cpu.fold(model), accelerator.device).requires_grad_(False)
-    view = preprocess.view(origin["arch"], image_size, normalisation, weights=origin["weights"])
-    name = f"{key(weights, image_size, view, accelerator)}.sqlite"
+    network = Network.of(weights, image_size, normalisation, accelerator)
+    name = f"{key(weights, network.view, accelerator)}.sqlite"
     store = RowStore(shared / name if shared and accelerator.is_main_process else None)
-    new = fill(store, parts, Network(model, view, accelerator), state_file)
+    new = fill(store, parts, network, state_file)
     if not accelerator.is_main_process:
         return None
-    cost = features.write(folder, {split: (part.index, part.found(store)) for split, part in parts.items()}, width)
-    files.write_arrays(folder / "head.npz", **pretrained)
+    found = {split: (part.index, part.found(store)) for split, part in parts.items()}
+    spent = features.write(folder, found, network.width)
+    files.write_arrays(folder / "head.npz", **network.head)
     files.write_sums(folder)
     count = sum(len(part.index) for part in parts.values())
-    print(f"{count:,} images -> {width} features each: {new:,} embedded, {count - new:,} there already", flush=True)
-    return Embedding(
-        images=count,
-        seconds=cost.seconds,
-        images_per_second=count / cost.seconds,
-        **models.inference_cost(model, image_size, accelerator)
-        | {"parameters": parameters, "peak_memory": cost.memory},
-    )
+    print(f"{count:,} images -> {network.width} features each: {new:,} embedded, {count - new:,} there already")
+    cost = models.inference_cost(network.model, image_size, accelerator)
+    cost |= {"parameters": network.parameters, "peak_memory": spent.memory}
+    return Embedding(images=count, seconds=spent.seconds, images_per_second=count / spent.seconds, **cost)
 
 
 def pretrained_head(model: nn.Module, origin: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -124,19 +130,14 @@ def pretrained_head(model: nn.Module, origin: dict[str, Any]) -> dict[str, np.nd
     return {"weight": weight, "bias": bias} if origin["weights"] != "random" and len(weight) == 1000 else {}
 
 
-def key(
-    weights: tuple[dict[str, Tensor], dict[str, Any]],
-    image_size: int,
-    view: preprocess.View,
-    accelerator: Accelerator,
-) -> str:
+def key(weights: Weights, view: preprocess.View, accelerator: Accelerator) -> str:
     """32 hexadecimal digits for all that decides a row besides its image: weights, preprocessing, code and machine."""
     state, origin = weights
     machine = runtime.machine(accelerator)
     if not origin["arch"].startswith("timm/"):  # another network of the same process may have imported it
         machine = {name: value for name, value in machine.items() if name not in runtime.OPTIONAL}
     exact = torch.are_deterministic_algorithms_enabled()
-    about = [origin["arch"], files.digest(state), image_size, repr(view), machine, exact]
+    about = [origin["arch"], files.digest(state), repr(view), machine, exact]
     hasher = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
     for path in sorted([*HERE.glob("nets/*.py"), *HERE.glob("device/*.py"), Path(__file__)]):
         hasher.update(f"{path.name} {files.sha256(path)}".encode())
@@ -145,16 +146,14 @@ def key(
 
 def lacking(store: RowStore, parts: Mapping[str, Part]) -> dict[str, np.ndarray]:
     """The positions of the images whose rows the store lacks; of several with the same pixels, the first."""
-    seen, result = set[bytes](), dict[str, np.ndarray]()
-    for split, part in parts.items():
-        chosen = []
-        for names, rows in part.found(store):
-            for name in names:
-                new = name not in rows and name not in seen
-                chosen.append(new)
-                seen.update([name] * new)
-        result[split] = part.index[np.array(chosen, bool)]
-    return result
+    sources = np.concatenate([part.sources.rows for part in parts.values()])
+    new = np.zeros(len(sources), bool)
+    new[np.unique(sources.view("S32"), return_index=True)[1]] = True
+    found = (name in rows for part in parts.values() for names, rows in part.found(store) for name in names)
+    new &= ~np.fromiter(found, bool, len(sources))
+    ends = np.cumsum([len(part.index) for part in parts.values()])
+    chosen = np.split(new, ends[:-1])
+    return {split: part.index[mine] for (split, part), mine in zip(parts.items(), chosen, strict=True)}
 
 
 def fill(store: RowStore, parts: Mapping[str, Part], network: Network, state_file: StateFile) -> int:
@@ -171,7 +170,7 @@ def fill(store: RowStore, parts: Mapping[str, Part], network: Network, state_fil
         todo = network.agreed(lambda: lacking(store, parts))
         compute(store, parts, todo, network, state_file)
     finally:
-        store.close()
+        store.release()
     return sum(map(len, todo.values()))
 
 

@@ -144,7 +144,7 @@ class RowStore:
             self.full = True
         return True
 
-    def close(self) -> None:
+    def release(self) -> None:
         """Write what was added, and let others add rows."""
         self.flush()
         if self.lock:

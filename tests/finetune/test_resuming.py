@@ -3,7 +3,6 @@
 import itertools
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -12,7 +11,7 @@ from src.core.errors import UserError
 from src.device import runtime
 from src.finetune import loop
 from src.finetune.checkpoint import Epoch, TrainState
-from src.nets import fast_cpu, inference, preprocess
+from src.nets import fast_cpu
 from src.storage import files, resume
 from src.storage.resume import StateFile
 from tests.helpers import toy_training

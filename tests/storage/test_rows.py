@@ -17,7 +17,7 @@ ROWS = {source: Row(source * 20, source[0] / 10, source[0]) for source in SOURCE
 def path(tmp_path) -> Path:
     """A file with all rows."""
     path = tmp_path / "cache" / "features" / "key.sqlite"
-    added(RowStore(path)).close()
+    added(RowStore(path)).release()
     return path
 
 
@@ -41,7 +41,7 @@ def test_rows_without_a_file_are_there_for_one_process(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     store = added(RowStore(None))
     assert store.acquire(0)
-    store.close()
+    store.release()
     assert store.read(SOURCES) == ROWS
     assert RowStore(None).read(SOURCES) == {}
     assert list(tmp_path.iterdir()) == []
@@ -68,7 +68,7 @@ def test_a_row_that_was_damaged_is_left_out_and_written_anew(path, change):
     store = RowStore(path)
     lost = set(SOURCES[:2] if change == "source" else SOURCES[:1])
     assert store.read(SOURCES) == {source: row for source, row in ROWS.items() if source not in lost}
-    added(store).close()
+    added(store).release()
     assert RowStore(path).read(SOURCES) == ROWS
 
 
@@ -83,7 +83,7 @@ def test_no_flipped_bit_of_the_file_gives_another_row(path, start):
     assert store.read(SOURCES) == ROWS
     for _ in range(2):  # the first may find that the file is to be made anew
         store.flush()
-    store.close()
+    store.release()
     assert RowStore(path).read(SOURCES) == ROWS
 
 
@@ -93,7 +93,7 @@ def test_a_file_that_is_none_of_sqlite_starts_anew(path, content, capsys):
     store = RowStore(path)
     assert store.read(SOURCES) == {}
     assert "key.sqlite: damaged (" in capsys.readouterr().out
-    added(store).close()
+    added(store).release()
     assert RowStore(path).read(SOURCES) == ROWS
 
 
@@ -106,7 +106,7 @@ def test_on_a_full_disk_rows_stay_in_memory_and_a_line_says_so(path, capsys):
         store.flush()
     assert capsys.readouterr().out.count("database or disk is full; so other experiments do not get what") == 1
     assert store.read([*SOURCES, *more]) == ROWS | more
-    store.close()
+    store.release()
     assert RowStore(path).read([*SOURCES, *more]) == ROWS
 
 
@@ -115,7 +115,7 @@ def test_where_no_file_may_be_rows_stay_in_this_process_and_a_line_says_so(tmp_p
     store = RowStore(tmp_path / "cache" / "key.sqlite")
     assert capsys.readouterr().out.count("so other experiments do not get what is embedded here") == 1
     assert store.acquire(0)
-    added(store).close()
+    added(store).release()
     assert store.read(SOURCES) == ROWS
 
 
@@ -124,7 +124,7 @@ def test_one_that_was_deleted_meanwhile_goes_on_and_the_next_is_empty(path, caps
     path.unlink()
     assert store.read(SOURCES) == ROWS
     store.add(b"?" * 32, Row(b"1234", 0.1, 1))
-    store.close()
+    store.release()
     assert store.read([b"?" * 32])
     assert capsys.readouterr().out.count("other experiments do not get") == 1
     assert RowStore(path).read(SOURCES) == {}
@@ -136,9 +136,9 @@ def test_one_process_at_a_time_adds_rows(path):
     assert not second.acquire(0)
     assert not second.acquire(0.1)
     assert second.read(SOURCES) == ROWS
-    first.close()
+    first.release()
     assert second.acquire(0)
-    second.close()
+    second.release()
 
 
 @pytest.mark.parametrize("inside", [True, False])
