@@ -139,8 +139,8 @@ def key(weights: Weights, view: preprocess.View, accelerator: Accelerator) -> st
     exact = torch.are_deterministic_algorithms_enabled()
     about = [origin["arch"], files.digest(state), repr(view), machine, exact]
     hasher = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
-    for path in sorted([*HERE.glob("nets/*.py"), *HERE.glob("device/*.py"), Path(__file__)]):
-        hasher.update(f"{path.name} {files.sha256(path)}".encode())
+    for path in sorted([*HERE.glob("nets/*.py"), *HERE.glob("device/*.py"), HERE / "embed.py"]):
+        hasher.update(f"{path.relative_to(HERE)} {files.sha256(path)}".encode())
     return hasher.hexdigest()[:32]
 
 

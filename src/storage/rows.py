@@ -19,6 +19,7 @@ from src.storage import paths, resume
 FOLDER = "features"  # beside `files` and `runs`, the folders of DVC's cache that DVC looks into
 TABLE = "CREATE TABLE IF NOT EXISTS rows (source BLOB PRIMARY KEY, row BLOB)"
 COST = struct.Struct("<dq")
+MOST = 2048  # rows that wait to be written
 SUM = hashlib.sha256().digest_size
 
 
@@ -113,8 +114,8 @@ class RowStore:
         self.recent[source] = row
 
     def due(self) -> bool:
-        """Whether it is time to write: some seconds after the last time."""
-        return time.monotonic() - self.written >= resume.SAVE_EVERY
+        """Whether it is time to write: some seconds after the last time, or when many rows wait in memory."""
+        return len(self.recent) >= MOST or time.monotonic() - self.written >= resume.SAVE_EVERY
 
     def flush(self) -> None:
         """Write the rows that were added, all or none; if the disk is full, a line says so, and they stay in memory."""

@@ -47,9 +47,14 @@ def test_rows_without_a_file_are_there_for_one_process(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_it_is_time_to_write_some_seconds_after_the_last_time(monkeypatch):
-    store = RowStore(None)
+def test_it_is_time_to_write_some_seconds_after_the_last_time_or_when_many_rows_wait(monkeypatch):
+    store = added(RowStore(None))
     assert not store.due()
+    with monkeypatch.context() as patch:
+        patch.setattr(rows, "MOST", len(ROWS))
+        assert store.due()
+        store.flush()
+        assert not store.due()
     monkeypatch.setattr(resume, "SAVE_EVERY", 0.0)
     assert store.due()
 
