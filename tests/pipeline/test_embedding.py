@@ -34,7 +34,6 @@ def test_temporary_and_queued_experiments_embed_what_is_new_to_them(clone):
     assert (new, more) == (4 * 5, before + 4 * 10)
     assert embedded(clone.dvc("exp", "run", "-S", "prepare.per_class=44", STAGE)) == (0, more + 4 * 4)
     clone.git("checkout", "-q", ".")
-    clone.dvc("checkout")
 
 
 def test_the_garbage_collection_of_dvc_leaves_what_was_embedded(clone):
