@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from src.core.design import ROLES
 from src.settings.settings import Settings
 from src.storage import files, paths
-from stages import run
+from stages import run, shared_features
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,7 +24,6 @@ PARTS = {"train": ("train", "val"), "test": ("test",)}  # by split of the data s
 def embedded(settings: Settings, backbone: str, accelerator: "Accelerator", state: "StateFile") -> "Embedding | None":
     """Write a backbone's features; in the first process, what that took."""
     from src.embed import Part, embed  # PyTorch takes seconds to import
-    from src.storage import rows
 
     return embed(
         paths.features(backbone),
@@ -36,7 +35,7 @@ def embedded(settings: Settings, backbone: str, accelerator: "Accelerator", stat
         image_size=settings.image_size,
         normalisation=settings.normalisation,
         accelerator=accelerator,
-        shared=rows.folder() if settings.resume else None,
+        shared=shared_features(settings),
         state_file=state,
     )
 

@@ -30,8 +30,9 @@ class ImageRows:
         found = np.searchsorted(self.index, positions)
         known = np.append(self.index, -1)[found] == positions
         if not known.all():
+            which = positions[~known][0]
             raise UserError(
-                f"image {positions[~known][0]} has no features, only the images of the subset have; `dvc repro` embeds"
+                f"image {which} has no features, as these are of another subset; `dvc repro` makes them anew"
             )
         return self.rows[found]
 

@@ -18,7 +18,7 @@ def test_rows_are_those_of_the_positions_in_any_order():
 
 @pytest.mark.parametrize("position", [0, 5, 8, -1])
 def test_an_image_that_was_not_embedded_is_named(position):
-    with pytest.raises(UserError, match=f"^image {position} has no features, only .* `dvc repro` embeds"):
+    with pytest.raises(UserError, match=f"^image {position} has no features, as .* `dvc repro` makes them anew"):
         ROWS[np.array([2, position, 1])]
 
 
