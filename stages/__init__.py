@@ -77,6 +77,13 @@ def kept_end(stage: str, settings: Settings, machine: Mapping[str, Any]) -> "Sta
     return resume.StateFile(resume.root() / f"end-{stage}-{name}")
 
 
+def shared_features(settings: Settings) -> Path | None:
+    """The folder of the features that experiments share; None where none are to be kept."""
+    from src.storage import rows
+
+    return rows.folder() if settings.resume else None
+
+
 def key(stage: str, settings: Settings, machine: Mapping[str, Any], apart: Collection[str] = ()) -> str:
     """16 hexadecimal digits for all that decides a stage's result: its deps and params in dvc.yaml, and the machine."""
     import yaml

@@ -84,9 +84,10 @@ def frozen(settings: Settings, backbone: str, embedding: "Embedding") -> "Evalua
     from src.evaluate import timing
     from src.evaluate.frozen import FrozenBackbone, evaluate
     from src.nets import models, preprocess
+    from src.storage.features import read_features
 
     cell = f"{backbone}.frozen"
-    features, head = files.read_features(paths.features(backbone))
+    features, head = read_features(paths.features(backbone))
     state, origin = files.read_tensors(paths.weights(backbone))
     images = subsets(settings)
     speed = timing.network(

@@ -18,6 +18,7 @@ from src.readouts.zero_shot import FILE as ZERO_SHOT
 from src.records.embed import Embedding
 from src.records.evaluate import Evaluation, Evaluations
 from src.storage import files, paths
+from src.storage.features import ImageRows
 
 BACKBONE = {"parameters", "macs", "peak_memory", "environment"}  # fields of an embedding that its arms have too
 
@@ -27,14 +28,14 @@ class FrozenBackbone:
     """A frozen backbone as its stage `embed_*` left it.
 
     Args:
-        features: of all images by split, (N, D).
+        features: of the subset's images by split.
         head: the pretrained head's weight (1000, D) and bias (1000,), or nothing.
         speed: from a test image to its features.
     """
 
     role: str
     arch: str
-    features: Mapping[str, np.ndarray]
+    features: Mapping[str, ImageRows]
     head: Mapping[str, np.ndarray]
     embedding: Embedding
     speed: timing.Speed
@@ -96,7 +97,8 @@ def under_seeds(
         fitted = fitting(parts, rng=seeds.generator(seed, name))
         seconds = time.perf_counter() - start
         predicted, evaluation = one(fitted, backbone, subset, parts, classes, seconds)
-        speed = speed or timing.readout(fitted.logits, backbone.features["test"], subset["test_index"], backbone.speed)
+        tested = backbone.features["test"][subset["test_index"][: timing.IMAGES]]
+        speed = speed or timing.readout(fitted.logits, tested, np.arange(len(tested)), backbone.speed)
         size = head_size(name, backbone.embedding, parts)
         evaluations[str(seed)] = evaluation.model_copy(update=size | speed.fields())
         write(paths.of_seed(folder, seed), name, fitted, predicted)

@@ -29,15 +29,9 @@ def batches(index: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, int]]:
 
     The last batch is filled up with its last entry, because varying batch shapes leak memory on MPS (pytorch#164299).
     """
-    size = min(size, len(index))
     for start in range(0, len(index), size):
         part = index[start : start + size]
         yield np.pad(part, (0, size - len(part)), mode="edge"), len(part)
-
-
-def remaining(index: np.ndarray, skip: int, size: int) -> list[tuple[np.ndarray, int]]:
-    """The batches of an index after those of its first `skip` entries."""
-    return list(batches(index, size))[-(-skip // size) :]
 
 
 def predict(
@@ -57,7 +51,7 @@ def outputs(
     view: View,
     accelerator: Accelerator,
     label: str = "",
-    skip: int = 0,
+    full_batches: bool = False,
 ) -> Iterator[np.ndarray]:
     """The outputs of the network in evaluation mode, in blocks (b, D) float32 in the order of `index`.
 
@@ -67,11 +61,13 @@ def outputs(
         images: (N, H, W, 3) uint8.
         index: (n,) of the images to run.
         label: of the progress bar; without it, or without a terminal, there is none.
-        skip: the number of outputs, in whole blocks, to leave out at the beginning.
+        full_batches: fill up to `batch_size` even where there are fewer images. The output of an image is then the same
+            whatever the others are; a batch of another size rounds otherwise.
     """
     model.eval()
     device, processes = accelerator.device, accelerator.num_processes
-    parts = remaining(index, skip, batch_size(view.size, device))
+    size = batch_size(view.size, device)
+    parts = list(batches(index, size if full_batches else min(size, len(index))))
     turns = range(0, len(parts), processes)
     # A process for which no batch is left in the last turn repeats one, because `gather` needs all processes.
     mine = (parts[min(turn + accelerator.process_index, len(parts) - 1)][0] for turn in turns)

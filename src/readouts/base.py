@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from src.storage.features import ImageRows
+
 Logits = Callable[[np.ndarray], np.ndarray]
 
 
@@ -46,11 +48,11 @@ class Features:
     val_labels: np.ndarray
 
     @classmethod
-    def of(cls, train: np.ndarray, subset: Mapping[str, np.ndarray]) -> "Features":
+    def of(cls, train: np.ndarray | ImageRows, subset: Mapping[str, np.ndarray]) -> "Features":
         """Those of a subset.
 
         Args:
-            train: features (N, D) of all images of the dataset's training split.
+            train: features of the dataset's training split by position, of its subset at least.
             subset: the arrays <part>_index and <part>_labels.
         """
         parts = [(train[subset[f"{part}_index"]], subset[f"{part}_labels"]) for part in ("train", "val")]

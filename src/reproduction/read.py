@@ -13,6 +13,7 @@ from src.reproduction.report import Run, cross_entropy
 from src.reproduction.rungs import Rung
 from src.stats import intervals
 from src.storage import paths
+from src.storage.features import ImageRows, place
 
 Predictions = Mapping[int, Mapping[str, np.ndarray]]  # by seed: logits, labels, index, val_logits, val_labels
 LEGACY, MODERN = "resnet.finetuned", "convnext.frozen"
@@ -82,7 +83,7 @@ def base_features(experiment: Experiment) -> tuple[np.ndarray, np.ndarray]:
     """The modern backbone's features (n, D) and labels (n,) of the test images of the bar chart's classes."""
     part = next(iter(modern(experiment).values()))
     base = part["labels"] < BAR_CLASSES
-    features = experiment.array(paths.features("convnext") / "test.npy")
+    features = ImageRows(*map(experiment.array, place(paths.features("convnext"), "test")))
     return features[part["index"][base]], part["labels"][base]
 
 

@@ -20,6 +20,7 @@ from src.readouts import fit, zero_shot
 from src.readouts.base import Features
 from src.readouts.config import Frozen
 from src.storage import files, paths
+from src.storage.features import read_features
 
 WHY_NOT = "not attacked: it is no linear layer to follow gradients through, as linear and random_head are"
 
@@ -121,7 +122,7 @@ def read_frozen(
     Other read-outs are fitted again on the same features; `configurations` as in `Tune`.
     """
     state, origin = files.read_tensors(frozen.weights)
-    features, head = files.read_features(frozen.features)
+    features, head = read_features(frozen.features)
     pretrained = zero_shot.PretrainedHead(head["weight"], head["bias"]) if head else None
     mapped = frozen.predictions / zero_shot.FILE
     categories = files.read_json(mapped) if mapped.exists() else []

@@ -96,7 +96,9 @@ class Settings(Section):
     )
     # It changes no result, so it is in no experiment's name and on no page.
     resume: bool = Field(
-        True, exclude=True, description="an interrupted training or embedding is resumed; changes no result"
+        True,
+        exclude=True,
+        description="interrupted trainings resume, and embedded images are kept for all experiments; changes no result",
     )
     controls: bool = Field(
         True, description="complete the 2 x 2 table: also the legacy backbone frozen, and the modern one fine-tuned"

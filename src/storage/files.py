@@ -208,28 +208,22 @@ SUMS = "SHA256SUMS"  # as `sha256sum -c` reads it
 
 
 def write_sums(folder: Path) -> None:
-    """Write the hashes of all files of a folder; `read_features` compares them."""
+    """Write the hashes of all files of a folder; `require_sums` compares them."""
     paths = sorted(path for path in folder.iterdir() if path.name != SUMS)
     write_text(folder / SUMS, "".join(f"{sha256(path)}  {path.name}\n" for path in paths))
 
 
-def _require_sums(folder: Path) -> None:
-    """Raise a ValueError that names the first file of a folder whose hash differs from the written one."""
-    for line in (folder / SUMS).read_text().splitlines():
-        expected, name = line.split(maxsplit=1)
-        if sha256(folder / name) != expected:
-            raise ValueError(f"{name} is not what was written")
-
-
-def read_features(folder: Path) -> "tuple[dict[str, np.ndarray], dict[str, np.ndarray]]":
-    """The features (N, D) float32 of each split as memory maps, and the pretrained head, see `embed.pretrained_head`.
+def require_sums(folder: Path) -> None:
+    """Compare the hashes of all files of a folder with the written ones.
 
     Raises:
         UserError: a file is missing, or its bytes changed.
     """
     with reading(folder):
-        _require_sums(folder)
-    return {split: read_array(folder / f"{split}.npy") for split in ("train", "test")}, read_arrays(folder / "head.npz")
+        for line in (folder / SUMS).read_text().splitlines():
+            expected, name = line.split(maxsplit=1)
+            if sha256(folder / name) != expected:
+                raise ValueError(f"{name} is not what was written")
 
 
 def write_tensors(path: Path, tensors: dict[str, "Tensor"], about: dict[str, Any]) -> None:

@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from filelock import FileLock, Timeout
 
 from src.core.errors import UserError
@@ -152,41 +151,6 @@ def signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def write_rows(
-    path: Path, state_file: StateFile, shape: Sequence[int], compute: Callable[..., Iterable[np.ndarray]]
-) -> None:
-    """Write a .npy file of float32 from blocks of rows, and resume after those that an interrupted run wrote.
-
-    Args:
-        state_file: the array grows beside it, and stays there until the stage has succeeded.
-        compute: yields blocks of rows, starting at row `skip`.
-
-    Raises:
-        UserError: a signal was received, or the disk is full.
-    """
-    if state_file.folder is None:
-        files.write_array(path, compute(), shape, "float32")
-        return
-    growing = state_file.folder / f"{state_file.name}.npy"
-    rows, hasher = _resume(growing, state_file, shape, "float32")
-    try:
-        with growing.open("rb+") as file:
-            file.seek(0, os.SEEK_END)
-            for block in compute(skip=rows):
-                data = np.ascontiguousarray(block, np.float32).data
-                file.write(data)
-                hasher.update(data)
-                rows += len(block)
-                if state_file.due():
-                    file.flush()
-                    os.fsync(file.fileno())
-                    state_file.note({"rows": rows, "digest": hasher.hexdigest()})
-                state_file.leave_if_asked(f"after {rows:,} of {shape[0]:,} images")
-    except OSError as error:
-        raise UserError(f"{growing} could not be written: {error.strerror or error}") from error
-    _publish(growing, path)
-
-
 def fill_rows(
     path: Path,
     state_file: StateFile,
@@ -197,7 +161,7 @@ def fill_rows(
     """Write a .npy file of uint8 whose rows `compute` itself writes into the file, such as from several processes.
 
     Args:
-        state_file: as for `write_rows`.
+        state_file: the array grows beside it, and stays there until the stage has succeeded.
         compute: called with a file, the offset of its first row in bytes, and the number of rows that are there. It
             writes the other rows in order, and yields how many it added after each piece.
         made_of: returns a text that identifies the sources of the first n rows; if it changed, they are not kept.
@@ -227,7 +191,7 @@ def _grow(
     made_of: Callable[[int], str],
 ) -> None:
     """Add the missing rows to the growing file."""
-    rows, hasher = _resume(growing, state_file, shape, "uint8", made_of)
+    rows, hasher = _resume(growing, state_file, shape, made_of)
     with growing.open("rb") as file:
         offset = len(files.array_header(shape, "uint8"))
         file.seek(0, os.SEEK_END)
@@ -258,15 +222,15 @@ def _publish(growing: Path, path: Path) -> None:
 
 
 def _resume(
-    growing: Path, state_file: StateFile, shape: Sequence[int], dtype: str, made_of: Callable[[int], str] | None = None
+    growing: Path, state_file: StateFile, shape: Sequence[int], made_of: Callable[[int], str]
 ) -> "tuple[int, hashlib._Hash]":
     """Cut the growing file to the rows that were noted and are undamaged: their number, and the hash of their bytes."""
-    header = files.array_header(shape, dtype)
+    header = files.array_header(shape, "uint8")
     about, hasher = state_file.noted(), hashlib.sha256()
     rows = about.get("rows", 0)
-    size = len(header) + rows * math.prod(shape[1:]) * np.dtype(dtype).itemsize
+    size = len(header) + rows * math.prod(shape[1:])
     if rows and growing.exists() and growing.stat().st_size >= size:
-        if made_of is not None and made_of(rows) != about.get("made_of"):
+        if made_of(rows) != about.get("made_of"):
             print(f"{state_file.name}: other images than before, so it starts from the beginning")
         elif _cut(growing, header, size, hasher) == about["digest"]:
             print(f"{state_file.name}: resumed after {rows:,} of {shape[0]:,} images", flush=True)

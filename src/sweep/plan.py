@@ -93,7 +93,7 @@ def unique(experiments: Iterable[Planned]) -> list[Planned]:
 def seconds_left(finished: Sequence[tuple[float, float]], remaining: float) -> float | None:
     """The time left in seconds; None before the second experiment finished.
 
-    The first experiment also prepares the images and embeddings for all, so the pace is measured from its end.
+    The first experiment also prepares images and weights for all, so the pace is measured from its end.
 
     Args:
         finished: the end in seconds and the work of each finished experiment, in order.

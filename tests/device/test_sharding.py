@@ -111,7 +111,9 @@ def test_two_processes_embed_the_same_bytes_as_one(prepared):
         result.append(outputs(prepared.folder, "data/features/convnext"))
         environment = prepared.json("data/results/embed_convnext.json")["environment"]
         assert environment["processes"] == len(result)
-    assert {Path(name).name for name in result[0]} == {"train.npy", "test.npy", "head.npz", "SHA256SUMS"}
+    assert {Path(name).name for name in result[0]} == {
+        *("train.npy", "train_index.npy", "test.npy", "test_index.npy", "head.npz", "SHA256SUMS")
+    }
     assert result[0] == result[1]
 
 

@@ -3,7 +3,6 @@
 import itertools
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -12,7 +11,7 @@ from src.core.errors import UserError
 from src.device import runtime
 from src.finetune import loop
 from src.finetune.checkpoint import Epoch, TrainState
-from src.nets import inference, preprocess, specialised
+from src.nets import specialised
 from src.storage import files, resume
 from src.storage.resume import StateFile
 from tests.helpers import toy_training
@@ -142,15 +141,3 @@ def test_a_full_disk_costs_the_saved_point_and_not_the_training(tmp_path, monkey
     weights, _, _ = train(StateFile(tmp_path))
     assert same(weights, whole)
     assert "the state is not saved: state could not be written: No space" in capsys.readouterr().out
-
-
-def test_outputs_that_are_there_are_left_out_and_the_others_are_the_same():
-    raw = np.random.default_rng(0).integers(256, size=(70, 8, 8, 3), dtype=np.uint8)
-    model, view = network(), preprocess.view("resnet18", 8)
-    size = inference.batch_size(view.size, CPU.device)
-    raw = np.tile(raw, (8, 1, 1, 1))
-    whole = inference.predict(model, raw, np.arange(len(raw)), view=view, accelerator=CPU)
-    for skip in (0, size, 2 * size, len(raw)):
-        result = list(inference.outputs(model, raw, np.arange(len(raw)), view=view, accelerator=CPU, skip=skip))
-        assert sum(map(len, result)) == len(raw) - skip
-        assert not result or np.array_equal(np.concatenate(result), whole[skip:])

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from src.device import runtime
-from src.nets import inference, preprocess
+from src.nets import folding, inference, models, preprocess, specialised
 from src.storage import files
 
 VIEW = preprocess.View(4, (0.0,) * 3, (1 / 255,) * 3)  # pixels as they are
@@ -24,8 +24,44 @@ def test_batches_have_one_size_and_the_last_repeats_its_last_entry():
     assert parts == [([7, 3], 2), ([5, 9], 2), ([1, 1], 1)]
 
 
-def test_a_batch_is_no_larger_than_what_there_is():
-    assert [(part.tolist(), count) for part, count in inference.batches(np.array([4, 2]), 256)] == [([4, 2], 2)]
+class Seen(nn.Module):
+    """Keeps the shapes of the batches that it gets."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shapes: list[tuple[int, ...]] = []
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        self.shapes.append(tuple(batch.shape))
+        return batch.flatten(1)
+
+
+@pytest.mark.parametrize(("full", "images"), [(False, 2), (True, 256)])
+def test_a_batch_is_no_larger_than_what_there_is_unless_all_are_to_have_one_size(full, images):
+    seen = Seen()
+    (rows,) = inference.outputs(seen, IMAGES, np.array([4, 2]), view=VIEW, accelerator=CPU, full_batches=full)
+    assert seen.shapes == [(images, 3, 4, 4)]
+    np.testing.assert_array_equal(rows, outputs(Seen(), np.array([4, 2])))
+
+
+@pytest.mark.parametrize("size", [32, 64])
+@pytest.mark.parametrize("arch", ["resnet18", "convnext_tiny", "efficientnet_lite0", "mobilenet_v3_small"])
+def test_the_features_of_an_image_do_not_depend_on_the_other_images(arch, size):
+    """To the bit: alone, in other company, and at any place of a batch."""
+    model = models.without_head(models.build(arch, 1000, seed=0, image_size=size)).eval()
+    model = specialised.place(folding.fold(model), size, CPU.device)
+    how = {"view": preprocess.view(arch, size), "accelerator": CPU, "full_batches": True}
+    count = inference.batch_size(size, CPU.device) + 5
+    raw = np.random.default_rng(0).integers(256, size=(count, 32, 32, 3), dtype=np.uint8)
+
+    def features(index: np.ndarray) -> np.ndarray:
+        return np.concatenate(list(inference.outputs(model, raw, index, **how)))
+
+    expected = features(np.arange(count))
+    assert len(np.unique(expected, axis=0)) == count
+    shuffled = np.random.default_rng(1).permutation(count)
+    for index in (shuffled, shuffled[:7], np.array([count - 1])):
+        np.testing.assert_array_equal(features(index), expected[index])
 
 
 @pytest.mark.parametrize(("image_size", "images"), [(4, 256), (32, 128), (64, 32), (128, 8), (2048, 8)])

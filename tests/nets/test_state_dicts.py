@@ -17,7 +17,7 @@ from src.evaluate import frozen, timing
 from src.finetune import methods
 from src.nets import models, state_dicts, weights
 from src.readouts.config import Frozen
-from src.storage import files
+from src.storage.features import read_features
 from src.storage.resume import StateFile
 from stages.weights import load_weights
 
@@ -154,13 +154,14 @@ def test_frozen_arms_that_need_no_head_are_there_and_zero_shot_says_why_not(tmp_
     embedding = embed.embed(
         tmp_path / "features",
         weights=(bare, {"arch": "resnet18", "weights": "w.pth"}),
-        raw=raw,
+        parts={split: embed.Part(images, np.arange(24)) for split, images in raw.items()},
         image_size=32,
         normalisation="weights",
         accelerator=Accelerator(cpu=True),
+        shared=None,
         state_file=StateFile(),
     )
-    features, head = files.read_features(tmp_path / "features")
+    features, head = read_features(tmp_path / "features")
     assert head == {}
     labels = np.arange(24) % 2
     subset = {"train_index": np.arange(16), "val_index": np.arange(16, 24), "test_index": np.arange(24)}

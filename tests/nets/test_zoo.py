@@ -76,8 +76,9 @@ def test_features_are_those_of_the_library_and_training_changes_the_network(arch
     assert np.isfinite(expected).all()
     assert expected.std() > 0
     del theirs
-    given = {"weights": (state, {"arch": arch, "weights": "file"}), "raw": {"train": RAW}, "image_size": 32}
-    embed.embed(tmp_path, **given, normalisation="weights", accelerator=CPU, state_file=StateFile())
+    given = {"weights": (state, {"arch": arch, "weights": "file"}), "image_size": 32}
+    given |= {"parts": {"train": embed.Part(RAW, np.arange(len(RAW)))}, "shared": None, "state_file": StateFile()}
+    embed.embed(tmp_path, **given, normalisation="weights", accelerator=CPU)
     result = np.load(tmp_path / "train.npy")
     np.testing.assert_allclose(result, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
     assert files.read_arrays(tmp_path / "head.npz")["weight"].shape == (1000, expected.shape[1])

@@ -97,7 +97,7 @@ def test_damage_in_the_cache_is_noticed_and_repaired_without_the_cache(clone):
 @pytest.mark.parametrize(
     ("stage", "blocks", "name"),
     [
-        ("embed_convnext", 20, "data/resume/embed_convnext-"),
+        ("embed_convnext", 20, "data/features/convnext/train.npy"),
         ("finetune_resnet", 2000, "data/checkpoints/resnet/seed0/full.safetensors"),
         ("finetune_resnet", 20, "DVC's database"),
         ("eval_convnext", 20, "data/predictions/convnext/seed0/affine/linear.npz"),

@@ -9,6 +9,7 @@ from src.reproduction import read
 from src.reproduction.rungs import Rung
 from src.settings import protocols
 from src.settings.settings import Settings
+from src.storage import paths
 from tests.helpers.toy_records import COST
 from tests.reproduction.toy import MACHINE
 
@@ -33,6 +34,11 @@ class Toy:
         return {
             seed: arrays | {"logits": 9 * eye[answers[seed]], "val_logits": 9 * eye[watched[seed]]} for seed in answers
         }
+
+    def array(self, path):
+        assert path.parent == paths.features("convnext")
+        index = np.array([1, 5, 6, 8, 9])
+        return {"test_index.npy": index, "test.npy": np.repeat(index[:, None], 2, axis=1)}[path.name]
 
     def record(self, path, kind):
         assert kind is Trainings
@@ -66,6 +72,12 @@ def test_a_rung_is_measured_on_the_images_that_it_says():
     assert {seed: right.tolist() for seed, right in plain.legacy.items()} == {0: [1, 1, 1, 1], 7: [1, 0, 1, 1]}
     assert augmented.legacy[7].tolist() == [1, 0, 0, 0]
     assert augmented.modern[7].tolist() == plain.modern[7].tolist() == [1, 0, 1, 1]
+
+
+def test_the_features_of_the_bars_images_are_those_at_their_positions():
+    features, labels = read.base_features(Toy())
+    assert features.tolist() == [[5, 5], [6, 6], [9, 9]]
+    assert labels.tolist() == [0, 1, 1]
 
 
 def test_an_experiment_of_another_protocol_is_one_line():

@@ -8,14 +8,15 @@ import pytest
 import torch
 
 from src.core.errors import UserError
-from src.storage import files
+from src.storage import features, files
+from src.storage.rows import Row
 from tests.helpers.dvc_cache import damaged, md5
 
 
-def features(folder: Path) -> Path:
+def embedded(folder: Path) -> Path:
     """What a stage `embed_*` leaves; the file of its training images."""
-    for split in ("train", "test"):
-        files.write_array(folder / f"{split}.npy", [np.ones((50, 4))], (50, 4), "float32")
+    rows = {b"source": Row(np.ones(4, "float32").tobytes(), 0.1, 1)}
+    features.write(folder, dict.fromkeys(features.SPLITS, (np.arange(50), [([b"source"] * 50, rows)])), 4)
     files.write_arrays(folder / "head.npz", weight=np.eye(4), bias=np.zeros(4))
     files.write_sums(folder)
     return folder / "train.npy"
@@ -25,7 +26,7 @@ def write(folder: Path, kind: str) -> Path:
     """A file of a kind, of which every byte matters."""
     path = folder / f"a.{kind}"
     if kind == "features":
-        return features(folder)
+        return embedded(folder)
     if kind == "npz":
         files.write_arrays(path, logits=np.ones((50, 4)))
     elif kind == "npy":
@@ -38,7 +39,7 @@ def write(folder: Path, kind: str) -> Path:
 
 
 READ = {
-    "features": lambda path: files.read_features(path.parent),
+    "features": lambda path: features.read_features(path.parent),
     "npz": files.read_arrays,
     "npy": files.read_array,
     "safetensors": files.read_tensors,
@@ -50,7 +51,7 @@ READ = {
 def test_what_was_written_is_read(kind, tmp_path):
     result = READ[kind](write(tmp_path, kind))
     ones = {
-        "features": lambda: result[0]["train"],
+        "features": lambda: result[0]["train"][np.arange(50)],
         "npz": lambda: result["logits"],
         "npy": lambda: result,
         "safetensors": lambda: result[0]["weight"].numpy(),
@@ -105,10 +106,10 @@ def test_no_file_that_is_read_can_run_code(tmp_path):
 
 
 def test_sums_are_those_of_sha256sum(tmp_path):
-    features(tmp_path)
+    embedded(tmp_path)
     done = subprocess.run(["sha256sum", "-c", files.SUMS], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0
-    assert done.stdout.count(": OK") == 3
+    assert done.stdout.count(": OK") == 5
 
 
 def test_a_digest_tells_names_and_values_apart_and_not_layouts():
