@@ -1,7 +1,13 @@
-"""Measure speed: `python -m src.bench throughput`, `... race`, each with `--help`; and `... estimate` an experiment."""
+"""Measure speed: `python -m src.bench throughput`, `race` or `profile`, with `--help`; `estimate` an experiment."""
 
-from src.bench import estimate, throughput, time_to_accuracy
+from src.bench import estimate, profile, throughput, time_to_accuracy
 from src.core.commands import run
 
 if __name__ == "__main__":
-    run("src.bench", throughput=throughput.main, race=time_to_accuracy.main, estimate=estimate.main)
+    run(
+        "src.bench",
+        throughput=throughput.main,
+        race=time_to_accuracy.main,
+        profile=profile.main,
+        estimate=estimate.main,
+    )
