@@ -21,7 +21,7 @@ from src.storage import files, paths
 
 SAMPLER = Path(__file__).parent / "sampler"
 # By phase the beginnings of the functions that it is made of. A stack belongs to the innermost of its calls that is
-# here, and to `starting` if it imports anything.
+# here; but to `starting` if it imports anything, and to `timing` whatever is timed.
 PHASES = {
     "starting": ("src.settings.", "src.device.runtime.start"),
     "reading": ("src.storage.files.read", "src.data.", "src.prepare."),
@@ -45,6 +45,8 @@ def phase_of(stack: str) -> str:
     calls = stack.split(";")
     if stack == "python" or any(call.startswith(IMPORTS) for call in calls):
         return "starting"
+    if any(call.startswith(PHASES["timing"]) for call in calls):
+        return "timing"
     for call in reversed(calls):
         lengths = {
             name: max((len(start) for start in starts if call.startswith(start)), default=0)

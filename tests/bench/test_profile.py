@@ -22,10 +22,12 @@ STACKS = {
     f"{ROOT};src.storage.files.write_figure;matplotlib.figure.savefig": 0.5,
     f"{ROOT};src.storage.files.write_figure;src.storage.files.replacing": 0.25,
     f"{ROOT};src.storage.files.write_json": 0.0625,
+    f"{ROOT};src.evaluate.timing.readout;src.readouts.linear.scale": 32.0,
     f"{ROOT};subprocess.run": 8.0,
     "end": 16.0,
 }
-EXPECTED = {"starting": 1.125, "training": 4.0, "inference": 2.0, "drawing": 0.75, "writing": 0.0625, "other": 24.0}
+EXPECTED = {"starting": 1.125, "training": 4.0, "inference": 2.0, "timing": 32.0, "drawing": 0.75, "writing": 0.0625}
+EXPECTED["other"] = 24.0
 
 
 def test_a_stack_belongs_to_the_innermost_call_that_is_a_phase_and_to_starting_if_it_imports():
@@ -54,16 +56,16 @@ def test_the_processes_of_a_stage_are_added_and_stages_are_in_their_order(tmp_pa
 
 def test_the_table_gives_what_stages_leave_to_dvc_and_adds_up():
     one, two = profile.split(STACKS), profile.split({"python": 1.0})
-    lines = [line.strip("| ").split(" | ") for line in profile.table({"tune": one, "inputs": two}, 40.0)]
+    lines = [line.strip("| ").split(" | ") for line in profile.table({"tune": one, "inputs": two}, 80.0)]
     rows = {name: dict(zip(lines[0][1:], cells, strict=True)) for name, *cells in lines[2:]}
-    assert rows["tune"]["whole"] == "31.9"
-    assert rows["DVC"]["whole"] == "7.1"  # 40 less 31.9375 and 1
+    assert rows["tune"]["whole"] == "63.9"
+    assert rows["DVC"]["whole"] == "15.1"  # 80 less 63.9375 and 1
     assert rows["all"] == dict.fromkeys(profile.PHASES, "0.0") | {
         **{name: f"{some:.1f}" for name, some in EXPECTED.items()},
         "starting": "2.1",
-        "whole": "40.0",
+        "whole": "80.0",
     }
-    assert (rows["share"]["other"], rows["share"]["whole"]) == ("60%", "100%")
+    assert (rows["share"]["other"], rows["share"]["whole"]) == ("30%", "100%")
 
 
 def test_the_mean_of_runs_adds_up_where_a_stage_ran_in_one_of_them():
