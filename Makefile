@@ -15,7 +15,7 @@ ENGINE ?= queue
 OPTIONS = --engine $(ENGINE) $(if $(CPUS),--cpus $(CPUS)) $(if $(GPUS),--gpus $(GPUS)) $(if $(HOURS),--hours $(HOURS)) \
 	$(if $(ADDRESS),--address $(ADDRESS)) $(if $(REMOTE),--git-remote $(REMOTE))
 
-.PHONY: demo repro plan sweep scaling effects report ladder bench race fast verify forget table test test-all lint audit clean
+.PHONY: demo repro plan sweep scaling effects report ladder bench race profile fast verify forget table test test-all lint audit clean
 
 demo: .venv/ready
 	$(ACTIVE) python -m src.demo
@@ -65,6 +65,11 @@ bench: .venv/ready $(if $(PEERS),.venv/ready-bench)
 race: .venv/ready
 	$(ACTIVE) dvc repro download weights
 	$(ACTIVE) python -m src.bench race $(RACE)
+
+# Where the time of an experiment from nothing goes, by stage; PROFILE="-S classes=5 --runs 3" replaces the demo's.
+PROFILE ?= --demo
+profile: .venv/ready
+	$(ACTIVE) python -m src.bench profile $(PROFILE)
 
 # An experiment by the recipe that `make race` times as the fast one.
 FAST ?= -S finetune.batch_size=128 -S finetune.lr=0.004 -S finetune.schedule=one_cycle -S finetune.warmup=0.15 \

@@ -3,6 +3,7 @@
 Stages of both backbones are one module with an argument: `python -m stages.finetune resnet`.
 """
 
+import gc
 import hashlib
 import json
 import sys
@@ -14,12 +15,18 @@ from typing import TYPE_CHECKING, Any
 
 from src.core.errors import UserError, one_line
 from src.settings.settings import Settings, load
-from src.storage import files
+from src.storage import files, paths
 
 if TYPE_CHECKING:
+    import torch
     from accelerate import Accelerator
 
+    from src.device.prefetch import Images
     from src.storage.resume import StateFile
+
+# Python imports this package before a stage. While the million objects of PyTorch are made, it would look through those
+# that are there again and again for garbage, a sixth of the time that the import takes.
+gc.set_threshold(50_000, 20, 100)
 
 
 def run(main: Callable[..., None], *choices: tuple[str, ...]) -> None:
@@ -40,6 +47,16 @@ def run(main: Callable[..., None], *choices: tuple[str, ...]) -> None:
                 f"{' '.join(words) or 'no argument'}: allowed is `python -m stages.{module} {usage}`".strip()
             )
         main(load(), *words)
+    gc.freeze()  # otherwise Python looks through all objects once more before it ends, which takes half a second
+
+
+def raw_images(device: "torch.device") -> "dict[str, Images]":
+    """The images of `data/raw`, by split: once in a process, for all its seeds, trials and backbones."""
+    from src.finetune.batches import on_device
+
+    return on_device(
+        {split: files.read_array(paths.RAW / f"{split}_images.npy") for split in ("train", "test")}, device
+    )
 
 
 def start(settings: Settings, precision: str = "") -> "Accelerator":

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 from src.core.design import ROLES
 from src.settings.settings import Settings
 from src.storage import files, paths
-from stages import kept_end, run, saved_state, start
+from stages import kept_end, raw_images, run, saved_state, start
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from accelerate import Accelerator
 
+    from src.device.prefetch import Images
     from src.records.finetune import Training, Trainings
     from src.storage.resume import StateFile
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 def trained(
     settings: Settings,
     backbone: str,
+    raw: "Mapping[str, Images]",
     curves: "Path",
     best: Mapping[str, float],
     accelerator: "Accelerator",
@@ -29,6 +31,7 @@ def trained(
     """Fine-tune one backbone under every seed; in the first process, the trainings.
 
     Args:
+        raw: see `stages.raw_images`.
         best: what the search found: `lr`, or nothing.
         state, end: see `methods.finetune`.
     """
@@ -36,13 +39,12 @@ def trained(
     from src.finetune.batches import Data
     from src.records.finetune import Trainings
 
-    raw = {split: files.read_array(paths.RAW / f"{split}_images.npy") for split in ("train", "test")}
     weights = files.read_tensors(paths.weights(backbone))
     config = settings.finetune.model_copy(update=dict(best)).at(weights[1]["arch"])
     by_seed: dict[str, dict[str, Training]] = {}
     for seed in settings.seeds:
         setup = methods.Setup(
-            data=Data.of(raw, files.read_arrays(paths.subset(seed)), config.watch, accelerator.device),
+            data=Data.of(raw, files.read_arrays(paths.subset(seed)), config.watch),
             weights=weights,
             classes=files.read_json(paths.CLASSES),
             image_size=settings.image_size,
@@ -72,7 +74,8 @@ def main(settings: Settings, backbone: str) -> None:
     with saved_state(stage, settings, machine) as state:
         if accelerator.is_main_process:
             files.empty_folder(curves)
-        if trainings := trained(settings, backbone, curves, best, accelerator, state, end):
+        raw = raw_images(accelerator.device)
+        if trainings := trained(settings, backbone, raw, curves, best, accelerator, state, end):
             numbers = {method: training.numbers() for method, training in trainings.methods.items()}
             files.write_json(paths.metrics(stage), {stage: numbers})
             files.write_record(paths.record(stage), trainings)

@@ -1,29 +1,39 @@
 """The learning rate of each backbone, searched under the first seed; nothing to do if `tune.configurations` is 1."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from src.core import design
 from src.core.design import ROLES
 from src.settings.settings import Settings
 from src.storage import files, paths
-from stages import run, saved_state, start
+from stages import raw_images, run, saved_state, start
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+    from src.device.prefetch import Images
     from src.records.tune import SearchSummary
     from src.storage.resume import StateFile
 
 
 def searched(
-    settings: Settings, backbone: str, name: str, accelerator: "Accelerator", state: "StateFile"
+    settings: Settings,
+    backbone: str,
+    name: str,
+    raw: "Mapping[str, Images]",
+    accelerator: "Accelerator",
+    state: "StateFile",
 ) -> "SearchSummary":
-    """The search of one backbone, which is called `name` for people."""
+    """The search of one backbone, which is called `name` for people.
+
+    Args:
+        raw: see `stages.raw_images`.
+    """
     from src.finetune.batches import Data  # PyTorch takes seconds to import
     from src.tune.search import SearchSetup, said, search, summary
 
     seed = settings.seeds[0]
-    raw = {split: files.read_array(paths.RAW / f"{split}_images.npy") for split in ("train", "test")}
     setup = SearchSetup(
         weights=files.read_tensors(paths.weights(backbone)),
         classes=files.read_json(paths.CLASSES),
@@ -31,7 +41,7 @@ def searched(
         normalisation=settings.normalisation,
         seed=seed,
         # Whatever the images that are watched while fine-tuning: test images are not there to choose by.
-        data=Data.of(raw, files.read_arrays(paths.subset(seed)), "validation", accelerator.device),
+        data=Data.of(raw, files.read_arrays(paths.subset(seed)), "validation"),
         accelerator=accelerator,
         config=settings.finetune,
         name=name,
@@ -53,7 +63,8 @@ def main(settings: Settings) -> None:
     roles = ROLES if settings.controls else ROLES[:1]
     names = design.display_names({role: files.read_tensors(paths.weights(role))[1]["arch"] for role in roles})
     with saved_state("tune", settings, runtime.machine(accelerator)) as state:
-        searches = {role: searched(settings, role, names[role], accelerator, state.part(role)) for role in roles}
+        raw = raw_images(accelerator.device)
+        searches = {role: searched(settings, role, names[role], raw, accelerator, state.part(role)) for role in roles}
         files.write_best(paths.BEST_PARAMS, {role: {"lr": found.lr} for role, found in searches.items()})
         results.write_plots(paths.plots("tune"), searches, names)
         files.write_json(paths.metrics("tune"), {"tune": {role: found.numbers() for role, found in searches.items()}})

@@ -27,7 +27,7 @@ ROOMS = {  # what each package imports besides itself, and nothing else
     "experiments": GROUND | {"settings", "readouts"},
     "sweep": GROUND | {"settings", "data"},
     "reproduction": GROUND | {"settings", "compare", "sweep"},
-    "bench": GROUND | {"settings", "data", "prepare", "finetune"},
+    "bench": GROUND | {"settings", "data", "prepare", "finetune", "demo"},
     "verify": GROUND | {"settings"},
     "demo": GROUND | {"settings"},
 }

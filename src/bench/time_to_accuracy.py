@@ -23,7 +23,7 @@ from src.core.seeds import generator
 from src.data.classes import choose
 from src.device import runtime
 from src.finetune import loop
-from src.finetune.batches import Data
+from src.finetune.batches import Data, on_device
 from src.finetune.config import DEFAULT_LR, Finetune
 from src.finetune.methods import new_model
 from src.nets import inference, specialised
@@ -98,7 +98,7 @@ def our_run(model: nn.Module, course: Course, config: Finetune, goal: float = ma
     """This project's loop, until an epoch reaches the goal or all epochs are done."""
     start = time.perf_counter()
     raw = {"train": course.train_images, "test": course.test_images}
-    data = Data.of(raw, course.subset, config.watch, course.accelerator.device)
+    data = Data.of(on_device(raw, course.accelerator.device), course.subset, config.watch)
     model = specialised.place(model, course.view.size, course.accelerator.device)
     for epoch in loop.train(model, data, config, view=course.view, seed=course.seed, accelerator=course.accelerator):
         seconds, last = time.perf_counter() - start, epoch

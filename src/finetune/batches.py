@@ -27,18 +27,23 @@ class Data:
     watched: Watched
 
     @classmethod
-    def of(
-        cls, raw: Mapping[str, np.ndarray], subset: Mapping[str, np.ndarray], watch: str, device: torch.device
-    ) -> "Data":
-        """From a subset as stage `prepare` wrote it. The training images move to the device if they take little of it.
+    def of(cls, raw: Mapping[str, Images], subset: Mapping[str, np.ndarray], watch: str) -> "Data":
+        """From a subset as stage `prepare` wrote it.
 
         Args:
-            raw: by split, the images.
+            raw: by split, the images, as `on_device` gives them.
             watch: see `Finetune.watch`.
         """
-        images = resident(raw["train"], device)
-        watched = Watched.of({"train": images, "test": raw["test"]}, subset, watch)
-        return cls(images, subset["train_index"], subset["train_labels"], watched)
+        watched = Watched.of(raw, subset, watch)
+        return cls(raw["train"], subset["train_index"], subset["train_labels"], watched)
+
+
+def on_device(raw: Mapping[str, np.ndarray], device: torch.device) -> dict[str, Images]:
+    """Images by split; those to train on are on the device, if they take little of it.
+
+    All seeds, trials and backbones of a process share them.
+    """
+    return {**raw, "train": resident(raw["train"], device)}
 
 
 def shuffled(

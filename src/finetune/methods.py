@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
-from dvclive import Live
 from torch import Tensor, nn
 
 from src.core import seeds
@@ -137,6 +136,8 @@ def finetune(
 
 def log_epochs(epochs: Iterable[Epoch], folder: Path, *, resumed: int = 0) -> None:
     """Log every epoch as it ends, and print those that follow the `resumed` ones."""
+    from dvclive import Live  # takes a third of a second, and a search does not log
+
     with Live(str(folder), dvcyaml=False, save_dvc_exp=False) as live:
         for epoch in epochs:
             live.step = epoch.number

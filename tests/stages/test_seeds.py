@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from src.data import sources
-from src.finetune import loop
+from src.finetune import batches, loop
 from src.nets import models
 from src.records.evaluate import Evaluations
 from src.records.finetune import Trainings
@@ -105,6 +106,34 @@ def test_a_stage_that_ends_in_its_second_seed_goes_on_after_the_first(place, mon
     records = [files.read_record(folder / paths.record("finetune_resnet"), Trainings) for folder in (whole, Path.cwd())]
     theirs, ours = ({seed: one["full"].history for seed, one in record.seeds.items()} for record in records)
     assert ours == theirs
+
+
+def test_seeds_trials_and_backbones_share_the_images_on_the_device(place, monkeypatch):
+    """Each stage is one process, which moves the training images to the device once, whatever it trains on them."""
+    moved, used = [], []
+    train = loop.train
+
+    def resident(images, device):
+        moved.append(torch.from_numpy(np.array(images)).to(device))
+        return moved[-1]
+
+    def seen(model, data, *arguments, **options):
+        used.append((data.images, data.watched.images))
+        return train(model, data, *arguments, **options)
+
+    monkeypatch.setattr(batches, "resident", resident)
+    monkeypatch.setattr(loop, "train", seen)
+    place("shared", "shufflenet_v2_x0_5")
+    files.write_tensors(paths.weights("convnext"), *files.read_tensors(paths.weights("resnet")))
+    chosen = settings(finetune={"epochs": 1, "methods": ["full", "head"]}, tune={"configurations": 2}, controls=True)
+    prepare.main(chosen)
+    for stage, arguments, trainings in ((tune, (), 4), (finetune, ("resnet",), 4)):
+        moved.clear()
+        used.clear()
+        stage.main(chosen, *arguments)
+        assert len(moved) == 1
+        assert len(used) == trainings  # of tune two rates for each role, then two methods under each of two seeds
+        assert all(images is moved[0] and watched is moved[0] for images, watched in used)
 
 
 def test_what_the_report_watched_is_measured_again_on_the_saved_networks(place):
