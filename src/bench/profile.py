@@ -25,7 +25,7 @@ SAMPLER = Path(__file__).parent / "sampler"
 PHASES = {
     "starting": ("src.settings.", "src.device.runtime.start"),
     "reading": ("src.storage.files.read", "src.data.", "src.prepare."),
-    "networks": ("src.nets.models.", "src.nets.fast_cpu.to_device", "src.nets.fast_cpu.fold", "src.device.mps_check."),
+    "networks": ("src.nets.models.", "src.nets.specialised.place", "src.nets.folding.fold", "src.device.mps_check."),
     "training": ("src.finetune.loop.",),
     "inference": ("src.nets.inference.", "src.finetune.loop.validate", "src.embed."),
     "timing": ("src.evaluate.timing.",),

@@ -22,7 +22,7 @@ from src.core.errors import UserError
 from src.device import runtime
 from src.finetune import methods
 from src.finetune.checkpoint import TrainState
-from src.nets import models
+from src.nets import models, specialised
 from src.records.tune import Trial
 from src.storage.files import read_tensors
 from src.storage.resume import StateFile
@@ -79,7 +79,8 @@ def result():
 @pytest.mark.parametrize("number", [0, 3])
 def test_every_trial_is_the_training_that_finetune_would_make_at_its_rate(result, number):
     trial, state = result[number], TrainState()
-    list(toy_training.finetune(network(), state=state, **OWN | {"lr": trial.lr}))
+    placed = specialised.place(network(), 8, torch.device("cpu"))
+    list(toy_training.finetune(placed, state=state, **OWN | {"lr": trial.lr}))
     assert trial.accuracies == [epoch.val_accuracy for epoch in state.history]
     assert (trial.val_accuracy, trial.val_loss) == (state.best.val_accuracy, state.best.val_loss)
 
