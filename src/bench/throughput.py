@@ -143,6 +143,9 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=7, help="measurements of each way")
     parser.add_argument("--images", type=int, default=1280, help="in each measurement")
     parser.add_argument("--size", type=int, help="pixels of an image; by default image_size of params.yaml")
+    parser.add_argument(
+        "--precision", choices=("auto", *runtime.MIXED), help="of training; by default that of params.yaml"
+    )
     parser.add_argument("--archs", nargs="+", help="by default those of params.yaml")
     known = list(dict.fromkeys([*TRAINING_PEERS, *EMBEDDING_PEERS]))
     parser.add_argument("--peers", nargs="*", choices=known, default=[], help="also time these")
@@ -196,11 +199,12 @@ def chosen(peer_ways: Mapping[str, tuple[Callable[[Workload], Way], tuple[str, .
 def main(words: Sequence[str]) -> None:
     """Measure training and embedding of both backbones, print a table and write metrics/bench.json."""
     options, settings = parse(words), load()
+    precision = options.precision or settings.precision
     report: dict[str, Any] = {}
     for arch in options.archs or (settings.resnet.arch, settings.convnext.arch):
         for train in (True, False):
-            accelerator = runtime.start(settings.device, settings.precision if train else "fp32")
+            accelerator = runtime.start(settings.device, precision if train else "fp32")
             report |= measure(workload(settings, arch, options.size, accelerator, train=train), options, train=train)
-    environment = runtime.environment(runtime.start(settings.device, settings.precision))
+    environment = runtime.environment(runtime.start(settings.device, precision))
     files.write_json(paths.metrics("bench"), {"bench": report, "rounds": options.rounds, "environment": environment})
     print(f"{options.rounds} rounds; {environment}\n{paths.metrics('bench')}")
