@@ -34,7 +34,7 @@ def traced(name, globals=None, locals=None, fromlist=(), level=0):
 def hook_settings(module):
     """Note every setting that is read once all are loaded, by its dotted name; a section that is dumped is read whole.
 
-    What `stages` itself reads decides where an interrupted stage goes on, and no result.
+    What `stages` itself reads decides where an interrupted stage goes on, and no result, unless it starts the device.
     """
     if not hasattr(module, "load") or getattr(module, "recorded", False):
         return
@@ -44,8 +44,9 @@ def hook_settings(module):
     places, kept = {}, []  # by id the prefix of a section; copies are kept, as ids are used again
 
     def note(self, name):
-        caller = sys._getframe(2).f_globals["__name__"]
-        if id(self) in places and caller not in ("stages", "src.settings.settings"):
+        frame = sys._getframe(2)
+        caller, starts = frame.f_globals["__name__"], frame.f_code.co_name == "start"
+        if id(self) in places and (starts or caller not in ("stages", "src.settings.settings")):
             SETTINGS.add(places[id(self)] + name)
 
     def read(self, name):
