@@ -197,7 +197,7 @@ def chosen(peer_ways: Mapping[str, tuple[Callable[[Workload], Way], tuple[str, .
 
 
 def main(words: Sequence[str]) -> None:
-    """Measure training and embedding of both backbones, print a table and write metrics/bench.json."""
+    """Measure training and embedding of both backbones, print a table and write metrics/bench_<precision>.json."""
     options, settings = parse(words), load()
     precision = options.precision or settings.precision
     report: dict[str, Any] = {}
@@ -206,5 +206,6 @@ def main(words: Sequence[str]) -> None:
             accelerator = runtime.start(settings.device, precision if train else "fp32")
             report |= measure(workload(settings, arch, options.size, accelerator, train=train), options, train=train)
     environment = runtime.environment(runtime.start(settings.device, precision))
-    files.write_json(paths.metrics("bench"), {"bench": report, "rounds": options.rounds, "environment": environment})
-    print(f"{options.rounds} rounds; {environment}\n{paths.metrics('bench')}")
+    path = paths.metrics(f"bench_{environment['precision']}")
+    files.write_json(path, {"bench": report, "rounds": options.rounds, "environment": environment})
+    print(f"{options.rounds} rounds; {environment}\n{path}")

@@ -38,8 +38,7 @@ def predict(
     model: nn.Module, images: Images, index: np.ndarray, *, view: View, accelerator: Accelerator, label: str = ""
 ) -> np.ndarray:
     """All of `outputs` as one array: logits (n, K) float32."""
-    with accelerator.autocast():  # around all batches, so that each weight is cast once and not at every batch
-        return np.concatenate(list(outputs(model, images, index, view=view, accelerator=accelerator, label=label)))
+    return np.concatenate(list(outputs(model, images, index, view=view, accelerator=accelerator, label=label)))
 
 
 @torch.inference_mode()

@@ -6,6 +6,7 @@ import pytest
 import torch
 from efficientnet_lite_pytorch.utils import Conv2dStaticSamePadding
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.models import get_model
 from torchvision.ops import StochasticDepth
 
@@ -135,6 +136,32 @@ def test_two_runs_give_the_same_bytes():
         return gradients(ours, torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)))
 
     torch.testing.assert_close(run(), run(), rtol=0, atol=0)
+
+
+class Casts(TorchDispatchMode):
+    """Counts how many numbers of the given tensors are cast to bfloat16."""
+
+    def __init__(self, tensors) -> None:
+        super().__init__()
+        self.storages, self.numbers = {tensor.untyped_storage().data_ptr() for tensor in tensors}, 0
+
+    def __torch_dispatch__(self, function, _, args=(), kwargs=None):
+        to_bf16 = function is torch.ops.aten._to_copy.default and (kwargs or {}).get("dtype") == torch.bfloat16
+        if to_bf16 and args[0].untyped_storage().data_ptr() in self.storages:
+            self.numbers += args[0].numel()
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_in_bfloat16_a_step_casts_each_weight_once_and_none_that_sees_no_pixel(arch):
+    ours = place(without_chance(models.build(arch, 3, seed=0)), 32, CPU)
+    products = [layer for layer in ours.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+    weights = [parameter for layer in products for parameter in layer.parameters()]
+    with Casts(weights) as casts:
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = ours(torch.randn(4, 3, 32, 32)).square().sum()
+        loss.backward()
+    assert 0.9 * sum(weight.numel() for weight in weights) < casts.numbers <= sum(weight.numel() for weight in weights)
 
 
 def test_other_convolutions_are_left_alone():
