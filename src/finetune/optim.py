@@ -72,7 +72,7 @@ class Adam(torch.optim.Adam):
     def _init_group(self, group: dict[str, Any], *lists: list[Tensor]) -> bool:
         """Give the fused kernel views in the order of memory: it copies a gradient in any other, such as channels_last.
 
-        A gradient of another layout than its weight's is copied to it here.
+        A gradient of another layout than its weight's is copied to it here; so are moments that come from a file.
         """
         has_complex = super()._init_group(group, *lists)
         weights, gradients, *moments = lists[:4]
@@ -83,6 +83,9 @@ class Adam(torch.optim.Adam):
                 continue
             if gradients[each].stride() != weight.stride():
                 gradients[each] = torch.empty_like(weight).copy_(gradients[each])
+            for moment in (tensors[each] for tensors in moments):
+                if moment.stride() != weight.stride():
+                    moment.data = torch.empty_like(weight).copy_(moment)
             for tensors in (weights, gradients, *moments):
                 tensors[each] = tensors[each].permute(order)
         return has_complex

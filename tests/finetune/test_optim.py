@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 from sklearn.utils.class_weight import compute_class_weight
+from torch import nn
 from torch.nn import functional as F
 
 from src.finetune import optim
 from src.finetune.config import Finetune
+from src.finetune.optim import Adam
 
 CPU = torch.device("cpu")
 TRAIN = np.repeat([0, 1, 2], [60, 30, 10])
@@ -99,3 +101,29 @@ def test_a_rate_that_is_not_set_is_the_one_of_the_backbones_kind(arch, lr):
 def test_the_dominant_class_has_the_largest_part():
     assert optim.dominant(torch.tensor([[0.2, 0.8], [0.6, 0.4]])).tolist() == [1, 0]
     assert optim.dominant(LABELS) is LABELS
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (0, 2, 3, 1), (2, 3, 0, 1)])
+def test_adam_of_weights_in_any_layout_steps_as_pytorchs_and_goes_on_alike_from_a_file(order):
+    """A file has its tensors in the default layout."""
+    torch.manual_seed(0)
+    back = [order.index(axis) for axis in range(4)]
+    start = torch.randn(8, 6, 3, 3).permute(order).contiguous().permute(back)
+    steps = [torch.randn(8, 6, 3, 3) for _ in range(4)]
+
+    def run(kind, resumed=False, **how):
+        weight = nn.Parameter(start.clone())
+        optimizer = kind([weight], 0.1, weight_decay=0.01, **how)
+        for number, gradient in enumerate(steps):
+            if resumed and number == 2:
+                state = optimizer.state_dict()
+                kept = {name: tensor.contiguous() for name, tensor in state["state"][0].items()}
+                optimizer = kind([weight], 0.1, weight_decay=0.01, **how)
+                optimizer.load_state_dict({**state, "state": {0: kept}})
+            weight.grad = torch.empty_like(weight).copy_(gradient)
+            optimizer.step()
+        assert weight.stride() == start.stride()
+        return weight.detach()
+
+    torch.testing.assert_close(run(Adam, fused=True), run(torch.optim.Adam))
+    torch.testing.assert_close(run(Adam, resumed=True, fused=True), run(Adam, fused=True), rtol=0, atol=0)

@@ -29,8 +29,8 @@ def work(log: Path) -> None:
     """Both stages, in a child; what they print goes to a file, since a killed process leaves no more of it."""
     with log.open("a", buffering=1) as file, contextlib.redirect_stdout(file):
         settings = load()
-        embed.main(settings, "convnext")
         finetune.main(settings, "resnet")
+        embed.main(settings, "convnext")
     os._exit(0)
 
 
