@@ -1,9 +1,11 @@
 """Bring images to the device batch by batch, ahead of the network."""
 
 import mmap
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -12,8 +14,6 @@ from torch import Tensor
 
 AHEAD = 4  # batches that a thread reads in advance
 RESIDENT_SHARE = 0.25  # of the device's memory that all images may take, since the network needs the rest
-RELEASE_AFTER = 2**27  # bytes of a file that may be mapped into memory before they are given back
-READ_AROUND = 2**16  # bytes that Linux maps around each position that is read
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -66,18 +66,20 @@ def ahead(read: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Res
 def _reader(images: np.ndarray, *, pin: bool) -> Callable[[np.ndarray], Tensor]:
     """A function that gathers images on the host; with `pin`, the copy to a GPU overlaps with its work.
 
-    The pages of a mapped file count as memory of this process until they are given back; the system still caches them.
+    Images of a mapped file are read by their position: their pages would count as memory of this process, and the
+    system may map megabytes around each.
     """
-    mapped = images.base if isinstance(images.base, mmap.mmap) else None
-    unreleased = 0
+    file = None
+    if isinstance(images, np.memmap) and isinstance(images.base, mmap.mmap) and images.flags.c_contiguous:
+        file = Path(str(images.filename)).open("rb", buffering=0)  # noqa: SIM115, it is closed with the last batch
+    size, offset = images[:1].nbytes, getattr(images, "offset", 0)
 
     def read(index: np.ndarray) -> Tensor:
-        nonlocal unreleased
-        batch = torch.from_numpy(np.ascontiguousarray(images[index]))
-        unreleased += batch.nbytes + READ_AROUND * len(index)
-        if mapped is not None and unreleased > RELEASE_AFTER:
-            mapped.madvise(mmap.MADV_DONTNEED)
-            unreleased = 0
+        if file is None:
+            batch = torch.from_numpy(np.ascontiguousarray(images[index]))
+        else:
+            pixels = b"".join(os.pread(file.fileno(), size, offset + int(position) * size) for position in index)
+            batch = torch.frombuffer(bytearray(pixels), dtype=torch.uint8).view(len(index), *images.shape[1:])
         return batch.pin_memory() if pin else batch
 
     return read
