@@ -15,7 +15,7 @@ ENGINE ?= queue
 OPTIONS = --engine $(ENGINE) $(if $(CPUS),--cpus $(CPUS)) $(if $(GPUS),--gpus $(GPUS)) $(if $(HOURS),--hours $(HOURS)) \
 	$(if $(ADDRESS),--address $(ADDRESS)) $(if $(REMOTE),--git-remote $(REMOTE))
 
-.PHONY: demo repro plan sweep scaling effects report ladder bench race profile fast verify forget table test test-all lint audit clean
+.PHONY: demo repro plan sweep scaling effects report ladder bench growth race profile fast verify forget table test test-all lint audit clean
 
 demo: .venv/ready
 	$(ACTIVE) python -m src.demo
@@ -60,6 +60,10 @@ ladder: .venv/ready
 PEERS ?= timm openvino onnxruntime
 bench: .venv/ready $(if $(PEERS),.venv/ready-bench)
 	$(ACTIVE) python -m src.bench throughput $(if $(PEERS),--peers $(PEERS)) $(BENCH)
+
+# Time and memory at 1, 10 and 100 times the images.
+growth: .venv/ready
+	$(ACTIVE) python -m src.bench growth
 
 # Seconds until this project is as accurate as the plain recipe; RACE="--classes 2 --seeds 0" is passed on.
 race: .venv/ready

@@ -13,8 +13,11 @@ REPEATS = 9
 WORSE = 1.2  # a way is named if the one that was chosen takes so many times as long
 
 
-def check(network: nn.Module, workload: Workload, *, train: bool) -> dict[Shape, dict[str, float]]:
+def check(network: nn.Module, workload: Workload, *, train: bool, show: bool) -> dict[Shape, dict[str, float]]:
     """Time every way for every shape of a network on the CPU, and print where a rule chose another than the fastest.
+
+    Args:
+        show: whether to print all times.
 
     Returns:
         By shape, the seconds of each way that can compute it; shapes with a single way are left out.
@@ -29,13 +32,27 @@ def check(network: nn.Module, workload: Workload, *, train: bool) -> dict[Shape,
     slower = 0
     for shape, by_way in times.items():
         ours, best = small_maps.choose(shape, "cpu", workload.dtype, train), min(by_way, key=by_way.__getitem__)
+        if show:
+            each = ", ".join(f"{name} {1e3 * taken:.2f}{' *' * (name == ours)}" for name, taken in by_way.items())
+            print(f"  {described(shape)}: {each} ms")
         if by_way[ours] > WORSE * by_way[best]:
             slower += 1
-            print(f"  slower rule: {shape}: {ours} {1e3 * by_way[ours]:.2f} ms, {best} {1e3 * by_way[best]:.2f} ms")
+            took = f"{ours} {1e3 * by_way[ours]:.2f} ms, {best} {1e3 * by_way[best]:.2f} ms"
+            print(f"  slower rule: {described(shape)}: {took}")
     print(
         f"  of {len(times)} shapes with several ways, a rule chose one {WORSE} times slower than the best for {slower}"
     )
     return times
+
+
+def described(shape: Shape) -> str:
+    """A shape in a few words."""
+    (height, width), (rows, columns) = shape.size, shape.kernel
+    kind = "depthwise, " if shape.depthwise else ""
+    return (
+        f"{shape.inputs} to {shape.outputs} channels, {kind}kernel {rows} x {columns}, stride {shape.stride[0]}, "
+        f"map {height} x {width}"
+    )
 
 
 def seconds(shape: Shape, batch: int, dtype: torch.dtype, *, train: bool) -> dict[str, float]:

@@ -147,6 +147,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         "--precision", choices=("auto", *runtime.MIXED), help="of training; by default that of params.yaml"
     )
     parser.add_argument("--archs", nargs="+", help="by default those of params.yaml")
+    parser.add_argument("--shapes", action="store_true", help="print every way to compute every small map; * is used")
     known = list(dict.fromkeys([*TRAINING_PEERS, *EMBEDDING_PEERS]))
     parser.add_argument("--peers", nargs="*", choices=known, default=[], help="also time these")
     options = parser.parse_args(words)
@@ -187,7 +188,7 @@ def measure(workload: Workload, options: argparse.Namespace, *, train: bool) -> 
         rate = f"{each['median']:8,.0f} [{each['low']:,.0f}, {each['high']:,.0f}] images/s"
         ratio = "this / it {this_by_it_median:.2f} [{this_by_it_low:.2f}, {this_by_it_high:.2f}]".format(**each)
         print(f"  {name:12} {rate:36} {each['share_of_limit']:5.0%} of the limit   {ratio}", flush=True)
-    rules.check(network, workload, train=train)
+    rules.check(network, workload, train=train, show=options.shapes)
     return {what: result | {"limit": {"images_per_second": limit.rate, "set_by": limit.by, **asdict(rates)}}}
 
 
