@@ -43,9 +43,8 @@ def train(
 ) -> Iterator[Epoch]:
     """Train in place, processes sharing each batch, and yield after each epoch, while the model holds its weights.
 
-    If any layer is frozen, the model stays in evaluation mode: no dropout, batch-norm statistics fixed.
-
     Args:
+        model: if any layer is frozen, it stays in evaluation mode: no dropout, batch-norm statistics fixed.
         state: from which an interrupted run goes on.
         first, epochs: the number of this phase's first epoch, and how many it has (by default those of the config).
 

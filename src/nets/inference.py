@@ -71,9 +71,8 @@ def outputs(
     # A process for which no batch is left in the last turn repeats one, because `gather` needs all processes.
     mine = (parts[min(turn + accelerator.process_index, len(parts) - 1)][0] for turn in turns)
     waiting, done = list[Tensor](), 0
-    bar = tqdm(
-        gathered(images, mine, device), label, len(turns), unit="batch", leave=False, disable=None if label else True
-    )
+    hidden = None if label else True  # None: hidden where the output is no terminal
+    bar = tqdm(gathered(images, mine, device), label, len(turns), unit="batch", leave=False, disable=hidden)
     for batch in bar:
         with accelerator.autocast():
             rows = model(to_input(batch, view)).float()

@@ -44,9 +44,7 @@ def run(
     """
     several = answers if isinstance(answers, list) else [answers]
     test = {s: _labelled(part, s, classes, labels, index) for s, part in enumerate(several, seed)}
-    arms = list(several[0])
     held_out = validation if isinstance(validation, list) else [validation or {}] * len(several)
-    costs = {arm: Cost(**COST | {"train_macs": (macs or {}).get(arm, 0)}) for arm in arms}
     return Run(
         name=f"{series}-{subset}-k{classes}-seed{seed}",
         condition=Condition(series, classes, shots, pixels),
@@ -55,9 +53,9 @@ def run(
         base_classes=2,
         test=test,
         validation={s: _labelled(part, s, classes, None, val_index) for s, part in enumerate(held_out, seed)},
-        titles={arm: design.title(arm, design.split(arm)[0]) for arm in arms},
-        costs=costs,
-        val_accuracy=dict.fromkeys(arms, 0.5),
+        titles={arm: design.title(arm, design.split(arm)[0]) for arm in several[0]},
+        costs={arm: Cost(**COST | {"train_macs": (macs or {}).get(arm, 0)}) for arm in several[0]},
+        val_accuracy=dict.fromkeys(several[0], 0.5),
         cells=cells,
         question=QUESTION,
     )

@@ -67,8 +67,9 @@ def hook_settings(module):
 
     def loaded(*arguments):
         kept.append(settings := load(*arguments))
-        places[id(settings)] = ""
-        places.update({id(value): f"{name}." for name, value in settings if isinstance(value, section)})
+        places.update(
+            {id(settings): ""} | {id(value): f"{name}." for name, value in settings if isinstance(value, section)}
+        )
         return settings
 
     section.__getattribute__, section.model_dump, section.model_copy, module.load = read, dumped, copied, loaded
