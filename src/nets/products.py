@@ -1,4 +1,4 @@
-"""Linear layers computed by oneDNN where PyTorch's own choice, MKL, is slow.
+"""Matrix products of layers, computed by oneDNN where PyTorch's own choice, MKL, is slow.
 
 PyTorch multiplies float32 matrices by MKL, which takes slower paths on processors that Intel did not make, and copies
 the bias to the output before. oneDNN, which is in PyTorch too, does not. ConvNeXt-Tiny at 32 pixels on an AMD EPYC with
@@ -21,13 +21,18 @@ def fast() -> bool:
     return there and not str(torch.cpu.get_capabilities().get("cpu_name", "")).startswith("Intel")
 
 
-class OneDnnLinear(nn.Linear):
-    """A linear layer that is computed by oneDNN in float32."""
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """`F.linear` on the CPU, by oneDNN where that is fast: in float32 alone."""
+    if not fast() or input.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
+        return F.linear(input, weight, bias)
+    return Product.apply(input, weight, bias)
+
+
+class FastLinear(nn.Linear):
+    """A linear layer on the CPU that computes its product by `linear`."""
 
     def forward(self, input: Tensor) -> Tensor:
-        if input.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
-            return F.linear(input, self.weight, self.bias)
-        return Product.apply(input, self.weight, self.bias)
+        return linear(input, self.weight, self.bias)
 
 
 class Product(torch.autograd.Function):
@@ -58,8 +63,8 @@ def flops(input_shape: torch.Size, weight_shape: torch.Size, *_: Any, **__: Any)
     return 2 * input_shape.numel() * weight_shape[0]
 
 
-def use_onednn(model: nn.Module) -> None:
-    """Compute the linear layers of a network on the CPU by oneDNN, where that is fast."""
-    for layer in model.modules() if fast() else ():
+def use_fast(model: nn.Module) -> None:
+    """Have the linear layers of a network on the CPU compute their products by `linear`."""
+    for layer in model.modules():
         if type(layer) is nn.Linear:
-            layer.__class__ = OneDnnLinear
+            layer.__class__ = FastLinear

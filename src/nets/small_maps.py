@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from src.nets import products
+
 # At most so many pixels has a map on which a kernel of one tap is faster as a product.
 POINTWISE = 16
 # Products by tap need few positions, and matrices of so many weights for each tap, or starting them takes longer.
@@ -124,7 +126,7 @@ def product(input: Tensor, weight: Tensor, bias: Tensor | None, shape: Shape) ->
     rows, kernel = input.permute(0, 2, 3, 1), weight.permute(0, 2, 3, 1)
     if shape.kernel != (1, 1):
         rows = rows.reshape(len(rows), 1, 1, -1)
-    return F.linear(rows, kernel.flatten(1), bias).permute(0, 3, 1, 2)
+    return products.linear(rows, kernel.flatten(1), bias).permute(0, 3, 1, 2)
 
 
 def tap_products(input: Tensor, weight: Tensor, bias: Tensor | None, shape: Shape) -> Tensor:

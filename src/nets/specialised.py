@@ -198,7 +198,7 @@ def place(model: nn.Module, image_size: int, device: torch.device) -> nn.Module:
     if ENABLED:
         specialise(model, image_size, device)
         if device.type == "cpu":
-            products.use_onednn(model)
+            products.use_fast(model)
     model = model.to(device)
     if device.type == "mps":
         return model

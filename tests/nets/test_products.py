@@ -20,8 +20,8 @@ def test_outputs_and_gradients_are_those_of_a_plain_layer(shape, bias):
         input = torch.linspace(-1, 1, torch.Size(shape).numel()).view(shape).requires_grad_()
         output = layer(input)
         results.append([output, *torch.autograd.grad(output.square().sum(), [input, *layer.parameters()])])
-        products.use_onednn(nn.Sequential(layer))
-    assert isinstance(layer, products.OneDnnLinear)
+        products.use_fast(nn.Sequential(layer))
+    assert isinstance(layer, products.FastLinear)
     for ours, theirs in zip(results[1], results[0], strict=True):
         torch.testing.assert_close(ours, theirs)
 
@@ -30,7 +30,7 @@ def test_outputs_and_gradients_are_those_of_a_plain_layer(shape, bias):
 def test_bfloat16_and_float64_are_left_to_pytorch():
     layer, rows = nn.Linear(12, 7), torch.randn(3, 12)
     expected = layer(rows)
-    products.use_onednn(nn.Sequential(layer))
+    products.use_fast(nn.Sequential(layer))
     with torch.autocast("cpu", torch.bfloat16):
         assert layer(rows).dtype == torch.bfloat16
     torch.testing.assert_close(layer.double()(rows.double()).float(), expected)
@@ -41,7 +41,7 @@ def test_a_placed_network_has_them_and_its_arithmetic_is_counted():
     plain = models.build("vit_b_32", 3, 0, 32)
     counted = models.macs(plain, 32)
     placed = specialised.place(plain, 32, torch.device("cpu"))
-    assert sum(isinstance(layer, products.OneDnnLinear) for layer in placed.modules()) > 20
+    assert sum(isinstance(layer, products.FastLinear) for layer in placed.modules()) > 20
     assert models.macs(placed, 32) == counted
 
 
