@@ -88,9 +88,9 @@ def embedding_plain(workload: Workload) -> Way:
 Ways = dict[str, Callable[[Workload], Way]]
 TRAINING: Ways = {"this": training_here, "plain": training_plain}
 EMBEDDING: Ways = {"this": embedding_here, "plain": embedding_plain}
-# With the packages that they need.
-TRAINING_PEERS = {"timm": (peers.training_timm, ("timm",)), "compile": (peers.training_compiled, ())}
-EMBEDDING_PEERS = {
+Peers = dict[str, tuple[Callable[[Workload], Way], tuple[str, ...]]]  # with the packages that they need
+TRAINING_PEERS: Peers = {"timm": (peers.training_timm, ("timm",)), "compile": (peers.training_compiled, ())}
+EMBEDDING_PEERS: Peers = {
     "openvino": (peers.embedding_openvino, ("openvino",)),
     "onnxruntime": (peers.embedding_onnxruntime, ("onnxruntime", "onnxscript")),
     "compile": (peers.embedding_compiled, ()),
@@ -170,11 +170,8 @@ def workload(settings: Settings, arch: str, size: int | None, accelerator: Accel
 
 def measure(workload: Workload, options: argparse.Namespace, *, train: bool) -> dict[str, Any]:
     """Time all ways of a workload; print and return their summary, with the machine's rates and limit."""
-    ways = (
-        TRAINING | chosen(TRAINING_PEERS, options.peers)
-        if train
-        else EMBEDDING | chosen(EMBEDDING_PEERS, options.peers)
-    )
+    ways, others = (TRAINING, TRAINING_PEERS) if train else (EMBEDDING, EMBEDDING_PEERS)
+    ways = ways | {name: make for name, (make, _) in others.items() if name in options.peers}
     batches = max(1, options.images // workload.batch_size)
     rates = machine.rates(workload.device, workload.dtype)
     network = workload.training()[0] if train else workload.embedding()
@@ -190,11 +187,6 @@ def measure(workload: Workload, options: argparse.Namespace, *, train: bool) -> 
         print(f"  {name:12} {rate:36} {each['share_of_limit']:5.0%} of the limit   {ratio}", flush=True)
     rules.check(network, workload, train=train, show=options.shapes)
     return {what: result | {"limit": {"images_per_second": limit.rate, "set_by": limit.by, **asdict(rates)}}}
-
-
-def chosen(peer_ways: Mapping[str, tuple[Callable[[Workload], Way], tuple[str, ...]]], names: Sequence[str]) -> Ways:
-    """The peers that were asked for."""
-    return {name: make for name, (make, _) in peer_ways.items() if name in names}
 
 
 def main(words: Sequence[str]) -> None:
