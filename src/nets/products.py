@@ -25,7 +25,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """`F.linear` on the CPU, by oneDNN where that is fast: in float32 alone."""
     if not fast() or input.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
         return F.linear(input, weight, bias)
-    return Product.apply(input, weight, bias)
+    return Product.apply(input.reshape(-1, input.shape[-1]), weight, bias).view(*input.shape[:-1], -1)
 
 
 class FastLinear(nn.Linear):
@@ -36,7 +36,10 @@ class FastLinear(nn.Linear):
 
 
 class Product(torch.autograd.Function):
-    """Inputs (..., I), weights (O, I) and a bias (O,) or None -> (..., O)."""
+    """Inputs (N, I), weights (O, I) and a bias (O,) or None -> (N, O).
+
+    Of more axes oneDNN's output would be a view, which a layer that follows could not change in place.
+    """
 
     @staticmethod
     def forward(ctx: Any, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -46,11 +49,10 @@ class Product(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         (gradient,), (input, weight) = gradients, ctx.saved_tensors
-        rows = gradient.flatten(0, -2)
         return (
             _linear(gradient, weight.t(), None) if ctx.needs_input_grad[0] else None,
-            rows.t() @ input.flatten(0, -2) if ctx.needs_input_grad[1] else None,
-            rows.sum(0) if ctx.needs_input_grad[2] else None,
+            gradient.t() @ input if ctx.needs_input_grad[1] else None,
+            gradient.sum(0) if ctx.needs_input_grad[2] else None,
         )
 
 

@@ -89,6 +89,15 @@ def test_gradients_have_the_layout_of_their_weights_so_that_none_is_copied(shape
         assert leaf.grad.stride() == leaf.stride()
 
 
+@pytest.mark.parametrize("name", small_maps.WAYS)
+def test_a_layer_that_follows_may_change_the_output_in_place(name):
+    for shape in SHAPES:
+        if name in small_maps.admissible(shape):
+            maps, kernel, _ = operands(shape, torch.float32)
+            small_maps.WAYS[name](maps.requires_grad_(), kernel, None, shape).relu_().sum().backward()
+            assert maps.grad is not None
+
+
 def chosen(channels: int, size: int, kernel: int, stride: int = 1, groups: int = 1, **other) -> str:
     pads = other.pop("pads", (kernel // 2,) * 4)
     shape = Shape(channels, channels, groups, (size, size), (kernel, kernel), (stride, stride), pads)
