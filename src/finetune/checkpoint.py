@@ -162,9 +162,7 @@ class TrainState:
         if not self.saved or self.epoch < first:
             self.epoch = max(self.epoch, first)
             return
-        with torch.no_grad():
-            for name, tensor in trained.model.state_dict().items():
-                tensor.copy_(self.saved[f"model.{name}"])
+        trained.model.load_state_dict(_under("model.", self.saved))
         done = (self.epoch - first) * steps + self.batch
         if done:  # otherwise the saved optimizer is that of the phase before
             _restore_optimizer(trained, self.saved, done)
