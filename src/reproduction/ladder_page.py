@@ -11,9 +11,9 @@ from src.stats.crossed import Crossed
 
 PAGE = """# From the report's protocol to the fair one
 
-`make ladder` wrote this page. Every rung changes one choice of the report into the fair one, and keeps all changes
-before it. The last column undoes each choice alone in the fair protocol. [report.md](report.md) has the report's own
-values.
+After this page you know what each choice of the report was worth. `make ladder` wrote it. Every rung changes one choice
+of the report into the fair one, and keeps all changes before it. The last column undoes each choice alone in the fair
+protocol. [report.md](report.md) has the report's own values.
 
 {answer}
 

@@ -9,8 +9,9 @@ from src.reproduction.report import Heads, Row, Run, outside
 
 PAGE = """# The report, reproduced
 
-`make report` wrote this page, from the experiments named at its end. It runs the report's protocol as its figures were
-made (`protocol: report`, see [settings.md](settings.md)) and puts what was published beside what comes out.
+After this page you know which of the report's values come out again. `make report` wrote it, from the experiments named
+at its end. It runs the report's protocol as its figures were made (`protocol: report`, see [settings.md](settings.md))
+and puts what was published beside what comes out.
 
 {what}
 

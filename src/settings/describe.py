@@ -18,8 +18,8 @@ BOUNDS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveM
 NAMES = {"integer": "int", "number": "float", "boolean": "true | false", "string": "text", "null": "null"}
 INTRODUCTION = """# Settings
 
-`python -m src.settings --markdown` prints this page. [params.yaml](../params.yaml) holds the values, and
-`dvc exp run -S finetune.lr=0.0003` changes one for an experiment.
+After this page you can change any setting. `python -m src.settings --markdown` prints it.
+[params.yaml](../params.yaml) holds the values, and `dvc exp run -S finetune.lr=0.0003` changes one for an experiment.
 """
 
 PROTOCOL = """
