@@ -15,7 +15,7 @@ ENGINE ?= queue
 OPTIONS = --engine $(ENGINE) $(if $(CPUS),--cpus $(CPUS)) $(if $(GPUS),--gpus $(GPUS)) $(if $(HOURS),--hours $(HOURS)) \
 	$(if $(ADDRESS),--address $(ADDRESS)) $(if $(REMOTE),--git-remote $(REMOTE))
 
-.PHONY: demo repro plan sweep scaling effects report ladder bench growth race profile fast verify forget table test test-all lint audit clean
+.PHONY: demo repro plan sweep scaling effects report ladder bench growth race profile fast verify forget table test test-all lint lock audit clean
 
 demo: .venv/ready
 	$(ACTIVE) python -m src.demo
@@ -115,6 +115,13 @@ lint: .venv/ready-dev
 	$(ACTIVE) ruff format --check .
 	$(ACTIVE) mypy
 
+# Write locks/ anew: for every platform and Python, the newest versions in the ranges, with hashes. Needs a network.
+UV_COMPILE := uv pip compile --quiet --universal --generate-hashes --no-annotate --python-version 3.10
+lock: .venv/ready-dev
+	$(ACTIVE) $(UV_COMPILE) --custom-compile-command "make lock" --upgrade requirements.txt -o locks/requirements.txt
+	$(ACTIVE) $(UV_COMPILE) --custom-compile-command "make lock" --upgrade requirements-dev.txt -c locks/requirements.txt \
+		-o locks/requirements-dev.txt
+
 # Check the installed packages for known weaknesses; needs a network.
 audit: .venv/ready-dev
 	$(ACTIVE) pip-audit --requirement requirements.txt --requirement requirements-cluster.txt
@@ -122,19 +129,28 @@ audit: .venv/ready-dev
 clean:
 	rm -rf .venv .demo
 
-.venv/ready: requirements.txt
+# LOCKED=1 installs the exact versions of locks/, by their hashes, and not the newest in the ranges of requirements.txt. What
+# is optional (cluster, timm, robustness, bench) is locked only as far as `make test` installs it.
+ifdef LOCKED
+$(shell test -e .venv/locked || rm -f .venv/ready .venv/ready-dev)
+endif
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+from = $(if $(LOCKED),--require-hashes -r locks/$(1),-r $(1))
+
+.venv/ready: requirements.txt locks/requirements.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(PIP_INSTALL) $(call from,requirements.txt)
+	$(if $(LOCKED),touch,rm -f) .venv/locked
 	touch $@
 
 .venv/ready-cluster: .venv/ready requirements-cluster.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-cluster.txt
+	$(PIP_INSTALL) -r requirements-cluster.txt
 	touch $@
 
 .venv/ready-bench: .venv/ready requirements-bench.txt requirements-timm.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
+	$(PIP_INSTALL) -r requirements-bench.txt
 	touch $@
 
 .venv/ready-dev: .venv/ready requirements-dev.txt requirements-cluster.txt requirements-timm.txt requirements-robustness.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(PIP_INSTALL) $(call from,requirements-dev.txt)
 	touch $@
