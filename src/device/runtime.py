@@ -147,7 +147,7 @@ def environment(accelerator: Accelerator) -> Environment:
 
 
 def machine(accelerator: Accelerator) -> Environment:
-    """Device, processor, precision, processes, threads, versions."""
+    """Device, processor, precision, processes, threads, variables that choose instructions, versions."""
     device = accelerator.device
     return {
         "device": device.type,
@@ -155,6 +155,7 @@ def machine(accelerator: Accelerator) -> Environment:
         "precision": next(ours for ours, theirs in MIXED.items() if theirs == accelerator.mixed_precision),
         "processes": accelerator.num_processes,
         "threads": torch.get_num_threads(),
+        **variables.instructions(),
         "python": platform.python_version(),
         **{name: version(name) for name in (*PACKAGES, *(name for name in OPTIONAL if name in sys.modules))},
     }
