@@ -1,7 +1,7 @@
 # Every target first makes .venv, if it is missing or the requirements changed.
 PYTHON ?= python3
-BIN := $(CURDIR)/.venv/bin
-ACTIVE := PATH="$(BIN):$$PATH"
+BIN := .venv/bin
+ACTIVE := PATH="$$PWD/$(BIN):$$PATH"
 
 # Options of a sweep: every combination of CLASSES, SHOTS="10 100 null" (training images of each class) and SIZES="32 64"
 # (pixels) is an experiment, under all SEEDS="0 1 2" (those of params.yaml if not given). SWEEP="-S finetune.epochs=3

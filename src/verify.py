@@ -5,7 +5,6 @@ which differ from run to run, so that they are compared number by number.
 """
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ import yaml
 from dvc.api import DVCFileSystem
 from dvc.utils.serialize import modify_yaml
 
+from src.core import git
 from src.core.errors import UserError, one_line
 from src.core.records import Environment
 from src.storage import files, paths
@@ -152,8 +152,7 @@ def write_records(root: Path) -> list[str]:
 
 
 def shell(*command: str, folder: Path, **environment: str) -> None:
-    known = {name: value for name, value in os.environ.items() if name != "DVC_ROOT"}
-    done = subprocess.run(command, cwd=folder, env=known | environment)
+    done = subprocess.run(command, cwd=folder, env=git.environment() | environment)
     if done.returncode:
         raise UserError(f"{' '.join(command)} ended with {done.returncode}; run `dvc repro` and try again")
 
@@ -169,9 +168,7 @@ def start_afresh(clone: Path) -> None:
 def main() -> None:
     here = Path.cwd()
     with tempfile.TemporaryDirectory() as scratch:
-        first, second = Path(scratch) / "committed", Path(scratch) / "again"
-        for folder in (first, second):
-            shell("git", "clone", "-q", str(here), str(folder), folder=here)
+        first, second = (git.clone(Path(scratch) / name) for name in ("committed", "again"))
         if not locked(first):
             raise UserError("dvc.lock: nothing to compare with in the last commit; run `dvc repro` and commit dvc.lock")
         if lacking := write_records(first):

@@ -5,6 +5,9 @@ refuses bad settings before any good output is removed. It imports nothing heavy
 take images of every size, and for versions of weights.
 """
 
+from pathlib import Path
+
+from src.core import git
 from src.core.errors import UserError
 from src.data import classes, folders
 from src.nets import weights, zoo
@@ -14,8 +17,34 @@ from src.storage import files, paths
 from stages import run
 
 
+def given(setting: str, path: str, *parts: str) -> Path:
+    """A path of the settings, which must not lead to what the pipeline makes itself; nor must parts of the folder.
+
+    Args:
+        setting: for people, with its value.
+    """
+    try:
+        found = paths.from_root(path)
+    except UserError as error:
+        raise UserError(f"{setting}: {error}") from None
+    paths.require_outside(setting, found, *(found / part for part in parts))
+    return found
+
+
+def image_folder(settings: Settings) -> Path:
+    """The root of the images of the dataset `folder`, of which splits and classes may be links; `.` for others."""
+    if settings.dataset != "folder" or settings.folder is None:
+        return Path()
+    setting = f"folder = {settings.folder}"
+    root = given(setting, settings.folder, "train", "test", "val")
+    within = [path for split in folders.SPLITS for path in folders.split_folder(root, split).glob("*/")]
+    paths.require_outside(setting, *(path for path in within if path.is_symlink()))
+    return root
+
+
 def main(settings: Settings) -> None:
-    root = paths.from_root(settings.folder or ".")
+    git.require_readable()
+    root = image_folder(settings)
     names = classes.class_names(settings.dataset, root)
     chosen = classes.choose(settings.classes, names, settings.subset_seed, classes.superclasses(settings.dataset))
     base, count = settings.compare.base_classes, len(chosen)
@@ -25,12 +54,14 @@ def main(settings: Settings) -> None:
     for backbone in backbones.values():
         zoo.require_size(backbone.arch, settings.image_size)
     corrupted = settings.robustness.corrupted
-    if settings.robustness.enabled and corrupted and not paths.from_root(corrupted).is_dir():
-        raise UserError(f"robustness.corrupted = {corrupted}: there is no such folder; null corrupts here")
-    hashes = {
-        name: weights.fingerprint(setting(name, each), each.arch, each.weights, paths.from_root(each.weights))
-        for name, each in backbones.items()
-    }
+    if settings.robustness.enabled and corrupted:
+        folder = given(f"robustness.corrupted = {corrupted}", corrupted)
+        if not folder.is_dir():
+            raise UserError(f"robustness.corrupted = {corrupted}: there is no such folder; null corrupts here")
+    hashes = {}
+    for name, each in backbones.items():
+        path = given(setting(name, each), each.weights) if weights.is_file(each.weights) else None
+        hashes[name] = weights.fingerprint(setting(name, each), each.arch, each.weights, path)
     files.write_json(paths.WEIGHT_INPUTS, hashes)
     images: dict = {"dataset": settings.dataset}
     if settings.dataset == "folder":

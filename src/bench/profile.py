@@ -5,7 +5,6 @@ repository changes. Downloads, and the hashes of an image folder, are those of t
 """
 
 import argparse
-import os
 import subprocess
 import tempfile
 import time
@@ -13,6 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from src.core import git
 from src.core.errors import UserError
 from src.demo import SETTINGS
 from src.device import runtime
@@ -97,9 +97,8 @@ def run(settings: Sequence[str]) -> tuple[Profile, float]:
     """
     here = Path.cwd()
     with tempfile.TemporaryDirectory() as scratch:
-        clone, samples = Path(scratch) / "clone", Path(scratch) / "samples"
+        clone, samples = git.clone(Path(scratch) / "clone"), Path(scratch) / "samples"
         samples.mkdir()
-        _shell("git", "clone", "-q", str(here), str(clone), folder=here)
         for lock in (clone / "dvc.lock", clone / "data" / "dvc.lock"):
             lock.unlink(missing_ok=True)
         options = [word for setting in ("resume=false", *settings) for word in ("-S", setting)]
@@ -110,8 +109,7 @@ def run(settings: Sequence[str]) -> tuple[Profile, float]:
 
 
 def _shell(*command: str, folder: Path, **environment: str) -> None:
-    known = {name: value for name, value in os.environ.items() if name != "DVC_ROOT"}
-    done = subprocess.run(command, cwd=folder, env=known | environment)
+    done = subprocess.run(command, cwd=folder, env=git.environment() | environment)
     if done.returncode:
         raise UserError(f"`{' '.join(command)}` ended with {done.returncode}; what it printed says why")
 

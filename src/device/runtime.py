@@ -10,7 +10,6 @@ import atexit
 import os
 import platform
 import re
-import subprocess
 import sys
 import warnings
 from importlib.metadata import version
@@ -21,6 +20,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
+from src.core import git
 from src.core.errors import UserError
 from src.core.records import Environment
 from src.device import variables
@@ -147,7 +147,7 @@ def environment(accelerator: Accelerator) -> Environment:
 
 
 def machine(accelerator: Accelerator) -> Environment:
-    """Device, processor, precision, processes, threads, versions."""
+    """Device, processor, precision, processes, threads, variables that choose instructions, versions."""
     device = accelerator.device
     return {
         "device": device.type,
@@ -155,18 +155,19 @@ def machine(accelerator: Accelerator) -> Environment:
         "precision": next(ours for ours, theirs in MIXED.items() if theirs == accelerator.mixed_precision),
         "processes": accelerator.num_processes,
         "threads": torch.get_num_threads(),
+        **variables.instructions(),
         "python": platform.python_version(),
         **{name: version(name) for name in (*PACKAGES, *(name for name in OPTIONAL if name in sys.modules))},
     }
 
 
 def commit() -> str:
-    """The checked-out commit, with `-dirty` if a tracked file differs from it; `none` outside of a repository."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "none"
+    """The checked-out commit, with `-dirty` if a tracked file differs from it; `none` outside of a repository.
+
+    Raises:
+        UserError: git refuses to tell.
+    """
+    return git.output("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*").decode().strip() or "none"
 
 
 def _processor() -> str:

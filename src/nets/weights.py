@@ -28,8 +28,8 @@ def is_file(weights: str) -> bool:
     return weights not in ("imagenet", "random") and not is_version(weights) and "://" not in weights
 
 
-def fingerprint(setting: str, arch: str, weights: str, path: Path) -> str | None:
-    """The SHA-256 of the weights at `path`, if the setting `weights` is a file; else None.
+def fingerprint(setting: str, arch: str, weights: str, path: Path | None) -> str | None:
+    """The SHA-256 of the weights at `path`; None where the setting `weights` is no file.
 
     Args:
         setting: for people, with its value: `resnet.weights = mine.pth`.
@@ -39,7 +39,7 @@ def fingerprint(setting: str, arch: str, weights: str, path: Path) -> str | None
     """
     if is_version(weights):
         _require_version(setting, arch, weights)
-    if not is_file(weights):
+    if path is None:
         return None
     if not path.is_file():
         raise UserError(

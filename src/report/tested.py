@@ -1,8 +1,9 @@
 """How many results of this repository were measured on the test images, by what git knows."""
 
 import re
-import subprocess
 from pathlib import Path
+
+from src.core import git
 
 LOCKS = ("dvc.lock", "data/dvc.lock")
 _PREDICTIONS = re.compile(r"path: (data/predictions/\S+)\s+hash: md5\s+md5: (\S+)")
@@ -30,10 +31,10 @@ def _hashes(lock: str) -> frozenset[tuple[str, str]]:
 
 def _committed(root: Path) -> list[str]:
     """The text of every lock file in the history of every branch, tag and experiment; none outside of a repository."""
-    log = ("log", "--all", "--full-history", "-m", "--raw", "--no-abbrev", "--format=", "--", *LOCKS)
-    lines = _git(root, *log).decode().splitlines()
+    plain = ("--no-color", "--no-show-signature", "--no-renames", "--raw", "--no-abbrev", "--format=")
+    lines = git.output("log", "--all", "--full-history", "-m", *plain, "--", *LOCKS, folder=root).decode().splitlines()
     blobs = dict.fromkeys(line.split()[3] for line in lines)
-    output = _git(root, "cat-file", "--batch", given="\n".join(blobs).encode())
+    output = git.output("cat-file", "--batch", folder=root, given="\n".join(blobs).encode())
     texts = []
     while output:
         head, _, rest = output.partition(b"\n")
@@ -41,12 +42,3 @@ def _committed(root: Path) -> list[str]:
         texts.append(rest[:size].decode("utf-8", "replace"))
         output = rest[size + 1 :] if size else rest
     return texts
-
-
-def _git(root: Path, *words: str, given: bytes = b"") -> bytes:
-    """What git says; nothing, if there is no repository."""
-    command = ["git", "-C", str(root), *words]
-    try:
-        return subprocess.run(command, input=given, capture_output=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return b""

@@ -96,8 +96,7 @@ def finished(wanted: Sequence[Sequence[str]], jobs: int) -> list[Experiment]:
     Raises:
         UserError: an override is wrong, the code is not committed, or experiments failed; it names them.
     """
-    queue.require_committed(CODE)
-    commit = queue.head()
+    commit = queue.require_ready(CODE)
     settings = [settings_with(overrides) for overrides in wanted]
     planned = [
         plan.planned(tuple(overrides), part.model_dump(), commit)

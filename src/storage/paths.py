@@ -1,6 +1,7 @@
 """The paths of all artefacts. A backbone is one of `design.ROLES`, or the short name of a further one."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from src.core import design
@@ -16,6 +17,9 @@ SUBSET = DATA / "subset"
 BEST_PARAMS = DATA / "tuned" / "best_params.yaml"
 CLASSES = SUBSET / "classes.json"
 REPORT = PLOTS / "report.html"
+# Outputs of stages, and the state of interrupted ones.
+_FOLDERS = "inputs raw weights subset tuned checkpoints features predictions results resume"
+WRITTEN = (*(DATA / name for name in _FOLDERS.split()), METRICS, PLOTS)
 FURTHER = "backbones"  # the stage of backbones that are neither role, and its folder beside those of the roles
 
 
@@ -78,20 +82,81 @@ def cell_name(cell: str) -> str:
     return backbone if cell in design.QUESTION else f"{_place(backbone)}_{column}"
 
 
-def from_root(path: str | Path) -> Path:
-    """Resolve a path of the settings; a relative one starts at the root of the user's repository.
+def home() -> Path:
+    """The root of the user's project.
 
-    Queued and temporary experiments run in a copy without the untracked files, where DVC_ROOT is the user's repository.
-    In the clone of a sweep's task DVC_ROOT is the clone, and SWEEP_ROOT the user's repository.
+    Queued and temporary experiments run in a copy of it without the untracked files, of which DVC_ROOT names the
+    original; elsewhere DVC_ROOT is a leftover of another project. In the clone of a sweep's task DVC_ROOT is the clone,
+    and SWEEP_ROOT the user's project.
+    """
+    if sweep := os.environ.get("SWEEP_ROOT"):
+        return Path(sweep)
+    root = Path(os.environ.get("DVC_ROOT", "."))
+    copies, here = (root / ".dvc" / "tmp").resolve(), Path.cwd()
+    return root if root.resolve() == here or here.is_relative_to(copies) else Path()
+
+
+def from_root(path: str | Path) -> Path:
+    """Resolve a path of the settings; a relative one starts at `home`.
 
     Raises:
-        UserError: it begins with `~` and the name of nobody here.
+        UserError: it begins with `~` and the name of nobody here, or cannot be a path.
     """
-    root = os.environ.get("SWEEP_ROOT") or os.environ.get("DVC_ROOT", ".")
     try:
-        return Path(root) / Path(path).expanduser()
+        found = home() / Path(path).expanduser()
+        if "://" not in str(path):  # an address may be longer than the name of a file
+            found.lstat()
     except RuntimeError:
         raise UserError(f"{path}: {Path(path).parts[0]} is no user's home here; write the whole path") from None
+    except (FileNotFoundError, NotADirectoryError):
+        return found  # whoever reads it says so, and what it is for
+    except (OSError, ValueError) as error:  # too long, not to be looked at, or with characters that no path has
+        shown = repr(str(path))
+        why = error.strerror if isinstance(error, OSError) else "it has characters that no path has"
+        raise UserError(f"{shown if len(shown) <= 80 else shown[:77] + '...'} cannot be read: {why}") from None
+    return found
+
+
+def require_outside(setting: str, *paths: Path) -> None:
+    """Require that paths of the settings lead into no folder that the pipeline writes itself, not even over links.
+
+    Otherwise each run would begin with what the last one left, and what it left would be gone.
+
+    Args:
+        setting: for people, with its value: `folder = data/raw`.
+
+    Raises:
+        UserError: one does.
+    """
+    made: dict[tuple[int, int], Path] = {}
+    for root in (Path(), home()):
+        made |= {_identity(root / folder): folder for folder in WRITTEN if (root / folder).exists()}
+    for path in paths:
+        for step in _steps(path):
+            for parent in (step, *step.parents):
+                if parent.exists() and (folder := made.get(_identity(parent))):
+                    raise UserError(
+                        f"{setting}: it lies in {folder}/, where the pipeline writes, so that each run would begin "
+                        "with what the last one left; copy it to a place of your own, and name that"
+                    )
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """The same for every name of a file or folder."""
+    found = path.stat()
+    return found.st_dev, found.st_ino
+
+
+def _steps(path: Path) -> Iterator[Path]:
+    """The places that a path leads to, one link of a file after the other: DVC's own may lead on, into its cache."""
+    seen: set[Path] = set()
+    path = path.absolute()
+    while path not in seen:
+        seen.add(path)
+        path = path.parent.resolve() / path.name
+        yield path
+        if path.is_symlink():
+            path = path.parent / path.readlink()
 
 
 def downloads() -> Path:

@@ -154,9 +154,7 @@ def main(words: Sequence[str]) -> None:
         KeyboardInterrupt: it says what goes on, and how to go on.
     """
     arguments = parse(words)
-    commit = queue.head()
-    queue.require_history()
-    queue.require_committed(CODE)
+    commit = queue.require_ready(CODE)
     experiments = planned(arguments, commit)
     if arguments.git_remote is not None:  # experiments that ended after an earlier sweep was interrupted
         tasks.bring(tasks.source(commit, arguments.git_remote), [experiment.name for experiment in experiments])

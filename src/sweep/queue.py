@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from src.core import git
 from src.core.errors import UserError
 from src.sweep import plan
 from src.sweep.plan import Planned
@@ -30,6 +31,11 @@ MAX_MISSES = 3
 RETRIES = (1, 2, 4, 8)  # seconds to wait before each new attempt
 LOG_LINES = 6  # of a failed experiment's log
 _BUSY = ("Unable to acquire lock", "is busy", "rwlock")  # another DVC process is at work in this repository
+NOT_ARRIVED = (
+    "it succeeded, but its commit did not arrive in this repository; the same command runs it again, and what it "
+    "computed is in DVC's cache"
+)
+LEFT = "it left the queue without a result; somebody removed it, or its worker was killed"
 # If a name has several tasks, the last of these states counts: an old task failed, and a new one runs.
 _STATES = ("Failed", "Success", "Queued", "Running")
 T = TypeVar("T")
@@ -66,7 +72,7 @@ def environment(threads: int | None = None) -> dict[str, str]:
     Args:
         threads: of OpenMP in each worker, if the user did not set their number.
     """
-    variables = {name: value for name, value in os.environ.items() if name != "DVC_ROOT"}
+    variables = git.environment()
     variables["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{variables.get('PATH', '')}"
     if threads is not None:
         variables.setdefault("OMP_NUM_THREADS", str(threads))
@@ -85,13 +91,14 @@ def run(*command: str, threads: int | None = None) -> str:
 def _run_once(command: Sequence[str], variables: Mapping[str, str]) -> str:
     """One attempt of `run`."""
     # Output goes to files: the workers that `dvc queue start` leaves behind would keep a pipe open until they end.
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+    with tempfile.TemporaryFile("w+", errors="replace") as out, tempfile.TemporaryFile("w+", errors="replace") as err:
         status = subprocess.run(command, env=variables, stdin=subprocess.DEVNULL, stdout=out, stderr=err).returncode
         out.seek(0)
         err.seek(0)
         output, errors = out.read(), err.read()
     if status == 0:
         return output
+    git.require_owner(errors)
     lines = [line for line in (errors.strip() or output).splitlines() if line.strip()]
     reasons = [line for line in lines if line.startswith(("ERROR", "fatal"))] or lines or ["no reason given"]
     kind = _BusyError if any(word in errors + output for word in _BUSY) else UserError
@@ -107,13 +114,29 @@ def head() -> str:
     return run("git", "rev-parse", "--verify", "HEAD").strip()
 
 
+def require_ready(paths: tuple[str, ...]) -> str:
+    """The current commit, which experiments can be derived from: with its history, and the code as it is committed.
+
+    Raises:
+        UserError: there is no commit, the clone is shallow, or code differs.
+    """
+    commit = head()
+    require_history()
+    require_committed(paths)
+    return commit
+
+
 def require_committed(paths: tuple[str, ...]) -> None:
     """Require that the code is committed, because the names of experiments contain the commit.
+
+    Untracked files are seen whatever git is set to show; of those that git ignores, modules of Python alone are code.
 
     Raises:
         UserError: it names the first changed or untracked file.
     """
-    changed = run("git", "status", "--porcelain", "--", *paths).splitlines()
+    every = ("--untracked-files=all", "--ignored=traditional", "--no-renames", "-z")
+    entries = run("git", "status", "--porcelain", *every, "--", *paths).split("\0")
+    changed = [entry for entry in entries if entry and (not entry.startswith("!!") or entry.endswith(".py"))]
     if changed:
         more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
         raise UserError(
@@ -293,7 +316,7 @@ def look(progress: SweepProgress, commit: str, workers: int, misses: dict[str, i
         if queue.tasks.get(name) == "Failed":
             progress.fail(name, failure(name))
         elif misses.get(name, 0) >= MAX_MISSES:
-            progress.fail(name, ["it left the queue without a result"])
+            progress.fail(name, [NOT_ARRIVED if queue.tasks.get(name) == "Success" else LEFT])
     if misses.get("workers", 0) < MAX_MISSES:
         return workers, misses
     for name in [name for name in progress.waiting if queue.tasks.get(name) == "Running"]:

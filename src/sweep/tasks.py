@@ -18,11 +18,12 @@ from typing import Any
 
 import psutil
 
+from src.core import git
 from src.core.errors import UserError
 from src.sweep import queue
 from src.sweep.engines import Engine, LostError
 from src.sweep.plan import Planned
-from src.sweep.queue import LOG_LINES, POLL, SweepProgress, environment
+from src.sweep.queue import LOG_LINES, NOT_ARRIVED, POLL, SweepProgress, environment
 
 LOGS = Path(".dvc") / "tmp" / "sweep"
 CLONES = Path(".dvc") / "tmp" / "exps"  # DVC's queue has its copies there too: on the disk of the cache, ignored by git
@@ -39,8 +40,9 @@ class Source:
         url: of the git repository that is cloned, and to which experiments are pushed.
         params: the text of the user's params.yaml, which may differ from that of the commit.
         author: the user's name and address for commits; empty if git does not know them.
-        root: the path of the user's repository if all machines share its disk. If None, outputs are exchanged through
-            the DVC remote.
+        folder: of the project in the repository; empty where it is the repository.
+        root: the path of the user's project if all machines share its disk. If None, outputs are exchanged through the
+            DVC remote.
         cache: the path of the DVC cache; None without a root.
     """
 
@@ -48,6 +50,7 @@ class Source:
     commit: str
     params: str
     author: tuple[str, str]
+    folder: str
     root: str | None
     cache: str | None
 
@@ -63,10 +66,11 @@ def source(commit: str, git_remote: str | None) -> Source:
     """
     author = (_configured("user.name"), _configured("user.email"))
     params = Path("params.yaml").read_text(encoding="utf-8")
-    root = queue.run("git", "rev-parse", "--show-toplevel").strip()
+    top, inside = git.place()
+    root, folder = str(Path.cwd()), str(inside)
     if git_remote is None:
         cache = Path(root, queue.run("dvc", "cache", "dir").strip())
-        return Source(root, commit, params, author, root, str(cache))
+        return Source(str(top), commit, params, author, folder, root, str(cache))
     try:
         url = queue.run("git", "remote", "get-url", git_remote).strip()
     except UserError:
@@ -74,7 +78,7 @@ def source(commit: str, git_remote: str | None) -> Source:
     if Path(url).exists():
         url = str(Path(url).resolve())
     _require_remotes(url, commit, git_remote)
-    return Source(url, commit, params, author, None, None)
+    return Source(url, commit, params, author, folder, None, None)
 
 
 def _configured(key: str) -> str:
@@ -172,7 +176,7 @@ class Tasks:
             bring(self.source, [name])
         except UserError as error:
             return False, [str(error)]
-        return name in queue.finished(self.source.commit), ["it succeeded, but its commit did not arrive"]
+        return name in queue.finished(self.source.commit), [NOT_ARRIVED]
 
 
 def _clean_up(name: str, output: str) -> None:
@@ -211,7 +215,7 @@ def run_experiment(source: Source, name: str, overrides: Sequence[str], threads:
         variables["SWEEP_ROOT"] = source.root
     try:
         _clone(source, folder / "clone", variables, log)
-        _reproduce(source, name, overrides, folder / "clone", variables, log)
+        _reproduce(source, name, overrides, folder / "clone" / source.folder, variables, log)
         succeeded = True
     except (_FailedError, OSError) as error:
         with log.open("a") as file:
@@ -225,21 +229,23 @@ def run_experiment(source: Source, name: str, overrides: Sequence[str], threads:
 
 def _clone(source: Source, clone: Path, variables: dict[str, str], log: Path) -> None:
     """Clone the user's repository at the commit, and copy params.yaml, the author and DVC's local configuration."""
-    _call(["git", "clone", "-q", "--no-checkout", source.url, str(clone)], clone.parent, variables, log)
+    # The name of the remote is given, as git's settings may have another one.
+    _call(["git", "clone", "-q", "-o", "origin", "--no-checkout", source.url, str(clone)], clone.parent, variables, log)
     _call(["git", "checkout", "-q", "--detach", source.commit], clone, variables, log)
     for key, value in zip(("user.name", "user.email"), source.author, strict=True):
         if value:
             _call(["git", "config", key, value], clone, variables, log)
-    (clone / "params.yaml").write_text(source.params)
+    project = clone / source.folder
+    (project / "params.yaml").write_text(source.params, encoding="utf-8")
     if source.root is not None and source.cache is not None:
         local = Path(source.root) / ".dvc" / "config.local"
         if local.exists():  # it may set the type of links, or the group of the cache
-            shutil.copy(local, clone / ".dvc" / "config.local")
-        _call(["dvc", "config", "-q", "--local", "cache.dir", source.cache], clone, variables, log)
+            shutil.copy(local, project / ".dvc" / "config.local")
+        _call(["dvc", "config", "-q", "--local", "cache.dir", source.cache], project, variables, log)
 
 
 def _reproduce(
-    source: Source, name: str, overrides: Sequence[str], clone: Path, variables: dict[str, str], log: Path
+    source: Source, name: str, overrides: Sequence[str], project: Path, variables: dict[str, str], log: Path
 ) -> None:
     """Run the stages that no experiment ran before, then push the outputs, and last the commit.
 
@@ -248,11 +254,11 @@ def _reproduce(
     """
     pull = [] if source.root else ["--pull"]
     settings = [word for setting in overrides for word in ("-S", setting)]
-    _call(["dvc", "exp", "run", *pull, "-n", name, *settings], clone, variables, log)
+    _call(["dvc", "exp", "run", *pull, "-n", name, *settings], project, variables, log)
     if not source.root:
-        _call(["dvc", "push", "--run-cache"], clone, variables, log)
+        _call(["dvc", "push", "--run-cache"], project, variables, log)
     commit = reference(source.commit, name)
-    _call(["git", "push", "-q", "--force", "origin", f"{commit}:{commit}"], clone, variables, log)
+    _call(["git", "push", "-q", "--force", "--no-verify", "origin", f"{commit}:{commit}"], project, variables, log)
 
 
 def _call(command: Sequence[str], folder: Path, variables: dict[str, str], log: Path) -> None:

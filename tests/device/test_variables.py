@@ -2,6 +2,7 @@
 
 import os
 
+import psutil
 import pytest
 import torch
 
@@ -18,6 +19,14 @@ def environment(monkeypatch):
     kept = {"PYTEST_CURRENT_TEST": ""}  # pytest writes it itself
     monkeypatch.setattr(os, "environ", kept)
     return kept
+
+
+@pytest.fixture
+def torchrun(monkeypatch):
+    """As if torchrun had started this process."""
+    parent = psutil.Process()
+    monkeypatch.setattr(parent, "cmdline", lambda: ["python", "/env/bin/torchrun", "-m", "stages.finetune"])
+    monkeypatch.setattr(psutil.Process, "parents", lambda _: [parent])
 
 
 @pytest.mark.parametrize(
@@ -38,6 +47,7 @@ def environment(monkeypatch):
         "WORLD_SIZE=2",
         "WORLD_SIZE=many",
         "PMI_SIZE=1",
+        "DVCLIVE_RESUME=1",
     ],
 )
 def test_a_variable_of_another_launcher_changes_nothing_and_is_named(monkeypatch, capsys, name_and_value):
@@ -57,11 +67,38 @@ def test_a_variable_of_another_launcher_changes_nothing_and_is_named(monkeypatch
     assert name in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("torchrun")
 def test_torchrun_keeps_its_variables_and_is_believed_rather_than_mpi(environment, capsys):
     environment |= TORCHRUN | {"ACCELERATE_USE_CPU": "1", "PMI_SIZE": "4", "PMI_RANK": "3"}
     variables.drop_leftovers()
     assert environment.keys() - KEPT == TORCHRUN.keys()
     assert "ACCELERATE_USE_CPU, PMI_RANK, PMI_SIZE" in capsys.readouterr().out
+
+
+def test_all_variables_of_torchrun_without_it_are_dropped_where_they_speak_of_one_process_and_refused_else(
+    environment, capsys
+):
+    environment |= TORCHRUN | {"WORLD_SIZE": "1"}
+    variables.drop_leftovers()
+    assert environment.keys() == KEPT
+    assert "LOCAL_RANK, MASTER_ADDR, MASTER_PORT, RANK, WORLD_SIZE" in capsys.readouterr().out
+    environment |= TORCHRUN
+    with pytest.raises(
+        UserError, match=r"^WORLD_SIZE = 2 in the environment, but torchrun did not .*; unset RANK WORLD"
+    ):
+        variables.drop_leftovers()
+    environment |= {"WORLD_SIZE": "1", "PMI_SIZE": "2"}
+    with pytest.raises(UserError, match=r"^PMI_SIZE = 2"):
+        variables.drop_leftovers()
+
+
+def test_what_chooses_instructions_is_a_part_of_the_machine(monkeypatch):
+    accelerator = runtime.start("cpu", "fp32")
+    before = runtime.machine(accelerator)
+    assert not set(variables.INSTRUCTIONS) & before.keys()
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "default")
+    monkeypatch.setenv("MKL_CBWR", "")
+    assert runtime.machine(accelerator) == before | {"ATEN_CPU_CAPABILITY": "default"}
 
 
 def test_nothing_is_said_where_nothing_was_left(environment, capsys):
@@ -74,7 +111,7 @@ def test_processes_of_mpi_and_numbers_that_are_none_are_refused(environment):
     environment["OMPI_COMM_WORLD_SIZE"] = "2"
     with pytest.raises(UserError, match=r"^OMPI_COMM_WORLD_SIZE = 2 in the environment: .* start them with torchrun"):
         variables.drop_leftovers()
-    environment |= TORCHRUN | {"LOCAL_RANK": "first"}
+    environment |= TORCHRUN | {"LOCAL_RANK": "first"}  # whoever set it
     with pytest.raises(UserError, match=r"^LOCAL_RANK = first in the environment: allowed is a whole number"):
         variables.drop_leftovers()
 

@@ -125,7 +125,7 @@ def test_only_files_have_a_fingerprint_which_is_their_hash(tmp_path):
         weights.fingerprint("resnet.weights = w.pth", "resnet18", "w.pth", tmp_path / "w.pth")
         == hashlib.sha256(b"weights").hexdigest()
     )
-    assert weights.fingerprint("resnet.weights = imagenet", "resnet18", "imagenet", tmp_path / "imagenet") is None
+    assert weights.fingerprint("resnet.weights = imagenet", "resnet18", "imagenet", None) is None
 
 
 @pytest.mark.parametrize("name", ["absent.pth", "imagenett", "."])
@@ -157,20 +157,20 @@ def test_a_file_that_is_not_there_is_refused_with_what_is_allowed(tmp_path, name
 )
 def test_a_version_that_was_not_published_is_refused_with_those_that_were(arch, said):
     with pytest.raises(UserError) as error:
-        weights.fingerprint("resnet.weights = IMAGENET1K_V3", arch, "IMAGENET1K_V3", Path("IMAGENET1K_V3"))
+        weights.fingerprint("resnet.weights = IMAGENET1K_V3", arch, "IMAGENET1K_V3", None)
     assert str(error.value).startswith("resnet.weights = IMAGENET1K_V3: ")
     assert said in str(error.value)
 
 
 def test_layers_without_the_classifier_are_no_version_of_a_network():
     with pytest.raises(UserError, match=r"of vgg16 torchvision has IMAGENET1K_V1$"):
-        weights.fingerprint("resnet.weights", "vgg16", "IMAGENET1K_FEATURES", Path())
+        weights.fingerprint("resnet.weights", "vgg16", "IMAGENET1K_FEATURES", None)
 
 
 def test_a_version_that_was_published_is_fetched_from_its_own_address(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(weights, "fetch", lambda url, folder, _: asked.append(url) or folder)
-    assert weights.fingerprint("resnet.weights", "resnet50", "IMAGENET1K_V1", Path()) is None
+    assert weights.fingerprint("resnet.weights", "resnet50", "IMAGENET1K_V1", None) is None
     for version in ("IMAGENET1K_V1", "IMAGENET1K_V2", "imagenet"):
         weights.locate("resnet50", version, Path(), tmp_path)
     assert [url.rsplit("/", 1)[1] for url in asked] == ["resnet50-0676ba61.pth", *["resnet50-11ad3fa6.pth"] * 2]
@@ -179,7 +179,7 @@ def test_a_version_that_was_published_is_fetched_from_its_own_address(tmp_path, 
 @pytest.fixture
 def _repository(tmp_path, monkeypatch):
     """Where relative paths start, and where downloads go."""
-    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.setenv("SWEEP_ROOT", str(tmp_path))
 
 
 @pytest.mark.usefixtures("_repository")

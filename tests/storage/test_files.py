@@ -182,12 +182,16 @@ def test_relative_paths_start_at_the_repository_of_the_user(monkeypatch, tmp_pat
     monkeypatch.delenv("DVC_ROOT", raising=False)
     assert paths.from_root("pictures") == Path("pictures")
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    assert paths.from_root("pictures") == Path("pictures")  # a leftover of another project
+    copy = tmp_path / ".dvc" / "tmp" / "exps" / "copy"
+    copy.mkdir(parents=True)
+    monkeypatch.chdir(copy)
     assert paths.from_root("pictures") == tmp_path / "pictures"
     assert paths.from_root("/elsewhere/pictures") == Path("/elsewhere/pictures")
     assert paths.from_root("~/pictures") == Path.home() / "pictures"
 
 
 def test_experiments_share_the_downloads_of_the_user(monkeypatch, tmp_path):
-    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.setenv("SWEEP_ROOT", str(tmp_path))
     assert paths.downloads() == tmp_path / "data" / "downloads"
     assert paths.downloads().is_dir()

@@ -149,11 +149,12 @@ def test_one_process_at_a_time_adds_rows(path):
 @pytest.mark.parametrize("inside", [True, False])
 def test_the_folder_is_in_the_cache_of_the_users_repository(tmp_path, monkeypatch, inside):
     """Also from the copy in which DVC runs a temporary experiment."""
-    monkeypatch.chdir(tmp_path)
     home = tmp_path / "repository"
-    (home / ".dvc").mkdir(parents=True)
     monkeypatch.delenv("SWEEP_ROOT", raising=False)
     monkeypatch.setenv("DVC_ROOT", str(home))
+    copy = home / ".dvc" / "tmp" / "copy"
+    copy.mkdir(parents=True)
+    monkeypatch.chdir(copy)
     if inside:
         monkeypatch.chdir(home)
         monkeypatch.delenv("DVC_ROOT")
