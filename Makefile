@@ -15,7 +15,12 @@ ENGINE ?= queue
 OPTIONS = --engine $(ENGINE) $(if $(CPUS),--cpus $(CPUS)) $(if $(GPUS),--gpus $(GPUS)) $(if $(HOURS),--hours $(HOURS)) \
 	$(if $(ADDRESS),--address $(ADDRESS)) $(if $(REMOTE),--git-remote $(REMOTE))
 
-.PHONY: demo repro plan sweep scaling effects report ladder bench growth race profile fast verify forget table test test-all lint lock audit clean
+.PHONY: demo mend repro plan sweep scaling effects report ladder bench growth race profile fast verify forget table test test-all lint lock audit clean
+
+# What a killed DVC left half written is mended before DVC runs again; `make mend` does this alone.
+repro plan sweep scaling effects report ladder race fast verify table: mend
+mend: .venv/ready
+	@$(ACTIVE) python -m src.mend
 
 demo: .venv/ready
 	$(ACTIVE) python -m src.demo

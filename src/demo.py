@@ -13,6 +13,7 @@ from pathlib import Path
 import yaml
 
 from src.core import git
+from src.mend import mend
 from src.settings.protocols import filled
 from src.settings.settings import Settings
 from src.storage import paths
@@ -77,6 +78,8 @@ def main() -> None:
         shell("git", "init", "-q")
         shell("dvc", "init", "-q")
         shell("dvc", "config", "core.analytics", "false")
+    for line in mend(DEMO):
+        print(line, flush=True)
     commit("settings of the demonstration")
     shell("dvc", "repro")
     commit("its results")

@@ -6,9 +6,11 @@ Stages of both backbones are one module with an argument: `python -m stages.fine
 import gc
 import hashlib
 import json
+import os
+import signal
 import sys
-from collections.abc import Callable, Collection, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,8 +48,43 @@ def run(main: Callable[..., None], *choices: tuple[str, ...]) -> None:
             raise UserError(
                 f"{' '.join(words) or 'no argument'}: allowed is `python -m stages.{module} {usage}`".strip()
             )
-        main(load(), *words)
+        settings = load()
+        end_with_dvc()
+        with alone("-".join([Path(sys.argv[0]).stem, *words])):
+            main(settings, *words)
     gc.freeze()  # otherwise Python looks through all objects once more before it ends, which takes half a second
+
+
+def end_with_dvc() -> None:
+    """Let the kernel send SIGTERM when the DVC that runs this stage ends: killed alone, it would leave the stage."""
+    if "DVC_STAGE" in os.environ and sys.platform == "linux":
+        import ctypes
+
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+
+
+@contextmanager
+def alone(name: str) -> Iterator[None]:
+    """Wait until no other process runs this stage in this folder, such as one that its killed DVC left.
+
+    Of the processes of `torchrun`, the first waits.
+    """
+    from filelock import FileLock, Timeout
+
+    if os.environ.get("RANK", "0") != "0":
+        yield
+        return
+    folder = paths.DATA / ".running"
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / name)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print("another process still runs this stage here; waiting until it has ended", flush=True)
+        lock.acquire()
+    with lock:
+        yield
 
 
 def raw_images(device: "torch.device") -> "dict[str, Images]":

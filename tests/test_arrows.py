@@ -29,7 +29,8 @@ ROOMS = {  # what each package imports besides itself, and nothing else
     "reproduction": GROUND | {"settings", "compare", "sweep"},
     "bench": GROUND | {"settings", "data", "prepare", "finetune", "demo"},
     "verify": GROUND | {"settings"},
-    "demo": GROUND | {"settings"},
+    "mend": GROUND,
+    "demo": GROUND | {"settings", "mend"},
 }
 
 

@@ -135,7 +135,10 @@ def saved_state(name: str | None) -> Iterator[StateFile]:
 
 @contextmanager
 def signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM in a list instead of ending the process; a second one of a kind ends it at once."""
+    """Collect SIGINT, SIGTERM and SIGHUP in a list instead of ending the process; a second one of a kind ends it.
+
+    SIGHUP, of a terminal that is closed, stays ignored under `nohup`.
+    """
     asked: list[int] = []
 
     def record(number: int, _: Any) -> None:
@@ -143,7 +146,10 @@ def signals() -> Iterator[list[int]]:
         signal.signal(number, before[signal.Signals(number)])
         print("stopping after this batch; once more to stop at once", flush=True)
 
-    before = {number: signal.signal(number, record) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, record) for number in numbers}
     try:
         yield asked
     finally:

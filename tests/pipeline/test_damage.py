@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from src import mend
 from tests.helpers.dvc_cache import damaged, md5
 
 # Of each damaged file, the stage that reads it. test_intact has every kind of file and damage.
@@ -92,6 +93,52 @@ def test_damage_in_the_cache_is_noticed_and_repaired_without_the_cache(clone):
     assert "Running stage 'embed_convnext'" in said
     assert clone.hashes() == before
     assert list(damaged(clone.folder / ".dvc/cache/files/md5")) == []
+
+
+def runs(said: str) -> list[str]:
+    return [name for name in re.findall(r"Running stage '(.*)'", said) if not name.endswith("inputs")]
+
+
+def test_a_lock_that_was_cut_at_any_byte_is_mended_from_the_commit_and_nothing_runs(clone, copy_of):
+    torn = copy_of(clone)
+    lock = torn.folder / "dvc.lock"
+    whole = torn.git("show", "HEAD:dvc.lock")
+    for end in range(0, len(whole), 50):
+        mended, _ = mend.mended_lock(whole[:end], whole) or (whole[:end], "")
+        assert mended == whole or mended == whole[:end].rstrip(" "), end
+    for end in (0, len(whole) // 2, len(whole) - 5):
+        lock.write_text(whole[:end])
+        if end == 0:
+            assert "'./dvc.lock' validation failed" in torn.dvc("repro", fails=True)
+        assert torn.module("src.mend").startswith("dvc.lock was half written; mended: ")
+        assert runs(torn.dvc("repro")) == []
+        assert lock.read_text() == whole
+        assert torn.git("status", "--short") == ""
+
+
+def test_of_a_lock_that_no_commit_has_the_cache_of_runs_brings_back_the_rest(clone, copy_of):
+    torn = copy_of(clone)
+    torn.git("rm", "-q", "--cached", "dvc.lock", "data/dvc.lock")
+    torn.git("commit", "-q", "-m", "without locks")
+    before = torn.hashes()
+    for name in ("dvc.lock", "data/dvc.lock"):
+        whole = (torn.folder / name).read_text()
+        (torn.folder / name).write_text(whole[: len(whole) // 2])
+    assert len(torn.module("src.mend").splitlines()) == 2
+    said = torn.dvc("repro")
+    assert runs(said) == []
+    assert "is cached - skipping run" in said
+    assert torn.hashes() == before
+
+
+def test_settings_and_metrics_that_were_cut_come_back(clone, copy_of):
+    torn = copy_of(clone)
+    for name in ("params.yaml", "metrics/compare.json"):
+        path = torn.folder / name
+        path.write_text(path.read_text()[: path.stat().st_size // 2])
+    assert torn.module("src.mend").startswith("params.yaml was half written; mended: ")
+    assert runs(torn.dvc("repro")) == []
+    assert torn.git("status", "--short") == ""
 
 
 @pytest.mark.parametrize(

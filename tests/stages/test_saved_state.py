@@ -94,7 +94,7 @@ class Signalled(StateFile):
 
 
 @pytest.mark.usefixtures("pipeline")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_first_signal_waits_for_the_batch_and_is_answered_by_a_saved_point(number, capsys):
     def stage() -> None:
         with stages.saved_state("train", Settings(), runtime.machine(CPU)) as place:
@@ -109,3 +109,14 @@ def test_a_first_signal_waits_for_the_batch_and_is_answered_by_a_saved_point(num
     assert "once more to stop at once" in capsys.readouterr().out
     (folder,) = resume.root().iterdir()
     assert TrainState.load(StateFile(folder), config()).batch == 2
+
+
+def test_under_nohup_a_closed_terminal_stops_nothing():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with resume.signals() as asked:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert asked == []
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
