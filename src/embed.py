@@ -16,7 +16,7 @@ from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 
 from src.device import mps_check, runtime
-from src.device.prefetch import gathered
+from src.device.prefetch import OnHost, gathered
 from src.nets import folding, inference, models, preprocess, specialised
 from src.records.embed import Embedding
 from src.storage import features, files
@@ -36,7 +36,7 @@ Weights = tuple[dict[str, Tensor], dict[str, Any]]
 class Part:
     """All images (N, H, W, 3) uint8 of a split, and the sorted positions (n,) of those that an experiment reads."""
 
-    images: np.ndarray
+    images: OnHost
     index: np.ndarray
 
     @cached_property

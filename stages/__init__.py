@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from src.core.errors import UserError, one_line
 from src.settings.settings import Settings, load
-from src.storage import files, paths
+from src.storage import files
 
 if TYPE_CHECKING:
     import torch
@@ -90,10 +90,9 @@ def alone(name: str) -> Iterator[None]:
 def raw_images(device: "torch.device") -> "dict[str, Images]":
     """The images of `data/raw`, by split: once in a process, for all its seeds, trials and backbones."""
     from src.finetune.batches import on_device
+    from src.storage import raw
 
-    return on_device(
-        {split: files.read_array(paths.RAW / f"{split}_images.npy") for split in ("train", "test")}, device
-    )
+    return on_device({split: raw.images(split) for split in ("train", "test")}, device)
 
 
 def start(settings: Settings, precision: str = "") -> "Accelerator":

@@ -14,7 +14,7 @@ from src.records.evaluate import Evaluations
 from src.records.tune import SearchSummaries
 from src.settings import backbones
 from src.settings.settings import Settings
-from src.storage import files, paths
+from src.storage import files, paths, raw
 from stages import run
 
 
@@ -113,7 +113,7 @@ def main(settings: Settings) -> None:
         validated=settings.finetune.watch == "validation",
         train_images=train_images(settings),
         listed=read_listed(settings, arms),
-        repeated=files.read_json(paths.RAW / "duplicates.json")["test"],
+        repeated=raw.duplicates()["test"],
     )
     files.write_json(paths.metrics("compare"), {"compare": comparison.numbers()})
     files.write_record(paths.record("compare"), comparison)

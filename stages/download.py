@@ -5,8 +5,9 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 
 from src.data import classes, duplicates, folders, sources
+from src.data.survey import survey
 from src.settings.settings import Settings
-from src.storage import files, paths
+from src.storage import files, paths, raw
 from src.storage.resume import StateFile
 from stages import run, saved_state
 
@@ -22,14 +23,15 @@ def main(settings: Settings) -> None:
         splits = sources.cifar(settings.dataset, paths.downloads())
     with decoding_state(settings) as state:
         for name, split in splits.items():
-            split.write(paths.RAW / f"{name}_images.npy", state.part(name))
-            files.write_array(paths.RAW / f"{name}_labels.npy", [split.labels], split.labels.shape, "int64")
+            split.write(raw.images_path(name), state.part(name))
+            files.write_array(raw.labels_path(name), [split.labels], split.labels.shape, "int64")
             print(f"{name}: {len(split.labels):,} images of {split.shape[1]} x {split.shape[0]} pixels")
         names = inputs["listing"]["train"] if "listing" in inputs else classes.class_names(settings.dataset, root)
-        files.write_json(paths.RAW / "classes.json", list(names))
-    train, test = (files.read_array(paths.RAW / f"{split}_images.npy") for split in folders.SPLITS)
-    found = duplicates.find(settings.dataset, train, test, namer(settings, inputs))
-    files.write_json(paths.RAW / "duplicates.json", found)
+        files.write_json(raw.CLASSES, list(names))
+    train, test = (survey(raw.images_path(split)) for split in folders.SPLITS)
+    found = duplicates.find(settings.dataset, train.digests, test.digests, namer(settings, inputs))
+    files.write_json(raw.DUPLICATES, found)
+    raw.write_sums()
     for line in found["said"]:
         print(f"{line}; prepare.without_duplicates=true leaves the training images out")
 

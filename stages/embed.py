@@ -24,14 +24,12 @@ PARTS = {"train": ("train", "val"), "test": ("test",)}  # by split of the data s
 def embedded(settings: Settings, backbone: str, accelerator: "Accelerator", state: "StateFile") -> "Embedding | None":
     """Write a backbone's features; in the first process, what that took."""
     from src.embed import Part, embed  # PyTorch takes seconds to import
+    from src.storage import raw
 
     return embed(
         paths.features(backbone),
         weights=files.read_tensors(paths.weights(backbone)),
-        parts={
-            split: Part(files.read_array(paths.RAW / f"{split}_images.npy"), positions)
-            for split, positions in read_by_any_seed(settings).items()
-        },
+        parts={split: Part(raw.images(split), positions) for split, positions in read_by_any_seed(settings).items()},
         image_size=settings.image_size,
         normalisation=settings.normalisation,
         accelerator=accelerator,

@@ -51,6 +51,7 @@ def finetuned(
 ) -> "Evaluations":
     """The fine-tuned networks' predictions, scores and costs."""
     from src.evaluate.finetuned import Checkpoint, FinetunedBackbone, evaluate
+    from src.storage import raw
 
     def checkpoint(seed: int, method: str) -> Checkpoint:
         return files.read_tensors(paths.of_seed(paths.checkpoints(backbone), seed) / f"{method}.safetensors")
@@ -64,7 +65,7 @@ def finetuned(
             methods=settings.finetune.methods,
             checkpoint=checkpoint,
             trainings=trainings,
-            raw={split: files.read_array(paths.RAW / f"{split}_images.npy") for split in ("train", "test")},
+            raw={split: raw.images(split) for split in ("train", "test")},
             subsets=subsets(settings),
             watch=settings.finetune.watch,
             search=search,
@@ -84,6 +85,7 @@ def frozen(settings: Settings, backbone: str, embedding: "Embedding") -> "Evalua
     from src.evaluate import timing
     from src.evaluate.frozen import FrozenBackbone, evaluate
     from src.nets import models, preprocess
+    from src.storage import raw
     from src.storage.features import read_features
 
     cell = f"{backbone}.frozen"
@@ -92,7 +94,7 @@ def frozen(settings: Settings, backbone: str, embedding: "Embedding") -> "Evalua
     images = subsets(settings)
     speed = timing.network(
         models.without_head(models.restore(origin["arch"], state, settings.image_size, needs_head=False)),
-        files.read_array(paths.RAW / "test_images.npy"),
+        raw.images("test"),
         images[settings.seeds[0]]["test_index"],
         view=preprocess.view(origin["arch"], settings.image_size, settings.normalisation, weights=origin["weights"]),
         accelerator=start(settings, "fp32"),

@@ -4,17 +4,17 @@ from src.core import seeds
 from src.data.classes import choose, superclasses
 from src.prepare.subset import choose_images
 from src.settings.settings import Settings
-from src.storage import files, paths
+from src.storage import files, paths, raw
 from stages import run
 
 
 def main(settings: Settings) -> None:
-    names = files.read_json(paths.RAW / "classes.json")
+    names = raw.classes()
     chosen = choose(settings.classes, names, settings.subset_seed, superclasses(settings.dataset))
     classes = [names[label] for label in chosen]
-    labels = [files.read_array(paths.RAW / f"{split}_labels.npy") for split in ("train", "test")]
+    labels = [raw.labels(split) for split in ("train", "test")]
     drop = settings.prepare.without_duplicates
-    without = files.read_json(paths.RAW / "duplicates.json")["train"] if drop else ()
+    without = raw.duplicates()["train"] if drop else ()
     for seed in settings.seeds:
         rng = seeds.generator(seed, "split")
         arrays = choose_images(labels[0], labels[1], chosen, classes, settings.prepare, rng, without)

@@ -10,7 +10,7 @@ from src.records.robustness import RobustnessResults
 from src.records.tune import SearchSummaries
 from src.report import page, tested
 from src.settings.settings import Settings
-from src.storage import files, paths
+from src.storage import files, paths, raw
 from stages import run
 
 
@@ -27,9 +27,9 @@ def main(settings: Settings) -> None:
         robustness=files.read_optional_record(paths.record("robustness"), RobustnessResults),
         classes=files.read_json(paths.CLASSES),
         predictions=(files.read_arrays(predictions(settings, first)), files.read_arrays(predictions(settings, second))),
-        raw=files.read_array(paths.RAW / "test_images.npy"),
+        raw=raw.images("test"),
         figures={name: files.read_bytes(folder / f"{name}.png") for name in figures},
-        duplicates=files.read_json(paths.RAW / "duplicates.json")["said"],
+        duplicates=raw.duplicates()["said"],
         tested=tested.count_tested(paths.from_root(".")),
     )
     files.write_text(paths.REPORT, page.render(page.context(settings, results)))

@@ -45,14 +45,15 @@ def main(settings: Settings) -> None:
         return
     from src.device import runtime  # PyTorch takes seconds to import
     from src.robustness.study import Study, run_study
+    from src.storage import raw
 
     # Rounded gradients pass for robustness.
     accelerator = start(settings, "fp32")
     study = Study(
         networks=read_networks(settings, accelerator.device),
         archs={"resnet": settings.resnet.arch, "convnext": settings.convnext.arch},
-        raw={split: files.read_array(paths.RAW / f"{split}_images.npy") for split in ("train", "test")},
-        raw_labels=files.read_array(paths.RAW / "test_labels.npy"),
+        raw={split: raw.images(split) for split in ("train", "test")},
+        raw_labels=raw.labels("test"),
         subset=files.read_arrays(paths.subset(settings.seeds[0])),
         classes=len(files.read_json(paths.CLASSES)),
         dataset=settings.dataset,

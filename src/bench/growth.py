@@ -28,7 +28,7 @@ from src.finetune.checkpoint import TrainState
 from src.nets import inference
 from src.nets.crops import Watched
 from src.settings.settings import load
-from src.storage import files, paths
+from src.storage import files, paths, raw
 
 BLOCK = 10_000  # images generated at once
 
@@ -45,13 +45,13 @@ def generate(path: Path, images: int) -> None:
     rng = np.random.default_rng(0)
     blocks = (min(BLOCK, images - start) for start in range(0, images, BLOCK))
     made = (rng.integers(256, size=(count, SIDE, SIDE, 3), dtype=np.uint8) for count in blocks)
-    files.write_array(path, made, (images, SIDE, SIDE, 3), "uint8")
+    raw.write_images(path, made, (images, SIDE, SIDE, 3))
 
 
 def embed(path: Path, arch: str, size: int) -> Measured:
     """Embed all images of a file."""
     accelerator = runtime.start("cpu", "fp32")
-    work, images = workload(load(), arch, size, accelerator, train=False), files.read_array(path)
+    work, images = workload(load(), arch, size, accelerator, train=False), raw.StoredImages(path)
     model = work.embedding()
     blocks = inference.outputs(model, images, np.arange(len(images)), view=work.view, accelerator=accelerator)
     seconds = timed(accelerator.device, lambda: deque(blocks, maxlen=0))
@@ -61,7 +61,7 @@ def embed(path: Path, arch: str, size: int) -> Measured:
 def train(path: Path, arch: str, size: int) -> Measured:
     """Train for an epoch on all images of a file."""
     accelerator = runtime.start("cpu", "fp32")
-    work, images = workload(load(), arch, size, accelerator, train=True), files.read_array(path)
+    work, images = workload(load(), arch, size, accelerator, train=True), raw.StoredImages(path)
     network, optimizer, trained = work.training()
     index, labels = np.arange(len(images)), np.arange(len(images)) % CLASSES
     data = Data(images, index, labels, Watched(images, index[:0], labels[:0]))

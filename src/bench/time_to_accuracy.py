@@ -33,7 +33,7 @@ from src.prepare.subset import choose_images
 from src.settings.settings import Settings, load
 from src.stats import contrasts, intervals
 from src.stats.contrasts import Answers
-from src.storage import files, paths
+from src.storage import files, paths, raw
 
 PLAIN = Finetune(lr=DEFAULT_LR)  # what someone would write with torchvision alone
 # Chosen on validation images with seeds 100 to 102, for which no results are reported.
@@ -174,12 +174,10 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
 
 def courses(settings: Settings, classes: int, seeds: Sequence[int], max_images: int | None) -> Iterator[Course]:
     """One course for each seed, with the first K classes and at most so many images of all of them together."""
-    names = files.read_json(paths.RAW / "classes.json")
+    names = raw.classes()
     chosen = choose(classes, names)
-    images, labels = (
-        {split: files.read_array(paths.RAW / f"{split}_{kind}.npy") for split in ("train", "test")}
-        for kind in ("images", "labels")
-    )
+    images = {split: np.asarray(raw.images(split)) for split in ("train", "test")}
+    labels = {split: raw.labels(split) for split in ("train", "test")}
     _, origin = files.read_tensors(paths.weights("resnet"))
     per_class = max_images // classes if max_images else settings.prepare.per_class
     config = Prepare().model_copy(update={"val_fraction": settings.prepare.val_fraction, "per_class": per_class})

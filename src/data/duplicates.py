@@ -1,8 +1,7 @@
 """Images that are in training and in test: found by their pixels; near-duplicates of CIFAR from a published list."""
 
 import csv
-import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +11,24 @@ SHOWN = 3  # pairs that are named
 _NEAR = Path(__file__).with_name("cifar_duplicates.csv")
 
 
-def exact(train: Iterable[np.ndarray], test: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def exact(train: Sequence[bytes], test: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The images of equal pixels in training and in test.
 
     The pixels are those that a network gets, so files of equal bytes are found too, and files of other formats.
 
     Args:
-        train, test: the images (H, W, 3) of each split, all of one size.
+        train, test: a digest of the pixels of each image.
 
     Returns:
         The sorted positions of the training images, of the test images, and by training image of the first test image
         that is equal.
     """
-    hashes = [[hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in split] for split in (train, test)]
     first: dict[bytes, int] = {}
-    for position, digest in enumerate(hashes[1]):
+    for position, digest in enumerate(test):
         first.setdefault(digest, position)
-    both = first.keys() & set(hashes[0])
-    copies, copied = (np.flatnonzero([digest in both for digest in part]) for part in hashes)
-    return copies, copied, np.array([first[hashes[0][position]] for position in copies], np.int64)
+    both = first.keys() & set(train)
+    copies, copied = (np.flatnonzero([digest in both for digest in part]) for part in (train, test))
+    return copies, copied, np.array([first[train[position]] for position in copies.tolist()], np.int64)
 
 
 def near_duplicates(dataset: str) -> tuple[np.ndarray, np.ndarray]:
@@ -47,11 +45,13 @@ def near_duplicates(dataset: str) -> tuple[np.ndarray, np.ndarray]:
     return train, test
 
 
-def find(dataset: str, train: np.ndarray, test: np.ndarray, names: Callable[[str, int], str]) -> dict[str, Any]:
+def find(
+    dataset: str, train: Sequence[bytes], test: Sequence[bytes], names: Callable[[str, int], str]
+) -> dict[str, Any]:
     """Exact and published duplicates, as data/raw/duplicates.json holds them.
 
     Args:
-        train, test: the images (N, H, W, 3) of each split.
+        train, test: a digest of the pixels of each image.
         names: the name of the image of a split at a position.
 
     Returns:

@@ -1,33 +1,33 @@
 """Bring images to the device batch by batch, ahead of the network."""
 
-import mmap
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from src.storage.raw import StoredImages
+
 AHEAD = 4  # batches that a thread reads in advance
 RESIDENT_SHARE = 0.25  # of the device's memory that all images may take, since the network needs the rest
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Images = np.ndarray | Tensor  # (N, H, W, 3) uint8, in memory or mapped from a file; or on the device
+OnHost = np.ndarray | StoredImages  # (N, H, W, 3) uint8, in memory or in a file
+Images = OnHost | Tensor  # or on the device
 
 
-def resident(images: np.ndarray, device: torch.device) -> Images:
+def resident(images: OnHost, device: torch.device) -> Images:
     """All images on the device if they take a small share of its memory, else as they are.
 
-    On the CPU they stay in the memory map of their file, of which the system caches what fits.
+    On the CPU they stay in their file, of which the system caches what fits.
     """
     if device.type == "cpu" or images.nbytes > RESIDENT_SHARE * _memory(device):
         return images
-    return torch.from_numpy(np.array(images)).to(device)  # a copy, since PyTorch warns of read-only arrays
+    return torch.from_numpy(np.asarray(images)).to(device)
 
 
 def _memory(device: torch.device) -> int:
@@ -63,23 +63,11 @@ def ahead(read: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Res
             yield waiting.popleft().result()
 
 
-def _reader(images: np.ndarray, *, pin: bool) -> Callable[[np.ndarray], Tensor]:
-    """A function that gathers images on the host; with `pin`, the copy to a GPU overlaps with its work.
-
-    Images of a mapped file are read by their position: their pages would count as memory of this process, and the
-    system may map megabytes around each.
-    """
-    file = None
-    if isinstance(images, np.memmap) and isinstance(images.base, mmap.mmap) and images.flags.c_contiguous:
-        file = Path(str(images.filename)).open("rb", buffering=0)  # noqa: SIM115, it is closed with the last batch
-    size, offset = images[:1].nbytes, getattr(images, "offset", 0)
+def _reader(images: OnHost, *, pin: bool) -> Callable[[np.ndarray], Tensor]:
+    """A function that gathers images on the host; with `pin`, the copy to a GPU overlaps with its work."""
 
     def read(index: np.ndarray) -> Tensor:
-        if file is None:
-            batch = torch.from_numpy(np.ascontiguousarray(images[index]))
-        else:
-            pixels = b"".join(os.pread(file.fileno(), size, offset + int(position) * size) for position in index)
-            batch = torch.frombuffer(bytearray(pixels), dtype=torch.uint8).view(len(index), *images.shape[1:])
+        batch = torch.from_numpy(np.ascontiguousarray(images[index]))
         return batch.pin_memory() if pin else batch
 
     return read

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from src.core import design
 from src.core.records import mean
 from src.device import mps_check
+from src.device.prefetch import OnHost
 from src.evaluate import arm, timing
 from src.nets import inference, models, preprocess, specialised
 from src.nets.crops import Watched
@@ -44,7 +45,7 @@ class FinetunedBackbone:
     methods: Sequence[str]
     checkpoint: Callable[[int, str], Checkpoint]
     trainings: Trainings
-    raw: Mapping[str, np.ndarray]
+    raw: Mapping[str, OnHost]
     subsets: Mapping[int, Mapping[str, np.ndarray]]
     watch: str
     search: SearchSummary | None

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from src.core import seeds
 from src.device import runtime
-from src.device.prefetch import Images, gathered, resident
+from src.device.prefetch import Images, OnHost, gathered, resident
 from src.finetune.augment import apply_policy, erase_and_mix, seeded
 from src.finetune.config import Finetune
 from src.nets.crops import Watched, crop, draw_crops
@@ -38,7 +38,7 @@ class Data:
         return cls(raw["train"], subset["train_index"], subset["train_labels"], watched)
 
 
-def on_device(raw: Mapping[str, np.ndarray], device: torch.device) -> dict[str, Images]:
+def on_device(raw: Mapping[str, OnHost], device: torch.device) -> dict[str, Images]:
     """Images by split; those to train on are on the device, if they take little of it.
 
     All seeds, trials and backbones of a process share them.

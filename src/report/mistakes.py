@@ -8,6 +8,8 @@ import numpy as np
 from PIL import Image
 from scipy.special import softmax
 
+from src.storage.raw import StoredImages
+
 MOST = 12  # images of each kind
 SIDE = 96  # CSS pixels that a thumbnail takes at most
 
@@ -50,7 +52,12 @@ class Group:
 
 
 def groups(
-    first: np.ndarray, second: np.ndarray, labels: np.ndarray, index: np.ndarray, raw: np.ndarray, most: int = MOST
+    first: np.ndarray,
+    second: np.ndarray,
+    labels: np.ndarray,
+    index: np.ndarray,
+    raw: np.ndarray | StoredImages,
+    most: int = MOST,
 ) -> list[Group]:
     """The images that both arms, only the first, or only the second got wrong; the most confidently wrong are shown.
 
@@ -73,7 +80,7 @@ def groups(
         pairs = zip(predicted[:, position].tolist(), confidence[:, position].tolist(), strict=True)
         label, number = int(labels[position]), int(index[position])
         predictions = [Prediction(guess, share, guess == label) for guess, share in pairs]
-        return Mistake(number, label, predictions, thumbnail(np.asarray(raw[number])))
+        return Mistake(number, label, predictions, thumbnail(raw[number]))
 
     named = []
     for name, chosen in kinds.items():

@@ -20,6 +20,7 @@ from src.report import format, mistakes, robustness, tables
 from src.settings import protocols
 from src.settings.describe import shown
 from src.settings.settings import Settings, flat
+from src.storage.raw import StoredImages
 
 TEMPLATES = Path(__file__).with_name("templates")  # the page and its styles
 
@@ -46,7 +47,7 @@ class Results:
     robustness: RobustnessResults | None
     classes: list[str]
     predictions: tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]
-    raw: np.ndarray
+    raw: np.ndarray | StoredImages
     figures: Mapping[str, bytes]
     duplicates: Sequence[str]
     tested: int

@@ -13,6 +13,7 @@ from accelerate import Accelerator
 from tqdm import tqdm
 
 from src.core import seeds
+from src.device.prefetch import OnHost
 from src.nets import inference
 from src.robustness import attacks, ood
 from src.robustness.config import Robustness
@@ -44,7 +45,7 @@ class Images:
 
 
 def choose(
-    raw: Mapping[str, np.ndarray], subset: Mapping[str, np.ndarray], dataset: str, *, count: int | None, seed: int
+    raw: Mapping[str, OnHost], subset: Mapping[str, np.ndarray], dataset: str, *, count: int | None, seed: int
 ) -> tuple[Images, np.ndarray]:
     """The images that every arm is measured on, and the positions (n,) of the test images among all of them.
 

@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from src.core import design, seeds
 from src.core.errors import UserError
 from src.device import runtime
+from src.device.prefetch import OnHost
 from src.records.robustness import RobustnessResults
 from src.robustness import corruptions, figures, measure, networks, results
 from src.robustness.attacks import available
@@ -38,7 +39,7 @@ class Study:
 
     networks: Sequence[Network]
     archs: Mapping[str, str]
-    raw: Mapping[str, np.ndarray]
+    raw: Mapping[str, OnHost]
     raw_labels: np.ndarray
     subset: Mapping[str, np.ndarray]
     classes: int

@@ -47,9 +47,15 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink()
 
 
+AGAIN = "`dvc repro` makes it again, after `rm -r .dvc/cache` if DVC's cache was damaged too"
+
+
 @contextmanager
-def reading(path: Path) -> Iterator[None]:
+def reading(path: Path, again: str = AGAIN) -> Iterator[None]:
     """Turn every error of the block, which reads `path`, into one line.
+
+    Args:
+        again: what makes a damaged file again.
 
     Raises:
         UserError: the file is missing or damaged; the line says how to make it again.
@@ -60,7 +66,6 @@ def reading(path: Path) -> Iterator[None]:
         raise UserError(f"{path} is missing; `dvc repro` makes it") from None
     except Exception as error:  # each format has exceptions of its own for every way in which a file is broken
         reason = " ".join(str(error).split()) or type(error).__name__
-        again = "`dvc repro` makes it again, after `rm -r .dvc/cache` if DVC's cache was damaged too"
         raise UserError(f"{path} is damaged ({reason}); {again}") from error
 
 
@@ -112,8 +117,8 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    with reading(path):
+def read_json(path: Path, again: str = AGAIN) -> Any:
+    with reading(path, again):
         return json.loads(path.read_text(encoding="utf-8"))
 
 
@@ -180,11 +185,11 @@ def write_array(path: Path, blocks: "Iterable[np.ndarray]", shape: Sequence[int]
             raise ValueError(f"{path}: {rows} rows for an array of {shape[0]}")
 
 
-def read_array(path: Path) -> "np.ndarray":
+def read_array(path: Path, again: str = AGAIN) -> "np.ndarray":
     """A read-only memory map of a .npy file: rows are loaded when they are indexed."""
     import numpy as np
 
-    with reading(path):
+    with reading(path, again):
         return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
@@ -207,22 +212,33 @@ def read_arrays(path: Path) -> "dict[str, np.ndarray]":
 SUMS = "SHA256SUMS"  # as `sha256sum -c` reads it
 
 
-def write_sums(folder: Path) -> None:
-    """Write the hashes of all files of a folder; `require_sums` compares them."""
-    paths = sorted(path for path in folder.iterdir() if path.name != SUMS)
-    write_text(folder / SUMS, "".join(f"{sha256(path)}  {path.name}\n" for path in paths))
+def write_sums(folder: Path, some: Iterable[Path] | None = None) -> None:
+    """Write the hashes of the files of a folder, of all or of some; `require_sums` compares them."""
+    paths = sorted(path for path in some or folder.iterdir() if path.name != SUMS)
+    write_text(folder / SUMS, _sums_text({path.name: sha256(path) for path in paths}))
 
 
-def require_sums(folder: Path) -> None:
-    """Compare the hashes of all files of a folder with the written ones.
+def _sums_text(sums: Mapping[str, str]) -> str:
+    return "".join(f"{hashed}  {name}\n" for name, hashed in sums.items())
+
+
+def require_sums(folder: Path, some: Sequence[str] = (), again: str = AGAIN) -> None:
+    """Compare the hashes of the files of a folder with the written ones.
+
+    Args:
+        some: the names of the files that are to be compared; all if there are none.
+        again: see `reading`.
 
     Raises:
         UserError: a file is missing, or its bytes changed.
     """
-    with reading(folder):
-        for line in (folder / SUMS).read_text().splitlines():
-            expected, name = line.split(maxsplit=1)
-            if sha256(folder / name) != expected:
+    with reading(folder, again):
+        text = (folder / SUMS).read_text()
+        written = {name: hashed for hashed, name in map(str.split, text.splitlines())}
+        if _sums_text(written) != text:
+            raise ValueError(f"{SUMS} is not what was written")
+        for name in some or written:
+            if sha256(folder / name) != written.get(name):
                 raise ValueError(f"{name} is not what was written")
 
 

@@ -4,13 +4,14 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from src.device import prefetch
-from src.storage import files
+from src.storage import raw
 
 CPU = torch.device("cpu")
 IMAGES32 = np.zeros((1000, 32, 32, 3), np.uint8)
@@ -23,8 +24,8 @@ import resource, sys
 import numpy as np, torch
 from pathlib import Path
 from src.device import prefetch
-from src.storage import files
-images = files.read_array(Path(sys.argv[1]))
+from src.storage import raw
+images = raw.StoredImages(Path(sys.argv[1]))
 for seed in range(2):
     order = np.random.default_rng(seed).permutation(len(images))
     parts = (order[start : start + 64] for start in range(0, len(order), 64))
@@ -34,13 +35,17 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform 
 """
 
 
-@pytest.fixture(params=["in memory", "mapped", "on the device"])
+def stored(folder: Path) -> raw.StoredImages:
+    raw.write_images(folder / "images.npy", [IMAGES], IMAGES.shape)
+    return raw.StoredImages(folder / "images.npy")
+
+
+@pytest.fixture(params=["in memory", "stored", "on the device"])
 def images(request, tmp_path) -> prefetch.Images:
     if request.param == "on the device":
         return torch.from_numpy(IMAGES)
-    if request.param == "mapped":
-        files.write_array(tmp_path / "images.npy", [IMAGES], IMAGES.shape, "uint8")
-        return files.read_array(tmp_path / "images.npy")
+    if request.param == "stored":
+        return stored(tmp_path)
     return IMAGES
 
 
@@ -51,12 +56,9 @@ def test_the_images_asked_for_come_in_the_order_asked_for(images):
         np.testing.assert_array_equal(batch.numpy(), IMAGES[part])
 
 
-def test_a_mapped_file_gives_its_images_again_and_again(tmp_path):
-    files.write_array(tmp_path / "images.npy", [IMAGES], IMAGES.shape, "uint8")
+def test_a_stored_file_gives_its_images_again_and_again(tmp_path):
     parts = [np.random.default_rng(seed).permutation(50) for seed in range(20)]
-    for batch, part in zip(
-        prefetch.gathered(files.read_array(tmp_path / "images.npy"), parts, CPU), parts, strict=True
-    ):
+    for batch, part in zip(prefetch.gathered(stored(tmp_path), parts, CPU), parts, strict=True):
         np.testing.assert_array_equal(batch.numpy(), IMAGES[part])
 
 
@@ -102,7 +104,7 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path):
     peaks = []
     for count in (2_000, 200_000):
         path = tmp_path / f"{count}.npy"
-        files.write_array(path, (IMAGES32 for _ in range(count // 1000)), (count, 32, 32, 3), "uint8")
+        raw.write_images(path, (IMAGES32 for _ in range(count // 1000)), (count, 32, 32, 3))
         done = subprocess.run([sys.executable, "-c", READ_ALL, str(path)], capture_output=True, text=True, check=True)
         peaks.append(float(done.stdout))
     assert peaks[1] - peaks[0] < 50

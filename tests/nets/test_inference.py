@@ -7,7 +7,7 @@ from torch import nn
 
 from src.device import runtime
 from src.nets import folding, inference, models, preprocess, specialised
-from src.storage import files
+from src.storage import raw
 
 VIEW = preprocess.View(4, (0.0,) * 3, (1 / 255,) * 3)  # pixels as they are
 IMAGES = np.random.default_rng(0).integers(256, size=(600, 4, 4, 3), dtype=np.uint8)
@@ -98,7 +98,7 @@ def test_a_network_is_used_as_it_is_and_not_changed():
 
 
 def test_images_are_read_from_a_file_as_from_memory(tmp_path):
-    files.write_array(tmp_path / "images.npy", [IMAGES], IMAGES.shape, "uint8")
+    raw.write_images(tmp_path / "images.npy", [IMAGES], IMAGES.shape)
     model, index = nn.Sequential(nn.Flatten(), nn.Linear(48, 2)), np.array([599, 0, 300])
-    mapped = files.read_array(tmp_path / "images.npy")
-    np.testing.assert_array_equal(outputs(model, index, mapped), outputs(model, index))
+    stored = raw.StoredImages(tmp_path / "images.npy")
+    np.testing.assert_array_equal(outputs(model, index, stored), outputs(model, index))

@@ -36,6 +36,7 @@ from src.settings import settings as settings_settings
 from src.settings.settings import Settings
 from src.storage import files, paths
 from stages import report
+from tests.helpers.raw_files import write_raw
 from tests.helpers.toy_records import contrast
 
 CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
@@ -754,8 +755,7 @@ def test_the_stage_writes_the_page_from_the_files_of_the_others(experiment, tmp_
     files.write_arrays(paths.of_seed(paths.predictions("resnet.finetuned"), 0) / "full.npz", **first)
     files.write_arrays(paths.of_seed(paths.predictions("convnext.frozen"), 0) / "linear.npz", **second)
     files.write_json(paths.CLASSES, experiment.classes)
-    files.write_json(paths.RAW / "duplicates.json", {"train": [], "test": [], "said": []})
-    files.write_array(paths.RAW / "test_images.npy", [experiment.raw], experiment.raw.shape, "uint8")
+    write_raw({"test": (experiment.raw, np.zeros(0, np.int64))}, [])
     paths.plots("compare").mkdir(parents=True)
     (paths.plots("compare") / "reliability.png").write_bytes(experiment.picture)
     (tmp_path / "dvc.lock").write_text("- path: data/predictions/resnet\n  hash: md5\n  md5: abc.dir\n")  # this run

@@ -18,6 +18,7 @@ from src.stats import scores
 from src.storage import files, paths
 from stages import evaluate, finetune, prepare, tune
 from tests.helpers.cut import CutError
+from tests.helpers.raw_files import write_raw
 
 DVC_YAML = Path("dvc.yaml").resolve()
 
@@ -39,10 +40,8 @@ def place(tmp_path, monkeypatch):
         folder.mkdir()
         monkeypatch.chdir(folder)
         Path("dvc.yaml").write_bytes(DVC_YAML.read_bytes())
-        for split, index in (("train", few[:26]), ("test", few[26:])):
-            for kind, values in (("images", pixels[index]), ("labels", loaded.labels[index])):
-                files.write_array(paths.RAW / f"{split}_{kind}.npy", [values], values.shape, str(values.dtype))
-        files.write_json(paths.RAW / "classes.json", list("0123456789"))
+        index = {"train": few[:26], "test": few[26:]}
+        write_raw({split: (pixels[some], loaded.labels[some]) for split, some in index.items()}, list("0123456789"))
         if arch:
             state = models.build(arch, 1000, seed=0).state_dict()
             files.write_tensors(paths.weights("resnet"), state, {"arch": arch, "weights": "random"})
