@@ -24,9 +24,11 @@ def main(settings: Settings, backbone: str, column: str) -> None:
         return
     evaluations = of_frozen_role(settings, backbone) if column == "frozen" else of_finetuned_role(settings, backbone)
     if evaluations.arms:
-        numbers = {adaptation: arm.numbers() for adaptation, arm in evaluations.arms.items()}
-        files.write_json(paths.metrics(name), {backbone: numbers})
+        files.write_json(paths.metrics(name), {backbone: evaluations.numbers()})
         files.write_record(paths.record(name), evaluations)
+        first, folder = next(iter(evaluations.arms)), paths.plots(name)
+        for subject in ("confusion", "per_class"):  # that DVC's plots draw, by a name that no setting changes
+            files.write_text(folder / f"{subject}.csv", files.read_bytes(folder / subject / f"{first}.csv").decode())
 
 
 def of_finetuned_role(settings: Settings, role: str) -> "Evaluations":

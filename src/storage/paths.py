@@ -60,12 +60,12 @@ def plots(name: str) -> Path:
 
 
 def metrics(name: str) -> Path:
-    """The file of a stage's numbers, which `dvc metrics` shows."""
+    """The file of the few numbers of a stage that `dvc metrics` and `dvc exp show` list."""
     return METRICS / f"{name}.json"
 
 
 def record(name: str) -> Path:
-    """What a stage leaves for other stages and programs, as a record; its numbers are in `metrics(name)` too."""
+    """What a stage leaves for other stages and programs, as a record."""
     return RECORDS / f"{name}.json"
 
 
