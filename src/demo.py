@@ -76,7 +76,8 @@ def main() -> None:
     if not (DEMO / ".dvc").exists():
         shell("git", "init", "-q")
         shell("dvc", "init", "-q")
-        shell("dvc", "config", "core.analytics", "false")
+    shutil.copytree(".dvc/plots", DEMO / ".dvc/plots", dirs_exist_ok=True)
+    shutil.copy(".dvc/config", DEMO / ".dvc/config")
     commit("settings of the demonstration")
     shell("dvc", "repro")
     commit("its results")

@@ -152,7 +152,9 @@ def test_robustness_is_measured_of_every_arm_where_it_is_asked_for(everything):
         f"{role}.{name}" for role in ("resnet", "convnext") for name in {"full", *READOUTS}
     }
     numbers = everything.json("metrics/robustness.json")["robustness"]
-    assert {role: set(numbers[role]) for role in ("resnet", "convnext")} == dict.fromkeys(numbers, {"full", "linear"})
+    assert {role: set(numbers[role]) for role in ("resnet", "convnext")} == {
+        role: {"full", "linear"} for role in numbers
+    }
     assert {row["effect"] for row in result["effects"]} == {"question", "backbone", "finetuning", "interaction"}
     assert {row["against"] for row in result["ood"]} == {"near", "far"}
     assert 'id="robustness"' in (everything.folder / "plots/report.html").read_text(encoding="utf-8")
