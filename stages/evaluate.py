@@ -20,7 +20,9 @@ def main(settings: Settings, backbone: str, column: str) -> None:
     cell = f"{backbone}.{column}"
     name = paths.cell_name(cell)
     if cell not in QUESTION and not settings.controls:
-        files.write_empty(paths.predictions(cell), paths.plots(name), paths.record(name), paths.metrics(name))
+        plots = paths.plots(name)
+        outs = (plots, paths.pictures(plots), paths.record(name), paths.metrics(name))
+        files.write_empty(paths.predictions(cell), *outs)
         return
     evaluations = of_frozen_role(settings, backbone) if column == "frozen" else of_finetuned_role(settings, backbone)
     if evaluations.arms:

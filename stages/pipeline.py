@@ -25,7 +25,7 @@ def this_stage() -> str | None:
 def drawn(stage: str) -> Iterator[tuple[Path, tuple[str, str]]]:
     """Every table of a stage that DVC draws, with its two columns."""
     parsed = pipeline()
-    outs = [Path(out) for out in parsed["stages"][stage]["outs"]]
+    outs = [Path(out if isinstance(out, str) else next(iter(out))) for out in parsed["stages"][stage]["outs"]]
     for plot in parsed["plots"]:
         for settings in plot.values():
             for name, column in settings["y"].items():

@@ -53,7 +53,8 @@ def searched(
 
 def main(settings: Settings) -> None:
     if settings.tune.configurations == 1:
-        files.write_empty(paths.BEST_PARAMS, paths.plots("tune"), paths.record("tune"), paths.metrics("tune"))
+        plots = paths.plots("tune")
+        files.write_empty(paths.BEST_PARAMS, plots, paths.pictures(plots), paths.record("tune"), paths.metrics("tune"))
         return
     from src.device import runtime
     from src.records.tune import SearchSummaries

@@ -55,8 +55,13 @@ def predictions(cell: str) -> Path:
 
 
 def plots(name: str) -> Path:
-    """The folder of a stage's figures and plot data."""
+    """The folder of a stage's tables, which git tracks: they are small, and `dvc plots` draws them."""
     return PLOTS / name
+
+
+def pictures(tables: Path) -> Path:
+    """The folder of the pictures that go with a folder of tables; DVC tracks it."""
+    return tables.parent / "pictures" / tables.name
 
 
 def metrics(name: str) -> Path:

@@ -219,7 +219,7 @@ def trials_of(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-OUTS = ("data/tuned/best_params.yaml", *(f"plots/tune/{name}" for name in ("trials_resnet.csv", "learning_rate.png")))
+OUTS = ("data/tuned/best_params.yaml", "plots/tune/trials_resnet.csv", "plots/pictures/tune/learning_rate.png")
 
 
 @pytest.mark.slow
