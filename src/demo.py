@@ -77,14 +77,15 @@ def main() -> None:
     if not (DEMO / ".dvc").exists():
         shell("git", "init", "-q")
         shell("dvc", "init", "-q")
-        shell("dvc", "config", "core.analytics", "false")
+    shutil.copytree(".dvc/plots", DEMO / ".dvc/plots", dirs_exist_ok=True)
+    shutil.copy(".dvc/config", DEMO / ".dvc/config")
     for line in mend(DEMO):
         print(line, flush=True)
     commit("settings of the demonstration")
     shell("dvc", "repro")
     commit("its results")
     print(f"\nThe results on one page: {DEMO / paths.REPORT}")
-    print("Figures:", *sorted((DEMO / paths.plots("compare")).glob("*.png")), sep="\n  ")
+    print("Figures:", *sorted((DEMO / paths.pictures(paths.plots("compare"))).glob("*.png")), sep="\n  ")
     print(f"It is a repository of its own; to go on there: cd {DEMO} && dvc exp run -S classes=5 && dvc plots diff")
 
 

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from src.core.errors import UserError, one_line
 from src.settings.settings import Settings, load
-from src.storage import files
+from src.storage import files, paths
+from stages import pipeline, progress
 
 if TYPE_CHECKING:
     import torch
@@ -48,10 +49,15 @@ def run(main: Callable[..., None], *choices: tuple[str, ...]) -> None:
             raise UserError(
                 f"{' '.join(words) or 'no argument'}: allowed is `python -m stages.{module} {usage}`".strip()
             )
-        settings = load()
+        settings, stage = load(), pipeline.this_stage()
+        first = os.environ.get("RANK", "0") == "0"  # of several processes, the first speaks and writes for all
         end_with_dvc()
         with alone("-".join([Path(sys.argv[0]).stem, *words])):
+            if first:
+                progress.say(stage, settings)
             main(settings, *words)
+            if first:
+                pipeline.complete_plots(stage)
     gc.freeze()  # otherwise Python looks through all objects once more before it ends, which takes half a second
 
 
@@ -139,9 +145,7 @@ def shared_features(settings: Settings) -> Path | None:
 
 def key(stage: str, settings: Settings, machine: Mapping[str, Any], apart: Collection[str] = ()) -> str:
     """16 hexadecimal digits for all that decides a stage's result: its deps and params in dvc.yaml, and the machine."""
-    import yaml
-
-    entry = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"][stage]
+    entry = pipeline.pipeline()["stages"][stage]
     digest = hashlib.sha256(json.dumps(machine, sort_keys=True).encode())
     values = settings.model_dump(mode="json")
     params = {name: reduce(lambda part, word: part[word], name.split("."), values) for name in entry["params"]}

@@ -99,7 +99,7 @@ def write_budget(settings: Settings, folder: Path, titles: Mapping[str, str]) ->
         files.write_table(folder / f"{name}.csv", budget.COLUMNS, list(enumerate(curve, 1)))
     if curves:
         images = len(files.read_arrays(paths.subset(settings.seeds[0]))["val_labels"])
-        files.write_figure(folder / "budget.png", budget.figure(curves, titles, images))
+        files.write_figure(paths.pictures(folder) / "budget.png", budget.figure(curves, titles, images))
 
 
 def main(settings: Settings) -> None:
@@ -118,11 +118,12 @@ def main(settings: Settings) -> None:
     files.write_json(paths.metrics("compare"), {"compare": comparison.numbers()})
     files.write_record(paths.record("compare"), comparison)
     folder = paths.plots("compare")
-    files.empty_folder(folder)  # no figure of an earlier setting may stay
+    for each in (folder, paths.pictures(folder)):
+        files.empty_folder(each)  # no figure of an earlier setting may stay
     for name, (columns, rows) in results.tables(comparison).items():
         files.write_table(folder / f"{name}.csv", columns, rows)
     for name, figure in figures.all_figures(arms, comparison).items():
-        files.write_figure(folder / f"{name}.png", figure)
+        files.write_figure(paths.pictures(folder) / f"{name}.png", figure)
     write_budget(settings, folder, {arm.arm: arm.title for arm in comparison.arms})
     print(results.render(comparison))
 

@@ -52,7 +52,7 @@ def read_by_any_seed(settings: Settings) -> "dict[str, np.ndarray]":
 def main(settings: Settings, backbone: str) -> None:
     stage = f"embed_{backbone}"
     if backbone == "resnet" and not settings.controls:
-        files.write_empty(paths.features(backbone), paths.record(stage), paths.metrics(stage))
+        files.write_empty(paths.features(backbone), paths.record(stage))
         return
     from src.storage import resume
 
@@ -62,7 +62,6 @@ def main(settings: Settings, backbone: str) -> None:
     listening: AbstractContextManager[list[int]] = resume.signals() if alone else nullcontext([])
     with listening as asked:
         if embedding := embedded(settings, backbone, accelerator, resume.StateFile(asked=asked)):
-            files.write_json(paths.metrics(stage), {stage: embedding.numbers()})
             files.write_record(paths.record(stage), embedding)
 
 

@@ -20,13 +20,17 @@ def main(settings: Settings, backbone: str, column: str) -> None:
     cell = f"{backbone}.{column}"
     name = paths.cell_name(cell)
     if cell not in QUESTION and not settings.controls:
-        files.write_empty(paths.predictions(cell), paths.plots(name), paths.record(name), paths.metrics(name))
+        plots = paths.plots(name)
+        outs = (plots, paths.pictures(plots), paths.record(name), paths.metrics(name))
+        files.write_empty(paths.predictions(cell), *outs)
         return
     evaluations = of_frozen_role(settings, backbone) if column == "frozen" else of_finetuned_role(settings, backbone)
     if evaluations.arms:
-        numbers = {adaptation: arm.numbers() for adaptation, arm in evaluations.arms.items()}
-        files.write_json(paths.metrics(name), {backbone: numbers})
+        files.write_json(paths.metrics(name), {backbone: evaluations.numbers()})
         files.write_record(paths.record(name), evaluations)
+        first, folder = next(iter(evaluations.arms)), paths.plots(name)
+        for subject in ("confusion", "per_class"):  # that DVC's plots draw, by a name that no setting changes
+            files.write_text(folder / f"{subject}.csv", files.read_bytes(folder / subject / f"{first}.csv").decode())
 
 
 def of_finetuned_role(settings: Settings, role: str) -> "Evaluations":

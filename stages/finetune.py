@@ -76,8 +76,7 @@ def main(settings: Settings, backbone: str) -> None:
             files.empty_folder(curves)
         raw = raw_images(accelerator.device)
         if trainings := trained(settings, backbone, raw, curves, best, accelerator, state, end):
-            numbers = {method: training.numbers() for method, training in trainings.methods.items()}
-            files.write_json(paths.metrics(stage), {stage: numbers})
+            files.write_json(paths.metrics(stage), {stage: trainings.numbers()})
             files.write_record(paths.record(stage), trainings)
 
 

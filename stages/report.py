@@ -18,7 +18,7 @@ def main(settings: Settings) -> None:
     comparison = files.read_record(paths.record("compare"), Comparison)
     first, second = comparison.primary.weights
     tuned = files.read_record(paths.record("tune"), SearchSummaries)
-    folder = paths.plots("compare")
+    folder = paths.pictures(paths.plots("compare"))
     figures = [name for name in ("reliability", "by_frequency", "budget") if (folder / f"{name}.png").exists()]
     results = page.Results(
         comparison=comparison,

@@ -41,7 +41,8 @@ def read_networks(settings: Settings, device: "torch.device") -> "list[Network]"
 
 def main(settings: Settings) -> None:
     if not settings.robustness.enabled:
-        files.write_empty(paths.plots("robustness"), paths.record("robustness"), paths.metrics("robustness"))
+        plots = paths.plots("robustness")
+        files.write_empty(plots, paths.pictures(plots), paths.record("robustness"), paths.metrics("robustness"))
         return
     from src.device import runtime  # PyTorch takes seconds to import
     from src.robustness.study import Study, run_study

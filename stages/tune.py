@@ -53,7 +53,8 @@ def searched(
 
 def main(settings: Settings) -> None:
     if settings.tune.configurations == 1:
-        files.write_empty(paths.BEST_PARAMS, paths.plots("tune"), paths.record("tune"), paths.metrics("tune"))
+        plots = paths.plots("tune")
+        files.write_empty(paths.BEST_PARAMS, plots, paths.pictures(plots), paths.record("tune"), paths.metrics("tune"))
         return
     from src.device import runtime
     from src.records.tune import SearchSummaries
@@ -67,10 +68,9 @@ def main(settings: Settings) -> None:
         searches = {role: searched(settings, role, names[role], raw, accelerator, state.part(role)) for role in roles}
         files.write_best(paths.BEST_PARAMS, {role: {"lr": found.lr} for role, found in searches.items()})
         results.write_plots(paths.plots("tune"), searches, names)
-        files.write_json(paths.metrics("tune"), {"tune": {role: found.numbers() for role, found in searches.items()}})
-        files.write_record(
-            paths.record("tune"), SearchSummaries(backbones=searches, environment=runtime.environment(accelerator))
-        )
+        summaries = SearchSummaries(backbones=searches, environment=runtime.environment(accelerator))
+        files.write_json(paths.metrics("tune"), {"tune": summaries.numbers()})
+        files.write_record(paths.record("tune"), summaries)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from src.core import seeds
+from src.core.design import ROLES
 from src.core.errors import UserError
 from src.nets import models, state_dicts, weights, zoo_timm
 from src.nets.architectures import TIMM
@@ -43,8 +44,9 @@ def load_weights(setting: str, arch: str, source: str, *, sha256: str | None, se
 def main(settings: Settings) -> None:
     hashes = files.read_json(paths.WEIGHT_INPUTS)
     seed = seeds.derive(settings.seeds[0], "weights")
-    files.empty_folder(paths.DATA / "weights" / paths.FURTHER)
-    for name, backbone in every(settings.backbones, settings.resnet, settings.convnext).items():
+    backbones = every(settings.backbones, settings.resnet, settings.convnext)
+    (files.write_empty if set(backbones) == set(ROLES) else files.empty_folder)(paths.DATA / "weights" / paths.FURTHER)
+    for name, backbone in backbones.items():
         arch, source = backbone.arch, backbone.weights
         state = load_weights(setting(name, backbone), arch, source, sha256=hashes[name], seed=seed)
         files.write_tensors(paths.weights(name), state, {"arch": arch, "weights": source})

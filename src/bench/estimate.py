@@ -5,7 +5,6 @@ test images. Reading images, fitting read-outs and drawing come on top.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import humanize
 from accelerate import Accelerator
@@ -19,25 +18,13 @@ from src.device import runtime
 from src.nets import inference
 from src.settings.backbones import every
 from src.settings.settings import Settings, load
+from src.settings.work import Work, expected, work
 from src.storage import paths
 
 STEPS = 3  # timed, after as many that are not
 
 # Images of a class for training and testing, of data sets that need not be read for it.
 SIZES = {"cifar10": (5000, 1000), "cifar100": (500, 100), "cifar100_coarse": (2500, 500), "digits": (144, 36)}
-
-
-@dataclass(frozen=True)
-class Work:
-    """Images that each backbone sees: `embed` once, `train` and `watch` over all trainings, `test` over all seeds.
-
-    `embed` is what to expect, since every seed chooses images of its own at random.
-    """
-
-    embed: int
-    train: int
-    watch: int
-    test: int
 
 
 def sizes(settings: Settings) -> tuple[int, int]:
@@ -56,27 +43,6 @@ def sizes(settings: Settings) -> tuple[int, int]:
     return counts[0] // len(names), (counts[1] or counts[2]) // len(names)
 
 
-def work(settings: Settings, sizes: tuple[int, int]) -> Work:
-    """What one backbone that is frozen and fine-tuned has to see."""
-    per_class, tested = sizes
-    prepare, finetune, count = settings.prepare, settings.finetune, len(settings.seeds)
-    classes = settings.classes if isinstance(settings.classes, int) else len(settings.classes)
-    used = per_class if prepare.per_class == "all" else min(per_class, prepare.per_class)
-    held_out = round(used * prepare.val_fraction)
-    train, val = (min(part, prepare.shots or part) for part in (used - held_out, held_out))
-    configurations = settings.tune.configurations
-    trainings = count * len(finetune.methods) + (configurations if configurations > 1 else 0)
-    watched = val if finetune.watch == "validation" else tested
-    epochs = trainings * finetune.epochs * classes
-    read = per_class * (1 - (1 - (train + val) / per_class) ** count)
-    return Work(
-        round(classes * (read + tested)),
-        epochs * train,
-        epochs * watched,
-        count * len(finetune.methods) * classes * tested,
-    )
-
-
 def seconds(settings: Settings, arch: str, work: Work, parts: set[str], accelerator: Accelerator) -> float:
     """The time of one backbone's share, from the pace of `STEPS` batches.
 
@@ -91,7 +57,8 @@ def seconds(settings: Settings, arch: str, work: Work, parts: set[str], accelera
         pace[kind] = way(STEPS) / (STEPS * size)
     total = work.embed * pace["embed"] if "frozen" in parts else 0.0
     if "finetuned" in parts:
-        total += work.train * pace["train"] + (work.watch + work.test) * pace["embed"]
+        train, watch = (getattr(work.search, part) + getattr(work.finetune, part) for part in ("train", "watch"))
+        total += train * pace["train"] + (watch + work.test) * pace["embed"]
     return total
 
 
@@ -109,7 +76,7 @@ def main(words: Sequence[str]) -> None:
     if words:
         raise UserError(f"{words[0]}: `python -m src.bench estimate` has no options; it reads params.yaml")
     settings = load()
-    per_backbone, total = work(settings, sizes(settings)), 0.0
+    per_backbone, total = work(settings, expected(settings, *sizes(settings))), 0.0
     accelerator = runtime.start(settings.device, settings.precision)
     for role, backbone in every(settings.backbones, settings.resnet, settings.convnext).items():
         question = {cell.split(".")[1] for cell in design.QUESTION if cell.startswith(f"{role}.")}

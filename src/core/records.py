@@ -1,11 +1,11 @@
 """The base class of records: what a stage leaves in `data/results/<name>.json` for other stages and programs.
 
-A record is typed and holds everything: tables, texts, the machine. The file `metrics/<name>.json` holds its numbers
-alone, those that people compare by `dvc metrics`.
+A record is typed and holds everything: tables, texts, costs, the machine. The file `metrics/<name>.json` holds the few
+numbers that people compare by `dvc metrics`, since DVC makes a column of each; those of a record are its `numbers()`.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict
@@ -30,14 +30,6 @@ class Record(BaseModel):
     """Closed, immutable, and never coerced from another type."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-    def numbers(self) -> dict[str, Any]:
-        """Its numbers as DVC's metrics hold them: fields that are numbers, intervals, records or records by name.
-
-        Texts, lists and the environment are left out, as DVC makes a column of whatever it finds outside of lists.
-        """
-        numbers = {name: _numbers(value) for name, value in self if name != "environment"}
-        return {name: value for name, value in numbers.items() if value not in (None, {})}
 
 
 RecordType = TypeVar("RecordType", bound=Record)
@@ -68,14 +60,3 @@ def _mean(values: Sequence[Any]) -> Any:
         return first
     average = sum(values) / len(values)
     return round(average) if isinstance(first, int) else average
-
-
-def _numbers(value: Any) -> Any:
-    """A number as it is; what holds numbers as a dict of them; of anything else None."""
-    if isinstance(value, Record):
-        return value.numbers()
-    if isinstance(value, Interval):
-        return asdict(value)
-    if isinstance(value, dict):
-        return {name: _numbers(item) for name, item in value.items() if isinstance(item, Record | Interval)}
-    return value if isinstance(value, int | float) else None

@@ -1,5 +1,6 @@
 """What is saved of one arm: its predictions, tables and figures; and its scores."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from src.plotting import COLOURS, MOST_NAMES, plain, short
 from src.records.evaluate import ClassScores, Scores
 from src.stats import calibration, scores
-from src.storage import files
+from src.storage import files, paths
 
 
 @dataclass(frozen=True)
@@ -36,16 +37,17 @@ def write_figures(
     """Save what DVC's plots and people see of one arm, over all its seeds.
 
     Args:
-        figures: the folder that gets confusion/<name>.csv, per_class/<name>.csv and pictures/confusion_<name>.png.
+        figures: the folder that gets confusion/<name>.csv and per_class/<name>.csv; its pictures get
+            confusion_<name>.png.
         scored: the mean over seeds.
     """
-    pairs = (pair for one in by_seed for pair in zip(one.labels, one.logits.argmax(1), strict=True))
-    rows = ((classes[actual], classes[predicted]) for actual, predicted in pairs)
-    files.write_table(figures / "confusion" / f"{name}.csv", ("actual", "predicted"), rows)
+    pairs = Counter(pair for one in by_seed for pair in zip(one.labels, one.logits.argmax(1), strict=True))
+    rows = ((classes[actual], classes[predicted], images) for (actual, predicted), images in sorted(pairs.items()))
+    files.write_table(figures / "confusion" / f"{name}.csv", ("actual", "predicted", "images"), rows)
     recall = ((row.name, row.recall) for row in scored.per_class)
     files.write_table(figures / "per_class" / f"{name}.csv", ("class", "accuracy"), recall)
     figure = confusion(np.array(scored.confusion), classes, title)
-    files.write_figure(figures / "pictures" / f"confusion_{name}.png", figure)
+    files.write_figure(paths.pictures(figures) / f"confusion_{name}.png", figure)
 
 
 def score(predictions: Predictions, classes: list[str], *, calibrate: bool = True) -> Scores:

@@ -56,7 +56,7 @@ def evaluate(folder: Path, figures: Path, *, backbone: FinetunedBackbone, accele
 
     Args:
         folder: gets seed<seed>/<method>.npz.
-        figures: the folder that gets tables and figures.
+        figures: the folder that gets tables; their pictures stand beside it, see `paths.pictures`.
 
     Returns:
         The evaluation of every method under every seed; of none in processes other than the first.
@@ -81,7 +81,7 @@ def evaluate(folder: Path, figures: Path, *, backbone: FinetunedBackbone, accele
             title = design.title(f"{backbone.role}.{method}", f"{header['arch']} ({header['weights']} weights)")
             scored = mean([arms[method] for arms in by_seed.values()])
             arm.write_figures(figures, method, title, predictions, scored, header["classes"])
-            write_curves(figures / "pictures" / f"curves_{method}.png", title, backbone, method)
+            write_curves(paths.pictures(figures) / f"curves_{method}.png", title, backbone, method)
     return Evaluations(seeds=by_seed if accelerator.is_main_process else {})
 
 

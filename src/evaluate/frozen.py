@@ -56,7 +56,7 @@ def evaluate(
     Args:
         folder: gets seed<seed>/<readout>.npz, seed<seed>/affine/<readout>.npz with the weights of read-outs that are
             affine, and the categories of zero_shot where it is possible.
-        figures: the folder that gets tables and figures.
+        figures: the folder that gets tables; their pictures stand beside it, see `paths.pictures`.
         subsets: by seed, the indices of images and their labels.
         configurations: see `Tune.configurations`.
     """

@@ -106,7 +106,9 @@ def finetune(
     """Train by every method from the same weights and the same new head; keep of each the epoch that the config says.
 
     Args:
-        checkpoints, curves: the folders that get <method>.safetensors, and <method>/plots/metrics/{train,val}/*.tsv.
+        checkpoints: the folder that gets <method>.safetensors.
+        curves: the folder that gets plots/metrics/{train,val}/*.tsv of the first method, and <method>/plots/metrics/...
+            of the others.
         state_file: where the state is saved from time to time, and resumed from.
         end: where the state after the last epoch is kept, and where that of a shorter training may lie.
 
@@ -127,7 +129,8 @@ def finetune(
             continue
         if len(methods) > 1:
             print(f"seed {setup.seed}, by {method}:", flush=True)
-        log_epochs(itertools.chain(state.history, epochs), curves / method, resumed=len(state.history))
+        where = curves if method == methods[0] else curves / method
+        log_epochs(itertools.chain(state.history, epochs), where, resumed=len(state.history))
         write_best(checkpoints / f"{method}.safetensors", state, setup, method)
         trainings[method] = training(state, setup, model)
         state.finish(setup.config.epochs)
@@ -143,7 +146,7 @@ def log_epochs(epochs: Iterable[Epoch], folder: Path, *, resumed: int = 0) -> No
             live.step = epoch.number
             for part, kind in itertools.product(("train", "val"), ("loss", "accuracy")):
                 live.log_metric(f"{part}/{kind}", getattr(epoch, f"{part}_{kind}"))
-            live.make_summary()
+            live.next_step()  # which also tells VS Code's extension to draw again
             if epoch.number > resumed:
                 print(epoch, flush=True)
 

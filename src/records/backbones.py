@@ -1,7 +1,5 @@
 """What the further backbones leave in `data/results/backbones.json`."""
 
-from typing import Any
-
 from pydantic import Field
 
 from src.core.records import Record
@@ -17,10 +15,9 @@ class FurtherBackbone(Record):
     frozen: Evaluations
     finetuned: Evaluations
 
-    def numbers(self) -> dict[str, Any]:
-        """Those of its arms, by adaptation."""
-        arms = self.frozen.arms | self.finetuned.arms
-        return {adaptation: evaluation.numbers() for adaptation, evaluation in arms.items()}
+    def numbers(self) -> dict[str, dict[str, float]]:
+        """Those of its two cells, by adaptation."""
+        return self.frozen.numbers() | self.finetuned.numbers()
 
 
 class FurtherBackbones(Record):
@@ -28,6 +25,6 @@ class FurtherBackbones(Record):
 
     backbones: dict[str, FurtherBackbone] = Field({})
 
-    def numbers(self) -> dict[str, Any]:
+    def numbers(self) -> dict[str, dict[str, dict[str, float]]]:
         """As the metrics of the roles, by backbone and adaptation."""
         return {name: each.numbers() for name, each in self.backbones.items()}

@@ -86,10 +86,6 @@ class Contrast(Record):
         """Its word, where the side that is ahead may be the one that is taken away."""
         return "behind" if self.word == "ahead" and self.difference.value < 0 else self.word
 
-    def numbers(self) -> dict[str, Any]:
-        """The difference, its interval and p alone: each number here is a column of `dvc exp show`."""
-        return asdict(self.difference) | {"p": self.p}
-
 
 class Pair(Record):
     """Two arms: the accuracy of `first` less that of `second`, over seeds and test images. A description, no test."""
@@ -182,6 +178,14 @@ class Comparison(Record):
     without_duplicates: WithoutDuplicates | None = None
     unavailable: dict[str, str] = Field({})
     verdict: list[str] = Field([])
+
+    def numbers(self) -> dict[str, Any]:
+        """The question's difference with its interval, and the effects and contrasts without theirs."""
+        numbers: dict[str, Any] = {"primary": asdict(self.primary.difference)}
+        for family, contrasts in (("effects", self.effects), ("contrasts", self.contrasts)):
+            if contrasts:
+                numbers[family] = {name: each.difference.value for name, each in contrasts.items()}
+        return numbers
 
     def arm(self, name: str) -> ComparedArm:
         """The arm of that name."""

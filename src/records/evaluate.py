@@ -104,3 +104,12 @@ class Evaluations(Record):
         means = {name: mean([arms[name] for arms in by_seed]) for name in (by_seed[0] if by_seed else ())}
         chosen = {name: {"c": by_seed[0][name].c, "k": by_seed[0][name].k} for name in means}
         return {name: one.model_copy(update=chosen[name]) for name, one in means.items()}
+
+    def numbers(self) -> dict[str, dict[str, float]]:
+        """The accuracies of the first arm, which stands for the cell, by its adaptation; none where there is no arm."""
+        arms = list(self.arms.items())[:1]
+        return {name: {"accuracy": arm.accuracy} | _validated(arm.val_accuracy) for name, arm in arms}
+
+
+def _validated(accuracy: float | None) -> dict[str, float]:
+    return {} if accuracy is None else {"val_accuracy": accuracy}

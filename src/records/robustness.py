@@ -99,19 +99,18 @@ class RobustnessResults(Record):
     environment: Environment
 
     def numbers(self) -> dict[str, Any]:
-        """By role and adaptation a few numbers of each arm, with the first epsilon and the score msp alone."""
-        columns: dict[str, dict[str, dict[str, float]]] = {}
-
-        def column(arm: str) -> dict[str, float]:
-            role, adaptation = design.split(arm)
-            return columns.setdefault(role, {}).setdefault(adaptation, {})
-
-        for row in self.corruptions:
-            column(row.arm).update(clean=row.clean.value, corrupted=row.corrupted.value)
-        for attacked in self.adversarial:
-            if attacked.attack == "worst" and attacked.epsilon == self.adversarial[0].epsilon:
-                column(attacked.arm)["adversarial"] = attacked.accuracy.value
-        for ood in self.ood:
-            if ood.score == "msp":
-                column(ood.arm)[f"{ood.against}_auroc"] = ood.auroc.value
-        return {**columns, "n": self.n}
+        """By role and adaptation a few numbers of each cell's first arm, with the first epsilon and the score msp."""
+        found = [(row.arm, "corrupted", row.corrupted.value) for row in self.corruptions]
+        found += [
+            (row.arm, "adversarial", row.accuracy.value)
+            for row in self.adversarial
+            if row.attack == "worst" and row.epsilon == self.adversarial[0].epsilon
+        ]
+        found += [(row.arm, f"{row.against}_auroc", row.auroc.value) for row in self.ood if row.score == "msp"]
+        first: dict[str, str] = {}
+        numbers: dict[str, dict[str, dict[str, float]]] = {}
+        for arm, name, value in found:
+            if first.setdefault(design.cell(arm), arm) == arm:
+                role, adaptation = design.split(arm)
+                numbers.setdefault(role, {}).setdefault(adaptation, {})[name] = value
+        return numbers

@@ -60,3 +60,7 @@ class SearchSummaries(Record):
 
     backbones: dict[str, SearchSummary] = Field({})
     environment: Environment = Field({})
+
+    def numbers(self) -> dict[str, dict[str, float]]:
+        """The best learning rate of each backbone."""
+        return {role: {"lr": found.lr} for role, found in self.backbones.items()}

@@ -61,7 +61,7 @@ def run_study(folder: Path, study: Study, confidence: float, state_file: StateFi
     """Measure every arm, and write tables and figures.
 
     Args:
-        folder: gets the tables and figures.
+        folder: gets the tables; figures stand beside it, see `paths.pictures`.
         state_file: where measurements are saved from time to time, and resumed from.
 
     Raises:
@@ -151,12 +151,14 @@ def left_out(attacked: Sequence[Network], images: Images, names: Sequence[str]) 
 
 
 def write(folder: Path, measured: Measured, report: RobustnessResults, corrupt: Corrupt, confidence: float) -> None:
-    """Write tables and figures into an emptied folder."""
-    files.empty_folder(folder)
+    """Write tables into an emptied folder, and figures into that of its pictures."""
+    pictures = paths.pictures(folder)
+    for each in (folder, pictures):
+        files.empty_folder(each)
     for name, (columns, rows) in results.tables(measured, report, confidence).items():
         files.write_table(folder / f"{name}.csv", columns, rows)
     examples = np.stack(
         [np.stack([corrupt(name, severity)[0] for severity in measured.severities]) for name in measured.names]
     )
     for name, figure in figures.all_figures(report, examples, measured.names).items():
-        files.write_figure(folder / f"{name}.png", figure)
+        files.write_figure(pictures / f"{name}.png", figure)

@@ -69,6 +69,9 @@ def reading(path: Path, again: str = AGAIN) -> Iterator[None]:
         raise UserError(f"{path} is damaged ({reason}); {again}") from error
 
 
+NOTHING = "nothing.txt"  # since DVC warns of empty folders
+
+
 def empty_folder(path: Path) -> str:
     """Delete a folder with its files, and make it again without any."""
     shutil.rmtree(path, ignore_errors=True)
@@ -77,12 +80,12 @@ def empty_folder(path: Path) -> str:
 
 
 def write_empty(*paths: Path) -> None:
-    """Write the outputs of a stage that is switched off: empty folders, and {} in .json and .yaml files."""
+    """Write outputs that the settings ask nothing for: {} in .json and .yaml files, and folders that say so."""
     for path in paths:
         if path.suffix in (".json", ".yaml"):
             write_json(path, {})
         else:
-            empty_folder(path)
+            write_text(Path(empty_folder(path)) / NOTHING, "The settings ask for nothing here.\n")
 
 
 def sha256(path: Path) -> str:

@@ -59,17 +59,22 @@ def predictions(cell: str) -> Path:
 
 
 def plots(name: str) -> Path:
-    """The folder of a stage's figures and plot data."""
+    """The folder of a stage's tables, which git tracks: they are small, and `dvc plots` draws them."""
     return PLOTS / name
 
 
+def pictures(tables: Path) -> Path:
+    """The folder of the pictures that go with a folder of tables; DVC tracks it."""
+    return tables.parent / "pictures" / tables.name
+
+
 def metrics(name: str) -> Path:
-    """The file of a stage's numbers, which `dvc metrics` shows."""
+    """The file of the few numbers of a stage that `dvc metrics` and `dvc exp show` list."""
     return METRICS / f"{name}.json"
 
 
 def record(name: str) -> Path:
-    """What a stage leaves for other stages and programs, as a record; its numbers are in `metrics(name)` too."""
+    """What a stage leaves for other stages and programs, as a record."""
     return RECORDS / f"{name}.json"
 
 

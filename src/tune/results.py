@@ -9,7 +9,7 @@ from matplotlib.ticker import PercentFormatter
 
 from src.plotting import CELL_COLOURS, MARKERS, plain
 from src.records.tune import SearchSummary
-from src.storage import files
+from src.storage import files, paths
 
 COLUMNS = ("number", "lr", "val_accuracy", "val_loss", "epochs", "images", "train_macs")
 
@@ -17,15 +17,17 @@ Searches = Mapping[str, SearchSummary]  # by role
 
 
 def write_plots(folder: Path, searches: Searches, names: Mapping[str, str]) -> None:
-    """Write every search as a table, and the figure, into an emptied folder.
+    """Write every search as a table, and the figure, into emptied folders.
 
     Args:
         names: of the backbones for people, by role.
     """
-    files.empty_folder(folder)
+    pictures = paths.pictures(folder)
+    for each in (folder, pictures):
+        files.empty_folder(each)
     for role, found in searches.items():
         files.write_table(folder / f"trials_{role}.csv", COLUMNS, rows(found))
-    files.write_figure(folder / "learning_rate.png", by_rate(searches, names))
+    files.write_figure(pictures / "learning_rate.png", by_rate(searches, names))
 
 
 def rows(found: SearchSummary) -> list[list[Any]]:

@@ -8,6 +8,7 @@ from src.core import seeds
 from src.prepare.subset import choose_images
 from src.settings.protocols import filled
 from src.settings.settings import Settings
+from src.settings.work import expected
 
 
 def settings(**changes) -> Settings:
@@ -16,7 +17,7 @@ def settings(**changes) -> Settings:
 
 def embedded(**changes) -> int:
     chosen = settings(**changes)
-    return estimate.work(chosen, estimate.sizes(chosen)).embed
+    return expected(chosen, *estimate.sizes(chosen)).embed
 
 
 def test_a_look_embeds_the_images_that_it_reads_and_not_the_data_set():

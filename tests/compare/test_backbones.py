@@ -155,7 +155,7 @@ def test_the_verdict_the_terminal_and_the_metrics_name_every_contrast(result):
     printed = results.render(result).splitlines()
     assert any(line.split()[:3] == ["small@random", "5", f"{right('small.linear').mean():.4f}"] for line in printed)
     assert any(line.startswith("size, wide less resnet18, mean of frozen and fine-tuned: +") for line in printed)
-    assert result.numbers()["contrasts"]["size"]["value"] == size.difference.value
+    assert result.numbers()["contrasts"]["size"] == size.difference.value
 
 
 def test_of_one_seed_the_contrasts_are_of_these_networks_alone():

@@ -1,4 +1,4 @@
-"""Records are read as they were written, refuse what is none, and give their numbers alone to DVC."""
+"""Records are read as they were written, refuse what is none, and give a few numbers to DVC."""
 
 import pytest
 
@@ -37,11 +37,6 @@ WHOLE = Whole(
     cells={"resnet.frozen": "resnet.linear"},
     environment={"torch": "2", "threads": 2},
 )
-
-
-def test_numbers_are_all_that_dvc_makes_columns_of():
-    gap = {"value": 0.1, "low": -0.1, "high": 0.3}
-    assert WHOLE.numbers() == {"count": 2, "gap": gap, "part": {"share": 0.5}, "by_name": {"a": {"share": 0.5}}}
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path):
@@ -126,7 +121,13 @@ def test_an_arm_is_the_mean_of_its_seeds():
     seeds = {"0": {"linear": evaluation(accuracy=0.5)}, "7": {"linear": evaluation(accuracy=0.75)}}
     arm = Evaluations(seeds=seeds).arms["linear"]
     assert (arm.accuracy, arm.n, arm.confusion) == (0.625, 60, [[120]])
-    assert Evaluations().arms == {}
+    assert Evaluations().arms == Evaluations().numbers() == {}
+
+
+def test_a_cell_gives_the_accuracies_of_its_first_arm_to_dvc():
+    arms = {"linear": evaluation(accuracy=0.5, val_accuracy=0.25), "knn": evaluation(accuracy=0.75, val_accuracy=None)}
+    assert Evaluations(seeds={"0": arms}).numbers() == {"linear": {"accuracy": 0.5, "val_accuracy": 0.25}}
+    assert Evaluations(seeds={"0": {"knn": arms["knn"]}}).numbers() == {"knn": {"accuracy": 0.75}}
 
 
 def training(accuracy: float, epoch: int) -> Training:
@@ -141,3 +142,4 @@ def test_a_methods_training_is_the_mean_of_its_seeds():
     trained = Trainings(seeds={"0": {"full": training(0.5, 1)}, "1": {"full": training(0.75, 3)}}).methods["full"]
     assert (trained.val_accuracy, trained.best_epoch) == (0.625, 2)
     assert trained.history == [{"number": 1.0, "val_accuracy": 0.625}]
+    assert Trainings(seeds={"0": {"full": training(0.5, 1)}}).numbers() == {"full": {"val_accuracy": 0.5}}

@@ -35,7 +35,7 @@ PREDICTIONS = drawn(0), drawn(1)
 def result(tmp_path) -> Scores:
     """The mean over two seeds."""
     scored = mean([arm.score(one, CLASSES) for one in PREDICTIONS])
-    arm.write_figures(tmp_path, "arm", "title", PREDICTIONS, scored, CLASSES)
+    arm.write_figures(tmp_path / "plots", "arm", "title", PREDICTIONS, scored, CLASSES)
     return scored
 
 
@@ -55,14 +55,16 @@ def test_predictions_are_saved_as_they_are_beside_the_weights_of_an_affine_arm(t
 
 
 def test_the_table_of_guesses_counts_as_the_confusion_matrix_does_over_all_seeds(tmp_path, result):
-    rows = Counter((row["actual"], row["predicted"]) for row in table(tmp_path / "confusion" / "arm.csv"))
+    table_of_guesses = table(tmp_path / "plots" / "confusion" / "arm.csv")
+    rows = Counter({(row["actual"], row["predicted"]): int(row["images"]) for row in table_of_guesses})
     assert sum(rows.values()) == 2 * 50
+    assert len(rows) == len(table_of_guesses) <= len(CLASSES) ** 2
     counts = [[rows[actual, predicted] for predicted in CLASSES] for actual in CLASSES]
     assert counts == result.confusion
 
 
 def test_the_table_by_class_is_the_recall_of_the_metrics(tmp_path, result):
-    rows = table(tmp_path / "per_class" / "arm.csv")
+    rows = table(tmp_path / "plots" / "per_class" / "arm.csv")
     assert [(row["class"], float(row["accuracy"])) for row in rows] == [
         (row.name, row.recall) for row in result.per_class
     ]
@@ -92,5 +94,5 @@ def test_on_watched_test_images_no_temperature_is_fitted_and_without_any_there_i
 @pytest.mark.usefixtures("result")
 def test_a_picture_is_drawn_and_nothing_else_is_left(tmp_path):
     made = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
-    assert made == {"confusion/arm.csv", "per_class/arm.csv", "pictures/confusion_arm.png"}
-    assert (tmp_path / "pictures/confusion_arm.png").read_bytes().startswith(b"\x89PNG")
+    assert made == {"plots/confusion/arm.csv", "plots/per_class/arm.csv", "pictures/plots/confusion_arm.png"}
+    assert (tmp_path / "pictures/plots/confusion_arm.png").read_bytes().startswith(b"\x89PNG")

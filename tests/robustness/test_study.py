@@ -15,6 +15,7 @@ from src.robustness import corruptions, measure, study
 from src.robustness.config import Robustness
 from src.robustness.measure import Memo
 from src.robustness.networks import Head, Network, affine
+from src.storage import paths
 from src.storage.resume import StateFile
 
 CONFIG = Robustness(
@@ -91,25 +92,27 @@ def made(tmp_path_factory, raw, subset) -> tuple[Path, RobustnessResults, int]:
 
 def test_everything_is_written_and_what_is_missing_has_its_reason(made):
     folder, result, _ = made
-    assert {path.name for path in folder.iterdir()} == {
-        *("corruptions.csv", "adversarial.csv", "ood.csv"),
-        *("corruptions.png", "adversarial.png", "ood.png", "examples.png"),
-    }
+    assert {path.name for path in folder.iterdir()} == {"corruptions.csv", "adversarial.csv", "ood.csv"}
+    pictures = {path.name for path in paths.pictures(folder).iterdir()}
+    assert pictures == {"corruptions.png", "adversarial.png", "ood.png", "examples.png"}
     assert result.n == 6
     assert set(result.unavailable) == {"autoattack", "frost", "convnext.knn"}
     assert "3 classes" in result.unavailable["autoattack"]
     numbers = result.numbers()
-    assert numbers["resnet"]["full"]["clean"] == 1
-    assert numbers["convnext"]["knn"]["clean"] == 0
     assert numbers["resnet"]["full"]["near_auroc"] > 0.9
+    assert [(row.arm, row.clean.value) for row in result.corruptions if row.arm in ("resnet.full", "convnext.knn")] == [
+        ("resnet.full", 1),
+        ("convnext.knn", 0),
+    ]
     assert {row.attack for row in result.adversarial} == {"noise", "fgsm", "worst"}
 
 
 def test_the_same_seed_gives_the_same_bytes(made, tmp_path, raw, subset):
     folder, result, _ = made
     assert write(tmp_path / "plots", raw, subset) == result
-    for path in folder.iterdir():
-        assert (tmp_path / "plots" / path.name).read_bytes() == path.read_bytes(), path.name
+    for path in (*folder.iterdir(), *paths.pictures(folder).iterdir()):
+        again = tmp_path / path.relative_to(folder.parent)
+        assert again.read_bytes() == path.read_bytes(), path.name
 
 
 def test_a_stage_that_was_stopped_resumes_to_the_same_result(made, tmp_path, raw, subset, monkeypatch):

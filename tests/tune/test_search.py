@@ -24,7 +24,7 @@ from src.finetune import methods
 from src.finetune.checkpoint import TrainState
 from src.nets import models, specialised
 from src.records.tune import Trial
-from src.storage.files import read_tensors
+from src.storage.files import NOTHING, read_tensors
 from src.storage.resume import StateFile
 from src.tune import search as tune_search
 from src.tune.search import SearchSetup
@@ -211,7 +211,7 @@ def test_one_configuration_trains_nothing_and_leaves_empty_outputs(tmp_path):
     assert (tmp_path / "data/tuned/best_params.yaml").read_text() == "{}\n"
     assert (tmp_path / "metrics/tune.json").read_text() == "{}\n"
     assert (tmp_path / "data/results/tune.json").read_text() == "{}\n"
-    assert list((tmp_path / "plots/tune").iterdir()) == []
+    assert [path.name for path in (tmp_path / "plots/tune").iterdir()] == [NOTHING]
 
 
 def trials_of(folder: Path) -> list[dict[str, str]]:
@@ -219,7 +219,7 @@ def trials_of(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-OUTS = ("data/tuned/best_params.yaml", *(f"plots/tune/{name}" for name in ("trials_resnet.csv", "learning_rate.png")))
+OUTS = ("data/tuned/best_params.yaml", "plots/tune/trials_resnet.csv", "plots/pictures/tune/learning_rate.png")
 
 
 @pytest.mark.slow
@@ -242,7 +242,8 @@ def test_killed_it_goes_on_to_the_same_bytes_and_finetune_takes_what_was_found(m
     _, about = read_tensors(clone.folder / "data/checkpoints/resnet/seed0/head.safetensors")
     best = yaml.safe_load((clone.folder / OUTS[0]).read_text())["resnet"]
     assert {name: about["recipe"][name] for name in best} == best
-    result = clone.json("metrics/tune.json")["tune"]
+    result = clone.json("data/results/tune.json")["backbones"]
+    assert clone.json("metrics/tune.json")["tune"] == {"resnet": {"lr": best["lr"]}}
     reached = clone.json("metrics/finetune_resnet.json")["finetune_resnet"]["head"]["val_accuracy"]
     assert result["resnet"]["val_accuracy"] == reached >= result["resnet"]["first_val_accuracy"]
     assert float(trials_of(clone.folder)[result["resnet"]["best_trial"] - 1]["lr"]) == best["lr"]

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 IMPORTS, SETTINGS, READ, WRITTEN = {}, set(), set(), set()
+QUIET = ("stages", "stages.progress", "src.settings.settings", "src.settings.work")
 _import = builtins.__import__
 
 
@@ -34,7 +35,8 @@ def traced(name, globals=None, locals=None, fromlist=(), level=0):
 def hook_settings(module):
     """Note every setting that is read once all are loaded, by its dotted name; a section that is dumped is read whole.
 
-    What `stages` itself reads decides where an interrupted stage goes on, and no result, unless it starts the device.
+    What `stages` itself reads decides where an interrupted stage goes on and how long it may take, and no result,
+    unless it starts the device.
     """
     if not hasattr(module, "load") or getattr(module, "recorded", False):
         return
@@ -46,7 +48,7 @@ def hook_settings(module):
     def note(self, name):
         frame = sys._getframe(2)
         caller, starts = frame.f_globals["__name__"], frame.f_code.co_name == "start"
-        if id(self) in places and (starts or caller not in ("stages", "src.settings.settings")):
+        if id(self) in places and (starts or caller not in QUIET):
             SETTINGS.add(places[id(self)] + name)
 
     def read(self, name):
