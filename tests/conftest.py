@@ -76,7 +76,8 @@ class Clone:
             ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
         )
         for name in listed.stdout.splitlines():
-            if (ROOT / name).exists() and not name.startswith(("tests/", "docs/")):
+            results = name.startswith(("plots/", "metrics/")) and not name.endswith(".gitignore")
+            if (ROOT / name).exists() and not results and not name.startswith(("tests/", "docs/")):
                 target = folder / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes((ROOT / name).read_bytes())

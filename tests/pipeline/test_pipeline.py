@@ -234,7 +234,7 @@ def test_plots_diff_draws_curves_confusions_classes_and_arms_of_both(clone):
     page = clone.folder / "dvc_plots" / "index.html"
     clone.dvc("plots", "diff", "HEAD", "five")
     text = page.read_text()
-    assert re.findall('"title": "(Acc|Fine|Conf|Class|Valid)', text) == ["Acc"] * 2 + ["Fine"] * 4 + [
+    assert re.findall('"title": {"text": "(Acc|Fine|Conf|Class|Valid)', text) == ["Acc"] * 2 + ["Fine"] * 4 + [
         *(["Conf"] * 4),
         *(["Class"] * 4),
         "Valid",
