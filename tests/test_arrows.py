@@ -21,7 +21,8 @@ ROOMS = {  # what each package imports besides itself, and nothing else
     "tune": GROUND | {"finetune"},
     "evaluate": GROUND | {"readouts"},
     "compare": GROUND,
-    "robustness": GROUND | {"readouts"},
+    "arms": GROUND | {"readouts"},
+    "robustness": GROUND | {"readouts", "arms"},
     "settings": GROUND | {"data", "prepare", "readouts", "finetune", "tune", "compare", "robustness"},
     "report": GROUND | {"settings"},
     "experiments": GROUND | {"settings", "readouts"},
@@ -30,6 +31,8 @@ ROOMS = {  # what each package imports besides itself, and nothing else
     "bench": GROUND | {"settings", "data", "prepare", "finetune", "demo"},
     "verify": GROUND | {"settings"},
     "demo": GROUND | {"settings"},
+    "predict": GROUND | {"settings", "data", "readouts", "arms", "report"},
+    "export": GROUND | {"settings", "predict", "report"},
 }
 
 
