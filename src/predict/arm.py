@@ -1,7 +1,7 @@
 """An arm of the finished experiment: what its records say of it, and its networks under some seeds."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import softmax
@@ -55,6 +55,10 @@ class Arm:
     @property
     def seeds(self) -> list[int]:
         return list(self.evaluations)
+
+    def of(self, seed: int) -> "Arm":
+        """The arm under one of its seeds alone."""
+        return replace(self, evaluations={seed: self.evaluations[seed]}, saved={seed: self.saved[seed]})
 
     @property
     def temperatures(self) -> list[float]:

@@ -15,6 +15,7 @@ from src.storage import files
 
 TEMPLATES = Path(__file__).with_name("templates")
 SHOWN = 5  # classes of a photo
+SMALL = 192  # pixels, below which a photo is enlarged
 
 
 def write(path: Path, arm: Arm, rows: Sequence[Mapping[str, Any]], sentences: Sequence[str]) -> None:
@@ -34,6 +35,7 @@ def row(name: str, answered: Answered) -> dict[str, Any]:
         "name": name,
         "photo": jpeg_uri(answered.photo),
         "size": answered.photo.size,
+        "small": max(answered.photo.size) < SMALL,
         "seen": mistakes.thumbnail(answered.seen),
         "classes": answered.classes[:SHOWN],
     }
