@@ -1,6 +1,5 @@
 """The model card, README.md with its head of YAML, and config.json: the layout of the Hugging Face hub."""
 
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -148,7 +147,8 @@ def variables(made: Made) -> dict[str, Any]:
         "loading": sources.loading(exported, len(arm.classes)),
         "level": f"{100 * arm.comparison.confidence:g}",
         "command": page.command(shareable(settings)),
-        "commit": commit(),
+        "machine": {name: value for name, value in found.environment.items() if name != "commit"},
+        "commit": found.environment.get("commit"),
     }
 
 
@@ -157,9 +157,7 @@ def recipe(made: Made) -> str:
     found, header = evaluation(made.arm), made.exported.header
     if not header:
         strength = "" if found.c is None else f", C = {found.c:g}, chosen on validation images"
-        return (
-            f"The backbone was not trained; its features got the read-out {design.split(made.arm.name)[1]}{strength}."
-        )
+        return f"The backbone was not trained. The read-out is {design.split(made.arm.name)[1]}{strength}."
     values = ", ".join(f"{name} {_plain(value)}" for name, value in header["recipe"].items() if value is not None)
     return f"Method {header['method']}, the weights of epoch {header['epoch']}; {values}."
 
@@ -176,9 +174,3 @@ def shareable(settings: Settings) -> dict[str, Any]:
     for role in design.ROLES:
         values[role]["weights"] = sources.plain_file(values[role]["weights"])
     return values
-
-
-def commit() -> str | None:
-    """The commit of the code, if git knows one."""
-    done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True)  # noqa: S607
-    return done.stdout.strip() if done.returncode == 0 else None

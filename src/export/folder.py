@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from src.export import card, programs
 from src.export.network import Exported
@@ -25,7 +25,7 @@ def write(folder: Path, arm: Arm, exported: Exported, images: np.ndarray, expect
     """
     view, weights = exported.view, folder / "model.safetensors"
     state = {name: tensor.contiguous().clone() for name, tensor in exported.model.state_dict().items()}
-    save_file(state, weights, metadata={"format": "pt"})  # as other libraries expect it
+    weights.write_bytes(save(state, metadata={"format": "pt"}))  # as other libraries expect it
     files.write_json(folder / "config.json", card.config(exported, arm))
     programs.write(folder, programs.Program(exported.model, view), images)
     answers = {

@@ -71,8 +71,8 @@ def with_affine_head(model: nn.Module, parts: dict[str, np.ndarray]) -> nn.Modul
     model = models.with_new_head(model, len(bias), 0)
     layer = model.get_submodule(models.head_name(model))
     with torch.no_grad():
-        layer.weight.copy_(torch.from_numpy(scaled))  # type: ignore[operator, union-attr]
-        layer.bias.copy_(torch.from_numpy(bias - scaled @ mean))  # type: ignore[operator, union-attr]
+        layer.weight.copy_(torch.from_numpy(scaled))  # type: ignore[operator]
+        layer.bias.copy_(torch.from_numpy(bias - scaled @ mean))  # type: ignore[operator]
     return model
 
 

@@ -140,7 +140,7 @@ def check(name: str, answer: Answer, images: np.ndarray, expected: np.ndarray) -
     difference = float(np.abs(logits - expected).max())
     if not difference <= LIMIT * np.ptp(expected):
         raise UserError(
-            f"{name} differs from the experiment's logits by {difference:.2g}, so settings or files have changed since; "
-            "`dvc repro` makes them agree"
+            f"{name} differs from the experiment's logits by {difference:.2g}, so settings or files have changed "
+            "since; `dvc repro` makes them agree"
         )
     return Check(name, len(images), difference, int((logits.argmax(1) == expected.argmax(1)).sum()))

