@@ -15,7 +15,7 @@ ENGINE ?= queue
 OPTIONS = --engine $(ENGINE) $(if $(CPUS),--cpus $(CPUS)) $(if $(GPUS),--gpus $(GPUS)) $(if $(HOURS),--hours $(HOURS)) \
 	$(if $(ADDRESS),--address $(ADDRESS)) $(if $(REMOTE),--git-remote $(REMOTE))
 
-.PHONY: demo mend repro plan sweep scaling effects report ladder bench growth race profile fast verify forget table test test-all lint lock audit clean
+.PHONY: demo mend repro plan sweep scaling effects predict export report ladder bench growth race profile fast verify forget table test test-all lint lock audit clean
 
 # What a killed DVC left half written is mended before DVC runs again; `make mend` does this alone.
 repro plan sweep scaling effects report ladder race fast verify table: mend
@@ -48,6 +48,15 @@ scaling: .venv/ready
 ON ?= val
 effects: .venv/ready
 	$(ACTIVE) python -m src.experiments effects $(OF) --on $(ON) $(if $(EXPERIMENTS),--experiments $(EXPERIMENTS)) $(EFFECTS)
+
+# What an arm says of one's own photos: PHOTOS="photo.jpg folder", ARM=convnext.linear; PREDICT="--seed 0" is passed on.
+predict: .venv/ready
+	$(ACTIVE) python -m src.predict $(PHOTOS) $(if $(ARM),--arm $(ARM)) $(PREDICT)
+
+# A trained arm as a folder of its own, for torchvision, timm, ONNX Runtime and the Hugging Face hub, in OUT or
+# exports/<arm>. ARM=convnext.linear, SEED=1; by default the first arm of the question and the first seed.
+export: .venv/ready-export
+	$(ACTIVE) python -m src.export $(if $(ARM),--arm $(ARM)) $(if $(SEED),--seed $(SEED)) $(if $(OUT),--out "$(OUT)")
 
 # The report by its own protocol beside its published values, in docs/report.md. REPORT="-S dataset=folder" is passed on;
 # REPORT="--from NAME NAME NAME" draws finished experiments and runs none.
@@ -152,10 +161,15 @@ from = $(if $(LOCKED),--require-hashes -r locks/$(1),-r $(1))
 	$(PIP_INSTALL) -r requirements-cluster.txt
 	touch $@
 
-.venv/ready-bench: .venv/ready requirements-bench.txt requirements-timm.txt
+.venv/ready-export: .venv/ready requirements-export.txt requirements-timm.txt
+	$(PIP_INSTALL) -r requirements-export.txt
+	touch $@
+
+.venv/ready-bench: .venv/ready requirements-bench.txt requirements-export.txt requirements-timm.txt
 	$(PIP_INSTALL) -r requirements-bench.txt
 	touch $@
 
-.venv/ready-dev: .venv/ready requirements-dev.txt requirements-cluster.txt requirements-timm.txt requirements-robustness.txt
+.venv/ready-dev: .venv/ready requirements-dev.txt requirements-cluster.txt requirements-export.txt requirements-robustness.txt \
+		requirements-timm.txt
 	$(PIP_INSTALL) $(call from,requirements-dev.txt)
 	touch $@

@@ -10,12 +10,12 @@ from stages import run, saved_state, start
 if TYPE_CHECKING:
     import torch
 
-    from src.robustness.networks import Network
+    from src.arms import Network
 
 
 def read_networks(settings: Settings, device: "torch.device") -> "list[Network]":
     """The networks of every cell that was run, backbone by backbone: those of the first seed."""
-    from src.robustness.networks import FrozenFiles, read_finetuned, read_frozen
+    from src.arms import FrozenFiles, read_finetuned, read_frozen
 
     seed = settings.seeds[0]
     networks = []

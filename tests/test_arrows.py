@@ -21,7 +21,8 @@ ROOMS = {  # what each package imports besides itself, and nothing else
     "tune": GROUND | {"finetune"},
     "evaluate": GROUND | {"readouts"},
     "compare": GROUND,
-    "robustness": GROUND | {"readouts"},
+    "arms": GROUND | {"readouts"},
+    "robustness": GROUND | {"readouts", "arms"},
     "settings": GROUND | {"data", "prepare", "readouts", "finetune", "tune", "compare", "robustness"},
     "report": GROUND | {"settings"},
     "experiments": GROUND | {"settings", "readouts"},
@@ -31,6 +32,8 @@ ROOMS = {  # what each package imports besides itself, and nothing else
     "verify": GROUND | {"settings"},
     "mend": GROUND,
     "demo": GROUND | {"settings", "mend"},
+    "predict": GROUND | {"settings", "data", "readouts", "arms", "report"},
+    "export": GROUND | {"settings", "predict", "report"},
 }
 
 

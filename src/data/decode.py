@@ -240,8 +240,13 @@ def decode_images(files: Iterable[Path], square: int | None) -> Iterator[np.ndar
         with _reading(path), _open_image(path) as image:
             visible = _to_rgb(image)
             if square is not None:
-                visible = ImageOps.fit(visible, (square, square), Image.Resampling.BICUBIC)
+                visible = to_square(visible, square)
         yield np.asarray(visible)[None]  # (1, H, W, 3)
+
+
+def to_square(image: Image.Image, side: int) -> Image.Image:
+    """The largest square in the middle of an image, resized to `side`."""
+    return ImageOps.fit(image, (side, side), Image.Resampling.BICUBIC)
 
 
 @contextmanager

@@ -33,15 +33,19 @@ def build(arch: str, outputs: int, image_size: int | None) -> "nn.Module":
     """
     from torchvision.models import get_model
 
+    return get_model(arch, weights=None, num_classes=outputs, **options(arch, image_size))
+
+
+def options(arch: str, image_size: int | None) -> dict[str, Any]:
+    """What torchvision is told of an architecture besides its name and the number of logits; see `build`."""
     size = image_size or _weights(arch).meta["min_size"][0]
-    options: dict[str, Any] = {}
     if arch in _INCEPTIONS:
-        options = {"aux_logits": False, "transform_input": True, "init_weights": True}
-    elif arch.startswith("vit_"):
-        options = {"image_size": size}
-    elif arch.startswith("maxvit_"):
-        options = {"input_size": (size, size)}
-    return get_model(arch, weights=None, num_classes=outputs, **options)
+        return {"aux_logits": False, "transform_input": True, "init_weights": True}
+    if arch.startswith("vit_"):
+        return {"image_size": size}
+    if arch.startswith("maxvit_"):
+        return {"input_size": (size, size)}
+    return {}
 
 
 def convert_state(state: dict[str, "Tensor"], model: "nn.Module") -> dict[str, "Tensor"]:

@@ -93,10 +93,14 @@ def numbers(results: Results) -> dict[str, Any]:
     }
 
 
-def render(variables: Mapping[str, Any]) -> str:
-    """The page, from what `context` returns; every text in it is escaped."""
+def render(variables: Mapping[str, Any], name: str = "report.html", templates: Path = TEMPLATES) -> str:
+    """The page, from what `context` returns; every text in it is escaped.
+
+    Args:
+        name, templates: of another page, which can include the styles of this one, and its folder.
+    """
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
+        loader=FileSystemLoader([templates, TEMPLATES]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -104,7 +108,7 @@ def render(variables: Mapping[str, Any]) -> str:
         keep_trailing_newline=True,
     )
     environment.filters |= format.FILTERS
-    return environment.get_template("report.html").render(variables)
+    return environment.get_template(name).render(variables)
 
 
 VALUES = ("null", "true", "false", "inf", "nan")  # Hydra reads these words as other types than text

@@ -12,12 +12,12 @@ import torch
 from accelerate import Accelerator
 from tqdm import tqdm
 
+from src.arms import Head, Network
 from src.core import seeds
 from src.device.prefetch import OnHost
 from src.nets import inference
 from src.robustness import attacks, ood
 from src.robustness.config import Robustness
-from src.robustness.networks import Head, Network
 from src.stats import intervals
 from src.storage.resume import StateFile
 

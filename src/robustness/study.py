@@ -8,19 +8,21 @@ from pathlib import Path
 import numpy as np
 from accelerate import Accelerator
 
+from src.arms import Network
 from src.core import design, seeds
 from src.core.errors import UserError
 from src.device import runtime
 from src.device.prefetch import OnHost
 from src.records.robustness import RobustnessResults
-from src.robustness import corruptions, figures, measure, networks, results
+from src.robustness import corruptions, figures, measure, results
 from src.robustness.attacks import available
 from src.robustness.config import Robustness
 from src.robustness.measure import Corrupt, Images, Memo
-from src.robustness.networks import Network
 from src.robustness.results import Measured
 from src.storage import files, paths
 from src.storage.resume import StateFile
+
+WHY_NOT = "not attacked: it is no linear layer to follow gradients through, as linear and random_head are"
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,7 @@ def left_out(attacked: Sequence[Network], images: Images, names: Sequence[str]) 
     if images.near is None:
         why["near"] = "no class of the dataset is left out, so none is unknown; choose fewer"
     heads = {arm: head for network in attacked for arm, head in network.heads.items()}
-    return why | {arm: networks.WHY_NOT for arm, head in heads.items() if head.layer is None}
+    return why | {arm: WHY_NOT for arm, head in heads.items() if head.layer is None}
 
 
 def write(folder: Path, measured: Measured, report: RobustnessResults, corrupt: Corrupt, confidence: float) -> None:

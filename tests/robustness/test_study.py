@@ -8,13 +8,13 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
+from src.arms import Head, Network, affine
 from src.core.errors import UserError
 from src.nets import preprocess
 from src.records.robustness import RobustnessResults
 from src.robustness import corruptions, measure, study
 from src.robustness.config import Robustness
 from src.robustness.measure import Memo
-from src.robustness.networks import Head, Network, affine
 from src.storage import paths
 from src.storage.resume import StateFile
 

@@ -85,9 +85,9 @@ def hook_files(module):
     reading, replacing, empty_folder = module.reading, module.replacing, module.empty_folder
 
     @contextmanager
-    def read(path):
+    def read(path, *again):
         READ.add(str(path))
-        with reading(path):
+        with reading(path, *again):
             yield
 
     @contextmanager

@@ -5,10 +5,10 @@ import pytest
 import torch
 from accelerate import Accelerator
 
+from src import arms
 from src.nets import inference, models, preprocess
 from src.readouts import fit
 from src.readouts.base import Features
-from src.robustness import networks
 from src.storage import files
 
 
@@ -28,7 +28,7 @@ def test_an_affine_head_is_the_readout_that_left_it(name, classes, tmp_path):
     result = features(classes)
     fitted = fit.fit(name, result, rng=np.random.default_rng(1), configurations=5)
     files.write_arrays(tmp_path / "head.npz", **fitted.affine)
-    head = networks.affine(files.read_arrays(tmp_path / "head.npz"), torch.device("cpu"))
+    head = arms.affine(files.read_arrays(tmp_path / "head.npz"), torch.device("cpu"))
     expected = fitted.logits(result.val)
     np.testing.assert_allclose(head.logits(result.val), expected, atol=1e-4)
     np.testing.assert_allclose(head.layer(torch.from_numpy(result.val)).numpy(), expected, atol=1e-4)
@@ -48,7 +48,7 @@ def test_a_fine_tuned_network_is_divided_at_its_last_layer_and_answers_the_same(
     how = {"view": view, "accelerator": Accelerator(cpu=True)}
     with torch.no_grad():
         expected = model(preprocess.to_input(torch.from_numpy(pixels), view)).numpy()
-    network = networks.finetuned("resnet.full", model.state_dict(), about, torch.device("cpu"))
+    network = arms.finetuned("resnet.full", model.state_dict(), about, torch.device("cpu"))
     result = inference.predict(network.backbone, pixels, np.arange(5), **how)
     (head,) = network.heads.values()
     np.testing.assert_allclose(head.logits(result), expected, atol=1e-4)

@@ -22,8 +22,6 @@ from src.readouts.config import Frozen
 from src.storage import files, paths
 from src.storage.features import read_features
 
-WHY_NOT = "not attacked: it is no linear layer to follow gradients through, as linear and random_head are"
-
 Logits = Callable[[np.ndarray], np.ndarray]
 
 
@@ -116,28 +114,54 @@ def read_frozen(
     seed: int,
     device: torch.device,
 ) -> list[Network]:
-    """A frozen backbone with every read-out that was evaluated.
+    """A frozen backbone with every read-out that was evaluated; see `read_heads`."""
+    backbone, view = read_backbone(frozen.weights, image_size, normalisation, device)
+    heads = read_heads(frozen, config.readouts, configurations=configurations, subset=subset, seed=seed, device=device)
+    return [Network(backbone, view, {f"{role}.{name}": head for name, head in heads.items()})]
+
+
+def read_backbone(
+    weights: Path, image_size: int, normalisation: str, device: torch.device
+) -> tuple[nn.Module, preprocess.View]:
+    """A backbone from the file of its pretrained weights, and its preprocessing."""
+    state, origin = files.read_tensors(weights)
+    backbone = _backbone(models.restore(origin["arch"], state, image_size, needs_head=False), image_size, device)
+    return backbone, preprocess.view(origin["arch"], image_size, normalisation, weights=origin["weights"])
+
+
+def read_heads(
+    frozen: FrozenFiles,
+    readouts: Sequence[str],
+    *,
+    configurations: int,
+    subset: Mapping[str, np.ndarray],
+    seed: int,
+    device: torch.device,
+) -> dict[str, Head]:
+    """Those of some read-outs that were evaluated.
 
     Beside the predictions are the weights of affine read-outs and the categories of zero_shot, where it was possible.
     Other read-outs are fitted again on the same features; `configurations` as in `Tune`.
     """
-    state, origin = files.read_tensors(frozen.weights)
+    kept = {name: affine_file(frozen.predictions, seed, name) for name in readouts}
+    heads = {name: affine(files.read_arrays(path), device) for name, path in kept.items() if path.exists()}
+    if len(heads) == len(readouts):
+        return heads
     features, head = read_features(frozen.features)
     pretrained = zero_shot.PretrainedHead(head["weight"], head["bias"]) if head else None
     mapped = frozen.predictions / zero_shot.FILE
     categories = files.read_json(mapped) if mapped.exists() else []
     parts = Features.of(features["train"], subset)
-    heads = {}
-    for name in config.readouts:
-        weights = paths.of_seed(frozen.predictions, seed) / "affine" / f"{name}.npz"
-        if weights.exists():
-            heads[f"{role}.{name}"] = affine(files.read_arrays(weights), device)
-        elif name != "zero_shot" or categories:
+    for name in readouts:
+        if name not in heads and (name != "zero_shot" or categories):
             rng = seeds.generator(seed, name)
             fitted = fit.fit(
                 name, parts, rng=rng, configurations=configurations, head=pretrained, categories=categories
             )
-            heads[f"{role}.{name}"] = Head(fitted.logits)
-    backbone = _backbone(models.restore(origin["arch"], state, image_size, needs_head=False), image_size, device)
-    view = preprocess.view(origin["arch"], image_size, normalisation, weights=origin["weights"])
-    return [Network(backbone, view, heads)]
+            heads[name] = Head(fitted.logits)
+    return {name: heads[name] for name in readouts if name in heads}
+
+
+def affine_file(predictions: Path, seed: int, readout: str) -> Path:
+    """Where the weights of a read-out lie, if it is affine: see `evaluate.frozen.write`."""
+    return paths.of_seed(predictions, seed) / "affine" / f"{readout}.npz"

@@ -1,0 +1,77 @@
+"""Photos as the experiment's images are seen, and what an arm says of them."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from src.core.errors import UserError
+from src.data import decode
+from src.predict import networks
+from src.predict.arm import Arm
+from src.settings.settings import Settings
+
+PIECE = 64  # photos whose pixels are in memory together
+SIDE = 384  # pixels of the longer side of a photo on the page
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A photo, small, and as the network sees it (S, S, 3) uint8; the classes with confidences, the likeliest first."""
+
+    path: Path
+    photo: Image.Image
+    seen: np.ndarray
+    classes: list[tuple[str, float]]
+
+
+@contextmanager
+def _naming() -> Iterator[None]:
+    """Faults without the setting `folder`, which `decode` names as it reads the images of a data set."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(str(error).removeprefix("folder: ")) from error
+
+
+def require_readable(photos: Sequence[Path]) -> None:
+    """Require that every file begins as an image.
+
+    Raises:
+        UserError: it names the first that does not.
+    """
+    with _naming():
+        decode.image_sizes(photos)
+
+
+def answered(arm: Arm, settings: Settings, photos: Sequence[Path], side: int) -> Iterator[Answered]:
+    """What an arm says of each photo.
+
+    Args:
+        side: of the experiment's images, to which photos are cut as a folder's images are.
+
+    Raises:
+        UserError: a photo cannot be read, or the arm's networks cannot.
+    """
+    accelerator = networks.start(settings)
+    read = networks.read(arm, settings, accelerator)
+    for piece in decode.cut(photos, PIECE):
+        pairs = [pictures(path, side) for path in piece]
+        seen = np.stack([pixels for _, pixels in pairs])
+        rows = arm.probabilities(networks.answer(read, seen, np.arange(len(seen)), accelerator))
+        for path, (photo, pixels), row in zip(piece, pairs, rows, strict=True):
+            best = [(arm.classes[label], float(row[label])) for label in np.argsort(-row, kind="stable")]
+            yield Answered(path, photo, pixels, best)
+
+
+def pictures(path: Path, side: int) -> tuple[Image.Image, np.ndarray]:
+    """A photo as a small picture, and as one of the experiment's images (side, side, 3) uint8."""
+    with _naming():
+        (pixels,) = next(decode.decode_images([path], None))
+    photo = Image.fromarray(pixels)
+    seen = np.asarray(decode.to_square(photo, side))
+    photo.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    return photo, seen
