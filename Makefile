@@ -103,14 +103,10 @@ verify: .venv/ready
 forget:
 	rm -rf data/resume
 
-# The validation accuracies of every experiment, or with ON=test those on the test images, which nothing is to be chosen
-# by; dvc exp show without these options has some sixty columns.
-SETTINGS := Experiment|protocol|dataset|classes|seeds|image_size|prepare.shots|(resnet|convnext).(arch|weights)$$|finetune.lr$$
-COLUMNS_val := (resnet|convnext)[.][^.]+[.]val_accuracy$$
-COLUMNS_test := .*[.]accuracy$$|.*primary.*value$$
+# The validation accuracies of this commit and its experiments, or with ON=test those on the test images, which nothing is
+# to be chosen by; the settings that differ come first.
 table: .venv/ready
-	$(if $(COLUMNS_$(ON)),,$(error ON=$(ON): allowed are val, test))
-	$(ACTIVE) dvc exp show --drop '.*' --keep '$(SETTINGS)|$(COLUMNS_$(ON))'
+	$(ACTIVE) python -m src.experiments table --on $(ON)
 
 # One thread each: two processes whose OpenMP threads spin for the same cores are many times slower. Three processes, as
 # some of them wait.

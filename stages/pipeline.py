@@ -40,4 +40,4 @@ def complete_plots(stage: str | None) -> None:
     """
     for path, columns in drawn(stage) if stage else ():
         if not path.exists():
-            files.write_table(path, columns, [])
+            files.write_text(path, ("\t" if path.suffix == ".tsv" else ",").join(columns) + "\n")

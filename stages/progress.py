@@ -1,7 +1,8 @@
 """One line as a stage begins: which of all stages it is, its share of the work, and about how long the rest will take.
 
-The work is counted in images, see `settings.work`. The pace is what the records in this workspace say of trainings and
-embeddings, those of this run or of the last one. Before there are any, the line has the number of the stage alone.
+The work is counted in images, see `settings.work`. The pace is that of the search, or else of a training or embedding,
+by the records in this workspace, those of this run or of the last one. Without any, the line has the number of the
+stage alone. The first record decides, so that the share never falls from one stage to the next.
 """
 
 import json
@@ -33,7 +34,7 @@ def line(stage: str, settings: Settings) -> str:
     commands = {name: entry["cmd"] for name, entry in pipeline.pipeline()["stages"].items()}
     before = list(commands).index(stage)
     text = f"stage {before + 1} of {len(commands)}"
-    paces = {role: max(known)[1] for role in ROLES if (known := list(paces_of(role)))}
+    paces = {role: pace for role in ROLES if (pace := next(paces_of(role), 0.0))}
     images = read_images(settings) if paces else None
     if images is None:
         return text
@@ -96,17 +97,16 @@ def read_images(settings: Settings) -> Images | None:
     return Images(train, val, test, len(read) + test)
 
 
-def paces_of(role: str) -> Iterator[tuple[float, float]]:
-    """By every record of a backbone that is here, when it was written and the seconds of one image's forward pass."""
+def paces_of(role: str) -> Iterator[float]:
+    """The seconds of one image's forward pass, by every record of a backbone that is here."""
     for name in ("tune", f"finetune_{role}", f"embed_{role}"):
-        path = paths.record(name)
         try:
-            record, written = json.loads(path.read_bytes()), path.stat().st_mtime
+            record = json.loads(paths.record(name).read_bytes())
         except (OSError, ValueError):  # the stage did not run yet, or was killed
             continue
         trainings = [record.get("backbones", {}).get(role)]
         trainings += [training for methods in record.get("seeds", {}).values() for training in methods.values()]
         for training in filter(None, trainings):
-            yield written, training["train_seconds"] / (STEP * training["images"])
+            yield training["train_seconds"] / (STEP * training["images"])
         if per_second := record.get("images_per_second"):
-            yield written, 1 / per_second
+            yield 1 / per_second

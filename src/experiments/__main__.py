@@ -1,5 +1,6 @@
 """Finished experiments of this repository, compared.
 
+python -m src.experiments table                          # the commit and its experiments at a glance
 python -m src.experiments scaling                        # all experiments of the current commit, by class count
 python -m src.experiments scaling NAME NAME ...          # or these; any Git revision with results will do
 python -m src.experiments effects                        # of every setting in which they differ, on validation images
@@ -21,7 +22,7 @@ from matplotlib.figure import Figure
 
 from src.core import commands
 from src.core.errors import UserError, did_you_mean
-from src.experiments import agree, effects, plan, read, region, region_figure, scaling, scaling_figures
+from src.experiments import agree, effects, plan, read, region, region_figure, scaling, scaling_figures, table
 from src.experiments.effects import Group
 from src.experiments.region import Crossing, Place, Trend
 from src.experiments.runs import Part, Run, pooled
@@ -43,12 +44,24 @@ def read_runs(chosen: Sequence[str], *, mixed: bool) -> tuple[list[Run], Level, 
     """
     comparisons = read.comparisons(chosen)
     settings = {name: read.settings(name) for name in comparisons}
+    if not chosen and (why := agree.mixed(settings)):
+        settings = without_commit(settings, why)
+        comparisons = {name: comparisons[name] for name in settings}
     if why := agree.mixed(settings):
         raise UserError(f"{why}; choose runs that agree: python -m src.experiments scaling NAME ...")
     notes = machines(comparisons, mixed=mixed)
     runs = pooled_aloud([read.run_of(name, settings[name], comparisons[name]) for name in comparisons])
     confidence, margin = (next(iter(settings.values()))[f"compare.{key}"] for key in ("confidence", "margin"))
     return runs, Level(confidence, margin), notes
+
+
+def without_commit(settings: dict[str, dict[str, Any]], why: str) -> dict[str, dict[str, Any]]:
+    """The settings without the commit's own, where there are others; said with the reason."""
+    others = {name: values for name, values in settings.items() if name != read.HEAD}
+    if 0 < len(others) < len(settings):
+        print(f"left out: the commit's own result, as {why}")
+        return others
+    return settings
 
 
 def machines(comparisons: Mapping[str, Comparison], *, mixed: bool, free: Sequence[str] = ()) -> list[str]:
@@ -178,12 +191,15 @@ def read_groups(arguments: argparse.Namespace) -> tuple[list[Group], float, list
     """
     comparisons = read.comparisons(arguments.experiments)
     settings = {name: read.settings(name) for name in comparisons}
+    if not arguments.experiments and (more := adds(settings)):
+        settings = without_commit(settings, f"its {more[0]} is another")
     if arguments.settings and not arguments.experiments:
         chosen = agree.agreeing(settings, ("seeds", *arguments.settings))
         if others := [name for name in settings if name not in chosen]:
             print(f"left out, as other settings differ: {agree.listed(others)}")
         settings = {name: settings[name] for name in chosen}
     keys = differing(settings, arguments.settings)
+    require_same_classes({name: comparisons[name].classes for name in settings}, arguments.classes)
     notes = machines({name: comparisons[name] for name in settings}, mixed=arguments.mixed, free=keys)
     grouped: dict[str, tuple[dict[str, Any], list[Run]]] = {}
     for name, values in settings.items():
@@ -194,6 +210,28 @@ def read_groups(arguments: argparse.Namespace) -> tuple[list[Group], float, list
     groups = [Group(values, pooled_aloud(runs)) for values, runs in grouped.values()]
     confidence = next(iter(settings.values()))["compare.confidence"]
     return effects.order(groups, DEFAULTS), confidence, notes
+
+
+def adds(settings: Mapping[str, read.Settings]) -> list[str]:
+    """The settings that differ for the commit's own result alone, where experiments differ in others."""
+    among = agree.varied({name: values for name, values in settings.items() if name != read.HEAD})
+    return [key for key in agree.varied(settings) if key not in among] if set(among) - {"seeds"} else []
+
+
+def require_same_classes(classes: Mapping[str, Sequence[str]], chosen: Sequence[str]) -> None:
+    """Require that experiments have the same classes, unless the images of some `chosen` ones alone count.
+
+    Raises:
+        UserError: naming two experiments, before their predictions are read.
+    """
+    (first, names), *others = classes.items()
+    for other, theirs in () if chosen else others:
+        if list(theirs) != list(names):
+            raise UserError(
+                f"{first} has {len(names)} classes and {other} {len(theirs)}, or others: they were tested on different "
+                "images, so that nothing can be paired; `make scaling` compares class counts; or name the setting to "
+                "look at, OF=finetune.lr, or experiments of the same classes, EXPERIMENTS='NAME NAME'"
+            )
 
 
 def labels(chosen: Sequence[str], names: Sequence[str]) -> list[int]:
@@ -223,4 +261,4 @@ def effects_main(words: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    commands.run("src.experiments", scaling=scaling_main, effects=effects_main, plan=plan.main)
+    commands.run("src.experiments", table=table.main, scaling=scaling_main, effects=effects_main, plan=plan.main)

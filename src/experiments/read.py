@@ -1,5 +1,6 @@
 """Experiments of this repository, read by DVC's API and git."""
 
+import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from io import BytesIO
@@ -9,6 +10,7 @@ import dvc.api
 import numpy as np
 from dvc.exceptions import DvcException
 from pydantic import ValidationError
+from ruamel.yaml import YAML
 
 from src.core import design
 from src.core.errors import UserError
@@ -23,11 +25,50 @@ from src.settings.settings import flat
 from src.stats import intervals
 from src.storage import paths
 
+HEAD = "HEAD"
+
 
 def names_of_head() -> list[str]:
-    """The experiments that were derived from the current commit and have results, by name."""
+    """The experiments of the current commit that have results, by name; and the commit itself, if it has."""
     rows = dvc.api.exp_show()
-    return sorted(row["Experiment"] for row in rows if row["Experiment"] and row["State"] in (None, "Success"))
+    names = sorted(row["Experiment"] for row in rows if row["Experiment"] and row["State"] in (None, "Success"))
+    return [*names, HEAD] if committed() else names
+
+
+def committed() -> bool:
+    """Whether the current commit holds results of its own settings and code, all of which can be read.
+
+    They are others' where params.yaml says other values than dvc.lock, or code changed since that was committed.
+    """
+    files = system(HEAD)
+    if not all(files.exists(name) for name in ("dvc.lock", "params.yaml")):
+        return False
+    yaml = YAML(typ="safe")
+    lock, params = (yaml.load(files.read_text(name)) for name in ("dvc.lock", "params.yaml"))
+    ran = [stage.get("params", {}).get("params.yaml", {}) for stage in lock["stages"].values()]
+    if any(_value(params, name) != value for part in ran for name, value in part.items()):
+        return False
+    since = git("log", "-1", "--format=%H", "--", "dvc.lock").strip()
+    if git("diff", "--name-only", since, HEAD, "--", "src", "stages", "dvc.yaml"):
+        return False
+    try:
+        return compared(HEAD) is not None
+    except UserError as error:
+        print(f"left out: {error}")
+        return False
+
+
+def _value(params: Mapping[str, Any], name: str) -> Any:
+    """A setting or section by its dotted name; None if there is none."""
+    for word in name.split("."):
+        params = params.get(word) if isinstance(params, Mapping) else None  # type: ignore[assignment]
+    return params
+
+
+def git(*words: str) -> str:
+    """What a git command prints."""
+    command = ["git", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def comparisons(chosen: Sequence[str]) -> dict[str, Comparison]:
@@ -50,7 +91,7 @@ def comparisons(chosen: Sequence[str]) -> dict[str, Comparison]:
 
 def settings(name: str) -> dict[str, Any]:
     """An experiment's settings, `finetune.lr` and so on, without those that are switched off."""
-    return used(flat(protocols.filled(dvc.api.params_show("params.yaml", rev=name))))
+    return used(flat(protocols.filled(YAML(typ="safe").load(system(name).read_text("params.yaml")))))
 
 
 @cache
@@ -88,7 +129,8 @@ def read_cached(name: str, path: str) -> bytes:
     try:
         return system(name).read_bytes(path)
     except OSError:
-        raise UserError(f"{name}: {path} is not in DVC's cache; `dvc exp pull` it from where it was run") from None
+        pull = "dvc pull" if name == HEAD else "dvc exp pull"
+        raise UserError(f"{name}: {path} is not in DVC's cache; `{pull}` it from where it was run") from None
 
 
 def arrays(name: str, path: str) -> dict[str, np.ndarray]:

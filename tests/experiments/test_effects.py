@@ -183,3 +183,25 @@ def test_a_row_of_the_table_is_flat():
     row = replace(effect, difference=Interval(0.1, 0.0, 0.2)).row()
     assert (row["difference"], row["difference_low"], row["difference_high"]) == (0.1, 0.0, 0.2)
     assert list(row) == list(effect.row())
+
+
+def test_other_classes_are_refused_before_predictions_are_read():
+    classes = {"two": ["cat", "dog"], "also": ["cat", "dog"], "three": ["cat", "dog", "ship"]}
+    with pytest.raises(
+        UserError, match=r"two has 2 classes and three 3, or others: .* `make scaling` compares"
+    ) as error:
+        __main__.require_same_classes(classes, [])
+    assert "\n" not in str(error.value)
+    __main__.require_same_classes(classes, ["cat"])  # on whose images all can be compared
+    __main__.require_same_classes({"two": ["cat", "dog"], "also": ["cat", "dog"]}, [])
+
+
+def test_the_commits_own_result_takes_part_where_it_adds_no_other_difference(capsys):
+    head = BEFORE | {"seeds": [0], "classes": 10}
+    two, three = (part | {"seeds": [0], "classes": 2} for part in (BEFORE, AFTER))
+    assert __main__.adds({"one": two, "two": three, "HEAD": head}) == ["classes"]
+    assert __main__.adds({"one": two, "HEAD": three}) == []  # there is nothing else to compare
+    assert __main__.adds({"one": two, "two": three, "HEAD": two}) == []
+    assert set(__main__.without_commit({"one": two, "HEAD": head}, "why")) == {"one"}
+    assert capsys.readouterr().out == "left out: the commit's own result, as why\n"
+    assert set(__main__.without_commit({"HEAD": head}, "why")) == {"HEAD"}

@@ -1,31 +1,77 @@
-"""Which columns `make table` keeps, as DVC matches them: from the beginning of a name."""
-
-import re
-import subprocess
-from pathlib import Path
+"""`make table`: what differs comes first, what is the same is said once, and it fits into 80 columns."""
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-SETTINGS = {"classes", "seeds", "image_size", "prepare.shots", "finetune.lr", "resnet.weights", "protocol"}
-VALIDATION = {"resnet.full.val_accuracy", "convnext.linear.val_accuracy"}
-TEST = {"resnet.full.accuracy", "convnext.zero_shot.mapped.accuracy", "primary.value", "compare.primary.value"}
-OTHERS = {"finetune.lr_decay", "finetune_resnet.full.val_accuracy", "resnet.full.macro_f1", "tune.configurations"}
+from src.core.errors import UserError
+from src.experiments import table
+from src.experiments.table import Row
+from src.settings.settings import Settings, flat
+
+SETTINGS = flat(Settings(dataset="digits").model_dump())
 
 
-@pytest.mark.parametrize(("given", "shown"), [([], VALIDATION), (["ON=test"], TEST)])
-def test_validation_accuracies_are_shown_by_default_and_test_ones_where_they_are_asked_for(given, shown):
-    command = ["make", "-n", "-o", ".venv/ready", "table", *given]
-    line = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    pattern = re.search(r"--keep '(.*)'", line).group(1)
-    names = SETTINGS | VALIDATION | TEST | OTHERS
-    kept = {name for name in names if re.match(pattern, name)}
-    assert kept == SETTINGS | shown
+def row(name: str, state: str = "", reached: float = 0.5, **changes: object) -> Row:
+    settings = SETTINGS | {key.replace("__", "."): value for key, value in changes.items()}
+    if state:
+        return Row(name, settings, {}, state)
+    numbers = {"accuracy": reached, "val_accuracy": reached + 0.25}
+    metrics = {
+        "metrics/resnet.json": {"resnet": {"full": numbers}},
+        "metrics/resnet_frozen.json": {"resnet": {"linear": numbers}},
+        "metrics/convnext.json": {"convnext": {"linear": numbers}},
+        "metrics/convnext_finetuned.json": {"convnext": {"full": numbers}},
+        "metrics/compare.json": {"compare": {"primary": {"value": 0.012, "low": -0.1375, "high": 0.162}}},
+    }
+    return Row(name, settings, metrics)
+
+
+SWEEP = [
+    row("k10-seeds0-1-2-c03c559c", classes=10),
+    row("k02-seeds0-1-2-1f2e3d4c", classes=2, reached=0.25),
+    row("slow-tuna", classes=2, finetune__lr=0.001),
+    row("HEAD"),
+    row("later", "queued", classes=3),
+]
+
+
+def test_what_differs_comes_first_in_order_and_names_last():
+    _, rest = table.render(SWEEP, "val", 80).split("\n\n")[:2]
+    assert rest.splitlines() == [
+        "         finetune.  resnet.  resnet.  convnext.  convnext.",
+        "classes         lr     full   linear       full     linear  experiment",
+        "      2      0.001    0.750    0.750      0.750      0.750  slow-tuna",
+        "      2       null    0.500    0.500      0.500      0.500  k02-seeds0-1-2-1f2e3d4c",
+        "      3       null        -        -          -          -  later (queued)",
+        "     10       null    0.750    0.750      0.750      0.750  k10-seeds0-1-2-c03c559c",
+        "     10       null    0.750    0.750      0.750      0.750  HEAD",
+    ]
+
+
+@pytest.mark.parametrize("on", table.ON)
+def test_a_sweep_of_classes_fits_into_80_columns(on):
+    classes = [row(f"k{count:02d}-c03c", classes=count) for count in (2, 3, 10)]
+    assert max(map(len, table.render(classes, on, 80).splitlines())) <= 80
+
+
+def test_what_is_the_same_is_said_once_and_defaults_are_not():
+    above = table.render(SWEEP, "val", 1000).split("\n\n")[0]
+    assert above == (
+        "accuracy on validation images; the same in all: protocol=fair, dataset=digits, seeds=[0, 1, 2], "
+        "resnet.arch=resnet18, convnext.arch=convnext_tiny"
+    )
+
+
+def test_the_same_settings_twice_are_said_so():
+    assert table.render(SWEEP, "val", 80).endswith("\n\nthe same settings: k10-seeds0-1-2-c03c559c, HEAD")
+    assert "the same settings" not in table.render(SWEEP[1:], "val", 80)
+
+
+def test_of_test_images_the_question_is_shown_too():
+    text = table.render([row("one", reached=0.25)], "test", 80)
+    assert "accuracy on test images" in text
+    assert text.splitlines()[-1].endswith(" 0.250      0.250  +1.2 [-13.8, +16.2]  one")
 
 
 def test_other_images_are_refused_in_one_line():
-    result = subprocess.run(
-        ["make", "-n", "-o", ".venv/ready", "table", "ON=train"], cwd=ROOT, capture_output=True, text=True
-    )
-    assert "ON=train: allowed are val, test" in result.stderr
-    assert result.returncode == 2
+    with pytest.raises(UserError, match="--on train: allowed are val, test"):
+        table.main(["--on", "train"])
