@@ -36,7 +36,7 @@ def one_line() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        _end(f"error: {error}")
+        _end(f"error: {error}".replace("\n", "\\n"))  # a file may be called so
     except OSError as error:
         if error.errno not in DISK:
             raise

@@ -1,7 +1,9 @@
 """The class names of each dataset, and the choice of classes of an experiment."""
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from src.core.errors import UserError, did_you_mean
 from src.data import folders
@@ -108,10 +110,21 @@ def choose(
 
 
 def _labels(classes: list[str], names: Sequence[str], groups: Mapping[str, Sequence[str]]) -> list[int]:
-    """The labels of named classes and superclasses."""
-    labels = {name: label for label, name in enumerate(names)}
-    chosen = expanded(classes, groups)
+    """The labels of named classes and superclasses, whose accents may be composed or not."""
+    labels = {unicodedata.normalize("NFC", name): label for label, name in enumerate(names)}
+    chosen = [unicodedata.normalize("NFC", name) for name in expanded(classes, groups)]
     for name in chosen:
+        alike = [other for other in _read_alike(name, names) if other != name]
+        if name in labels and alike:
+            raise UserError(
+                f"classes: DVC reads {name} and {alike[0]}, both classes of the dataset, as the same value, so that it "
+                "would not notice a change from one to the other; rename the folder of one"
+            )
+        if alike:
+            raise UserError(
+                f"classes: {name!r} is not a class of the dataset, but {alike[0]!r} is, which YAML reads as the same "
+                f"value; quote it: classes=['{alike[0]}']"
+            )
         if name not in labels:
             raise UserError(f"classes: {name!r} is not a class of the dataset; {_allowed(name, names, groups)}")
     if len(set(chosen)) < len(chosen):
@@ -120,6 +133,25 @@ def _labels(classes: list[str], names: Sequence[str], groups: Mapping[str, Seque
     if len(chosen) < 2:
         raise UserError(f"classes = {classes}: one class alone; allowed are two or more, or a superclass")
     return [labels[name] for name in chosen]
+
+
+def _read_alike(name: str, names: Sequence[str]) -> list[str]:
+    """The names that YAML reads as the same value as a name, where that is no text: 7 and 007, 1e3 and 1000.0."""
+    value = _value(name)
+    if isinstance(value, str):
+        return []
+    return [other for other in names if type(_value(other)) is type(value) and _value(other) == value]
+
+
+def _value(name: str) -> Any:
+    """What YAML makes of a name that is not quoted."""
+    from ruamel.yaml import YAML  # by which DVC reads params.yaml
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        return YAML(typ="safe").load(name)
+    except (YAMLError, ValueError):
+        return name
 
 
 def _allowed(name: str, names: Sequence[str], groups: Mapping[str, Sequence[str]]) -> str:

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
 from src.compare.config import Compare, question_fault
 from src.core import design
@@ -170,7 +171,7 @@ def load(path: Path = Path("params.yaml")) -> Settings:
         UserError: one line naming the setting, its value and what is allowed.
     """
     try:
-        values = YAML(typ="safe").load(path.read_text(encoding="utf-8"))  # as DVC does
+        values = _values(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} is missing; run the command in the root of the repository") from None
     except RecursionError:
@@ -188,6 +189,17 @@ def load(path: Path = Path("params.yaml")) -> Settings:
     for fault in _faults(settings):
         raise UserError(f"{path}: {fault}")
     return settings
+
+
+def _values(text: str) -> Any:
+    """What YAML holds, as DVC reads it; but of the list of classes the names as they are written: 007, 1e3, null."""
+    yaml = YAML(typ="safe", pure=True)
+    document = yaml.compose(text)
+    for key, value in document.value if isinstance(document, MappingNode) else ():
+        for item in value.value if key.value == "classes" and isinstance(value, SequenceNode) else ():
+            if isinstance(item, ScalarNode):
+                item.tag = "tag:yaml.org,2002:str"
+    return None if document is None else yaml.constructor.construct_document(document)
 
 
 def _faults(settings: Settings) -> Iterator[str]:

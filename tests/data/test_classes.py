@@ -145,3 +145,28 @@ def test_every_class_is_drawn_as_often_as_another():
 def test_names_leave_nothing_to_draw():
     with pytest.raises(UserError, match=r"subset_seed = 3: classes names them already; set it to null"):
         classes.choose(["cat", "dog"], ANIMALS, 3)
+
+
+@pytest.mark.parametrize("given", ["caf\u00e9", "cafe\u0301"])
+@pytest.mark.parametrize("stored", ["caf\u00e9", "cafe\u0301"])
+def test_an_accent_may_be_written_in_either_way(given, stored):
+    assert classes.choose([given, "bird"], ("bird", stored)) == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("read", "stored"),
+    [("7", "007"), ("1000.0", "1e3"), ("1000", "1_000"), ("31", "0x1F"), ("true", "True"), ("null", "~")],
+)
+def test_a_class_that_yaml_would_read_as_another_value_is_named_with_quotes(read, stored):
+    assert classes.choose([stored, "bird"], ("bird", stored)) == [1, 0]
+    with pytest.raises(UserError) as error:
+        classes.choose([read, "bird"], ("bird", stored))
+    assert f"but {stored!r} is, which YAML reads as the same value; quote it: classes=['{stored}']" in str(error.value)
+    for name in (read, stored):
+        with pytest.raises(UserError, match="both classes of the dataset, as the same value"):
+            classes.choose([name, "bird"], ("bird", stored, read))
+
+
+def test_names_that_are_other_values_or_text_are_not_taken_for_one_another():
+    names = ("1", "true", "1.0", "no", "12:30", "2024-01-01", "-1")
+    assert classes.choose(list(names), names) == list(range(7))

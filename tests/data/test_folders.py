@@ -11,6 +11,8 @@ from src.core.errors import UserError
 from src.data import folders
 from src.storage import files
 
+ONE_EACH = {split: {"cat": ["1.png"], "dog": ["1.png"]} for split in ("train", "test")}
+
 
 @pytest.fixture
 def root(tmp_path) -> Path:
@@ -27,12 +29,25 @@ def test_classes_are_in_sorted_order(root):
     assert folders.class_names(root) == ["cat", "dog"]
 
 
-def test_hidden_files_and_loose_ones_are_no_classes_and_no_images(root):
+def test_hidden_files_and_loose_ones_are_no_classes_and_no_images(root, capsys):
     (root / "train" / ".cache").mkdir()
     (root / "train" / "readme.txt").write_text("loose")
     (root / "train" / "cat" / ".DS_Store").write_text("hidden")
     listing, _ = folders.scan(root)
-    assert listing == {split: {"cat": ["1.png"], "dog": ["1.png"]} for split in ("train", "test")}
+    assert listing == ONE_EACH
+    assert capsys.readouterr().out == ("folder: files outside of any class, which are left out: 1 (train/readme.txt)\n")
+
+
+@pytest.mark.parametrize(
+    "name", ["@eaDir", "__MACOSX", ".ipynb_checkpoints", "#recycle", "$RECYCLE.BIN", "lost+found", "@Recycle"]
+)
+def test_what_systems_leave_is_no_class_and_holds_no_images(root, name):
+    for place in (root / "train", root / "test" / "dog"):
+        (place / name).mkdir()
+        (place / name / "1.png").write_text("no image")
+    (root / "test" / "cat" / "Thumbs.db").write_text("no image")
+    (root / "test" / "cat" / "1.png@SynoEAStream").write_text("no image")
+    assert folders.scan(root)[0] == ONE_EACH
 
 
 def test_files_are_listed_class_by_class_in_sorted_order(root):
@@ -86,7 +101,6 @@ def test_images_at_any_depth_are_of_the_class_of_the_first_folder(root):
     (nested / ".cache").mkdir()
     for path in ("2.png", "more/3.png", ".cache/4.png"):
         Image.new("RGB", (10, 8)).save(nested / path)
-    (nested / "loop").symlink_to(root / "train")
     before, listing = digest(root), folders.scan(root)[0]
     assert listing["train"]["cat"] == ["1.png", "images/2.png", "images/more/3.png"]
     assert all(path.is_file() for path in folders.paths(root, listing, "train"))
@@ -100,6 +114,99 @@ def test_a_class_may_be_a_link_to_a_folder_elsewhere(root, tmp_path):
         (tmp_path / "few" / split).mkdir(parents=True)
         (tmp_path / "few" / split / "dog").symlink_to(root / split / "dog")
     assert folders.scan(tmp_path / "few")[0] == {split: {"dog": ["1.png"]} for split in folders.SPLITS}
+
+
+def refusal(root: Path) -> str:
+    with pytest.raises(UserError) as error:
+        folders.scan(root)
+    assert "\n" not in str(error.value)
+    assert "written" not in str(error.value)
+    return str(error.value)
+
+
+def test_a_linked_folder_within_a_class_is_read_and_named(root, tmp_path, capsys):
+    shutil.copytree(root / "train" / "dog", tmp_path / "elsewhere")
+    (root / "train" / "dog" / "more").symlink_to(tmp_path / "elsewhere")
+    assert folders.scan(root)[0]["train"]["dog"] == ["1.png", "more/1.png"]
+    link = root / "train" / "dog" / "more"
+    said = f"folder: folders within classes that are links, whose images are taken too: 1 ({link})\n"
+    assert capsys.readouterr().out == said
+
+
+@pytest.mark.parametrize("name", ["train", "train/cat", "train/cat/nested"])
+def test_a_link_to_a_folder_that_holds_it_is_refused(root, name):
+    (root / "train" / "cat" / "nested").mkdir()
+    link = root / "train" / "cat" / "nested" / "loop"
+    link.symlink_to(root / name)
+    assert refusal(root) == f"folder: {link} is a link to a folder that holds it; remove it"
+
+
+@pytest.mark.parametrize("place", ["train", "train/cat", "test/dog"])
+@pytest.mark.parametrize(
+    ("target", "reason"), [("/not/mounted/2.png", "No such file"), ("2.png", "Too many levels of symbolic links")]
+)
+def test_a_link_whose_target_is_gone_or_itself_is_named(root, place, target, reason):
+    link = root / place / "2.png"
+    link.symlink_to(target)
+    assert refusal(root).startswith(f"folder: {link} is a link to {target}, which cannot be read ({reason}")
+
+
+def test_what_is_neither_a_file_nor_a_folder_is_named(root):
+    os.mkfifo(root / "train" / "cat" / "2.png")
+    assert refusal(root) == f"folder: {root}/train/cat/2.png is neither a file nor a folder; remove it"
+
+
+@pytest.mark.parametrize("name", ["train", "test/dog", "train/cat/nested"])
+def test_a_folder_that_may_not_be_read_is_named(root, name, monkeypatch):
+    (root / "train" / "cat" / "nested").mkdir()
+    real = os.scandir
+
+    def forbidden(path: str) -> object:
+        if str(path) == str(root / name):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", forbidden)
+    assert refusal(root) == f"folder: {root / name} cannot be read (Permission denied)"
+
+
+def test_a_flat_test_folder_is_told_to_have_no_labels(root):
+    """ImageNet as it is published: train/<class>/, val/<class>/ and test/ without classes."""
+    (root / "test").rename(root / "val")
+    (root / "test").mkdir()
+    shutil.copy(root / "val" / "cat" / "1.png", root / "test" / "1.png")
+    said = "test/ holds 1 file and no folder of a class, so that its images have no labels; allowed is test/<class>/*"
+    assert refusal(root) == f"folder = {root}: {said}; move it away, and val/ is used"
+    shutil.rmtree(root / "val")
+    assert refusal(root) == f"folder = {root}: {said}"
+    (root / "train").rename(root / "old")
+    (root / "train").mkdir()
+    assert "train/ holds no folder of a class" in refusal(root)
+
+
+COMPOSED, DECOMPOSED = "caf\u00e9", "cafe\u0301"
+
+
+@pytest.mark.parametrize("other", [DECOMPOSED, f"{COMPOSED} ", "caf\u200b\u00e9"])
+def test_classes_that_look_alike_are_refused_with_what_they_are_made_of(root, other):
+    for split in folders.SPLITS:
+        shutil.copytree(root / split / "cat", root / split / COMPOSED)
+        shutil.copytree(root / split / "cat", root / split / other)
+    pair = " and ".join(ascii(name) for name in sorted([COMPOSED, other]))
+    assert refusal(root) == f"folder = {root}: the classes {pair} of train/ look alike; rename one"
+    shutil.rmtree(root / "train" / other)
+    shutil.rmtree(root / "test" / COMPOSED)
+    assert refusal(root) == (
+        f"folder = {root}: class {COMPOSED!a} of train/ and {other!a} of test/ look alike, but are of other "
+        "characters; rename one of the two"
+    )
+
+
+@pytest.mark.parametrize("name", ["", "dog"])
+def test_one_folder_for_training_and_testing_is_refused(root, name):
+    shutil.rmtree(root / "test" / name)
+    (root / "test" / name).symlink_to(root / "train" / name)
+    assert f"train/{name} and test/{name} are one folder; test images must be others" in refusal(root)
 
 
 def test_every_file_is_looked_at_once(root, monkeypatch):

@@ -357,3 +357,17 @@ def test_nested_settings_get_dotted_names():
     """One that is a mapping itself stays whole, as its names are not settings: the contrasts of backbones."""
     assert flat({"a": 1, "b": {"c": [1], "d": {"e": None}}}) == {"a": 1, "b.c": [1], "b.d": {"e": None}}
     assert flat(Settings().model_dump())["finetune.lr"] == Settings().finetune.lr
+
+
+ODD = ["007", "7", "1e3", "1_000", "0x1F", "-1", ".5", "no", "yes", "true", "null", "~", "2024-01-01", "12:30"]
+
+
+@pytest.mark.parametrize("lines", ["classes: [{}]", "classes:\n- {}"])
+def test_names_of_classes_are_what_is_written_whatever_yaml_would_make_of_them(tmp_path, lines):
+    for name in ODD:
+        (tmp_path / "params.yaml").write_text(lines.format(f"{name}, bird" if "[" in lines else f"{name}\n- bird"))
+        assert load(tmp_path / "params.yaml").classes == [name, "bird"]
+    (tmp_path / "params.yaml").write_text("classes: ['007', \"it's\", 'a, b']")
+    assert load(tmp_path / "params.yaml").classes == ["007", "it's", "a, b"]
+    (tmp_path / "params.yaml").write_text("classes: 7")
+    assert load(tmp_path / "params.yaml").classes == 7
