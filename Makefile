@@ -15,7 +15,11 @@ ENGINE ?= queue
 OPTIONS = --engine $(ENGINE) $(if $(CPUS),--cpus $(CPUS)) $(if $(GPUS),--gpus $(GPUS)) $(if $(HOURS),--hours $(HOURS)) \
 	$(if $(ADDRESS),--address $(ADDRESS)) $(if $(REMOTE),--git-remote $(REMOTE))
 
-.PHONY: demo repro plan sweep scaling effects report ladder bench growth race profile fast verify forget table test test-all lint audit clean
+.PHONY: doctor demo repro plan sweep scaling effects report ladder bench growth race profile fast verify forget table test test-all lint audit clean
+
+# What keeps a run from its end here: versions, device, disk, git, network, locks. It changes nothing.
+doctor: .venv/ready
+	$(ACTIVE) python -m src.doctor
 
 demo: .venv/ready
 	$(ACTIVE) python -m src.demo

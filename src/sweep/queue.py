@@ -101,8 +101,10 @@ def _run_once(command: Sequence[str], variables: Mapping[str, str]) -> str:
     git.require_owner(errors)
     lines = [line for line in (errors.strip() or output).splitlines() if line.strip()]
     reasons = [line for line in lines if line.startswith(("ERROR", "fatal"))] or lines or ["no reason given"]
-    kind = _BusyError if any(word in errors + output for word in _BUSY) else UserError
-    raise kind(f"{' '.join(command)} ended with status {status}: {reasons[0]}")
+    line = f"{' '.join(command)} ended with status {status}: {reasons[0]}"
+    if any(word in errors + output for word in _BUSY):
+        raise _BusyError(f"{line} (`make doctor` says what is locked, and by whom)")
+    raise UserError(line)
 
 
 def head() -> str:
