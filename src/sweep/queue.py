@@ -177,8 +177,8 @@ def require_plain(folder: Path) -> None:
     for character in str(folder):
         if not character.isascii() or character in "%#":
             raise UserError(
-                f"{character!r} in the path {folder}: DVC's queue cannot work there; move the project, or take --engine "
-                "local, after pip install -r requirements-cluster.txt"
+                f"{character!r} in the path {folder}: DVC's queue cannot work there; move the project, or take "
+                "--engine local, after pip install -r requirements-cluster.txt"
             )
 
 

@@ -61,12 +61,13 @@ def test_variables_of_a_hook_name_no_other_repository(repository, tmp_path, monk
 
 
 @pytest.fixture
-def _of_somebody_else(repository, monkeypatch):
+def of_somebody_else(repository, monkeypatch):
     monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "true")  # git's own, for such tests
     monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    return repository
 
 
-@pytest.mark.usefixtures("_of_somebody_else")
+@pytest.mark.usefixtures("of_somebody_else")
 @pytest.mark.parametrize(
     "ask", [git.require_readable, git.place, runtime.commit, queue.head, lambda: tested.count_tested(Path())]
 )
