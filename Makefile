@@ -15,12 +15,17 @@ ENGINE ?= queue
 OPTIONS = --engine $(ENGINE) $(if $(CPUS),--cpus $(CPUS)) $(if $(GPUS),--gpus $(GPUS)) $(if $(HOURS),--hours $(HOURS)) \
 	$(if $(ADDRESS),--address $(ADDRESS)) $(if $(REMOTE),--git-remote $(REMOTE))
 
-.PHONY: demo mend repro plan sweep scaling effects predict export report ladder bench growth race profile fast verify forget table test test-all lint lock audit clean
+.PHONY: demo doctor mend repro plan sweep scaling effects predict export report ladder bench growth race profile fast \
+	verify forget table test test-all lint lock audit clean
 
 # What a killed DVC left half written is mended before DVC runs again; `make mend` does this alone.
 repro plan sweep scaling effects report ladder race fast verify table: mend
 mend: .venv/ready
 	@$(ACTIVE) python -m src.mend
+
+# What keeps a run from its end here: versions, device, disk, git, network, locks. It changes nothing.
+doctor: .venv/ready
+	$(ACTIVE) python -m src.doctor
 
 demo: .venv/ready
 	$(ACTIVE) python -m src.demo

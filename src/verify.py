@@ -21,7 +21,7 @@ from dvc.utils.serialize import modify_yaml
 from src.core import git
 from src.core.errors import UserError, one_line
 from src.core.records import Environment
-from src.storage import files, paths
+from src.storage import files, paths, revisions
 
 PIPELINES = (Path("data"), Path())  # the folders of both dvc.yaml
 # What a run takes differs from run to run; the page tells of it.
@@ -145,8 +145,8 @@ def write_records(root: Path) -> list[str]:
     for path in [path for stage in locked(root).values() for path in stage["outs"]]:
         if Path(path).parent == paths.RECORDS:
             try:
-                files.write_text(root / path, system.read_text(path))
-            except OSError:
+                files.write_text(root / path, revisions.read_bytes(system, "HEAD", path).decode())
+            except UserError:
                 lacking.append(path)
     return lacking
 
@@ -160,7 +160,7 @@ def shell(*command: str, folder: Path, **environment: str) -> None:
 def start_afresh(clone: Path) -> None:
     """Forget what a clone knows of results, and keep its stages from what interrupted ones saved."""
     for folder in PIPELINES:
-        (clone / folder / "dvc.lock").unlink()
+        (clone / folder / "dvc.lock").unlink(missing_ok=True)
     with modify_yaml(clone / "params.yaml") as values:  # DVC's own, by which 1e-05 stays a number
         values["resume"] = False
 
@@ -172,7 +172,7 @@ def main() -> None:
         if not locked(first):
             raise UserError("dvc.lock: nothing to compare with in the last commit; run `dvc repro` and commit dvc.lock")
         if lacking := write_records(first):
-            print("not compared, as they are not in DVC's cache:", *lacking, sep="\n  ")
+            print("not compared, as they are not in DVC's cache (`dvc pull` brings them):", *lacking, sep="\n  ")
         start_afresh(second)
         print(f"running the pipeline of the last commit again, in {second}", flush=True)
         shell("dvc", "repro", folder=second, SWEEP_ROOT=str(here))

@@ -29,6 +29,7 @@ ROOMS = {  # what each package imports besides itself, and nothing else
     "sweep": GROUND | {"settings", "data"},
     "reproduction": GROUND | {"settings", "compare", "sweep"},
     "bench": GROUND | {"settings", "data", "prepare", "finetune", "demo"},
+    "doctor": GROUND | {"settings", "bench"},
     "verify": GROUND | {"settings"},
     "mend": GROUND,
     "demo": GROUND | {"settings", "mend"},

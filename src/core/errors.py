@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 # The disk is full, over its quota or read-only, or the file may not be written.
-DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS}
+FULL = {errno.ENOSPC, errno.EDQUOT}
+DISK = {*FULL, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 class UserError(Exception):
@@ -36,15 +37,21 @@ def one_line() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        _end(f"error: {error}".replace("\n", "\\n"))  # a file may be called so
+        line = f"error: {error}{_about_room(error.__cause__)}"
+        _end(line.replace("\n", "\\n"))  # a file may be called so
     except OSError as error:
         if error.errno not in DISK:
             raise
-        _end(f"error: {error.filename or 'a file'} could not be written: {error.strerror}")
+        _end(f"error: {error.filename or 'a file'} could not be written: {error.strerror}{_about_room(error)}")
     except sqlite3.OperationalError as error:  # DVC caches the hashes of files in a database
         _end(f"error: DVC's database could not be written: {error}")
     except KeyboardInterrupt:
         _end("stopped; the same command starts this stage again")
+
+
+def _about_room(error: BaseException | None) -> str:
+    full = isinstance(error, OSError) and error.errno in FULL
+    return "; `make doctor` compares the room with what a run needs" if full else ""
 
 
 def _end(line: str) -> NoReturn:

@@ -112,7 +112,8 @@ def pilot(name: str | None) -> Comparison:
     path = paths.record("compare")
     if not path.exists():
         raise UserError(
-            f"{path} is missing, and no experiment is named: run `dvc repro`, or plan with PILOT=<experiment>"
+            f"{path} is missing, and no experiment is named: `dvc pull` brings it from a remote, `make repro` makes "
+            "it; or plan with PILOT=<experiment>"
         )
     return files.read_record(path, Comparison)
 

@@ -23,7 +23,7 @@ from src.records.finetune import Trainings
 from src.settings import protocols
 from src.settings.settings import flat
 from src.stats import intervals
-from src.storage import paths
+from src.storage import paths, revisions
 
 HEAD = "HEAD"
 
@@ -109,7 +109,10 @@ def compared(name: str) -> Comparison | None:
     path = paths.record("compare").as_posix()
     try:
         files = system(name)
-        if not files.exists(paths.metrics("compare").as_posix()) or not files.exists(path):
+        # Both are in git: DVC would look for an output in its remote, and tell a lost one from none by its network.
+        if not files.exists(paths.metrics("compare").as_posix()) or not files.exists("dvc.lock"):
+            return None
+        if f"path: {path}\n" not in files.read_text("dvc.lock"):
             return None
     except DvcException as error:
         why = " ".join(str(error).split())
@@ -126,11 +129,7 @@ def read_cached(name: str, path: str) -> bytes:
     Raises:
         UserError: DVC's cache lacks it.
     """
-    try:
-        return system(name).read_bytes(path)
-    except OSError:
-        pull = "dvc pull" if name == HEAD else "dvc exp pull"
-        raise UserError(f"{name}: {path} is not in DVC's cache; `{pull}` it from where it was run") from None
+    return revisions.read_bytes(system(name), name, path)
 
 
 def arrays(name: str, path: str) -> dict[str, np.ndarray]:

@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 from src.core.errors import UserError
 from src.core.records import Record
 from src.settings.settings import Settings, flat, load
-from src.storage import paths
+from src.storage import paths, revisions
 from src.sweep import plan, queue
 from src.sweep.__main__ import CODE, by_queue, settings_with
 from src.sweep.queue import SweepProgress
@@ -43,15 +43,9 @@ class Experiment:
         """The bytes of one of its outputs.
 
         Raises:
-            UserError: it has none, or DVC's cache lacks it.
+            UserError: DVC's cache lacks it.
         """
-        try:
-            content: bytes = self.system.read_bytes(path.as_posix())
-            return content
-        except (OSError, DvcException):
-            raise UserError(
-                f"{self.name}: {path} is not there; run all stages of it, or `dvc exp pull` it from where it was run"
-            ) from None
+        return revisions.read_bytes(self.system, self.name, path.as_posix())
 
     def record(self, path: Path, kind: type[AnyRecord]) -> AnyRecord:
         """One of its records."""

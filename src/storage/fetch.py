@@ -9,7 +9,7 @@ from src.core.errors import UserError
 from src.storage.files import sha256
 
 
-def _name(url: str) -> str:
+def name_in(url: str) -> str:
     """The file name in a URL, without query and fragment."""
     return re.split(r"[?#]", url)[0].rsplit("/", 1)[-1]
 
@@ -20,7 +20,7 @@ def hash_in_name(url: str) -> str:
     Raises:
         UserError: the name has none.
     """
-    match = re.search(r"-([0-9a-f]{8,64})\.[a-z]+$", _name(url))
+    match = re.search(r"-([0-9a-f]{8,64})\.[a-z]+$", name_in(url))
     if match is None:
         raise UserError(
             f"{url}: its name must end in -<first 8 or more digits of its SHA-256>.pth, or nothing can be checked"
@@ -36,7 +36,7 @@ def fetch(url: str, folder: Path, sha256_prefix: str) -> Path:
     Raises:
         UserError: the network fails, or the SHA-256 does not begin with `sha256_prefix`.
     """
-    target = folder / _name(url)
+    target = folder / name_in(url)
     if not target.exists():
         from torch.hub import download_url_to_file  # torch takes seconds to import
 
@@ -46,7 +46,9 @@ def fetch(url: str, folder: Path, sha256_prefix: str) -> Path:
             raise UserError(f"{url}: {error}; nothing was kept, try again") from error
         except (OSError, ValueError, HTTPException) as error:
             reason = getattr(error, "reason", None) or error
-            by_hand = f"put the file at {target} by hand, or run `make demo`, which needs no network"
+            by_hand = (
+                f"put the file at {target} by hand, or run `make demo`, which needs no network; `make doctor` says more"
+            )
             raise UserError(f"{url} cannot be fetched ({reason}): {by_hand}") from error
     elif not sha256(target).startswith(sha256_prefix):
         raise UserError(

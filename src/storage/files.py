@@ -63,7 +63,7 @@ def reading(path: Path, again: str = AGAIN) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise UserError(f"{path} is missing; `dvc repro` makes it") from None
+        raise UserError(f"{path} is missing; `dvc pull` brings it from a remote, `make repro` makes it") from None
     except Exception as error:  # each format has exceptions of its own for every way in which a file is broken
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{path} is damaged ({reason}); {again}") from error

@@ -126,7 +126,12 @@ def require_subsets(settings: Settings) -> None:
 
 
 def by_queue(progress: SweepProgress, commit: str, jobs: int) -> None:
-    """Run the missing experiments in DVC's queue."""
+    """Run the missing experiments in DVC's queue.
+
+    Raises:
+        UserError: it cannot work in this folder.
+    """
+    queue.require_plain(Path.cwd())
     threads = max(1, cores() // jobs) if jobs > 1 else None
     try:
         queue.enqueue(list(progress.waiting.values()))

@@ -101,8 +101,10 @@ def _run_once(command: Sequence[str], variables: Mapping[str, str]) -> str:
     git.require_owner(errors)
     lines = [line for line in (errors.strip() or output).splitlines() if line.strip()]
     reasons = [line for line in lines if line.startswith(("ERROR", "fatal"))] or lines or ["no reason given"]
-    kind = _BusyError if any(word in errors + output for word in _BUSY) else UserError
-    raise kind(f"{' '.join(command)} ended with status {status}: {reasons[0]}")
+    line = f"{' '.join(command)} ended with status {status}: {reasons[0]}"
+    if any(word in errors + output for word in _BUSY):
+        raise _BusyError(f"{line} (`make doctor` says what is locked, and by whom)")
+    raise UserError(line)
 
 
 def head() -> str:
@@ -146,16 +148,38 @@ def require_committed(paths: tuple[str, ...]) -> None:
 
 
 def require_history() -> None:
-    """Require a whole clone: DVC cannot fetch an experiment's commit from the copy that it makes of a shallow one.
+    """Require a whole clone: DVC cannot fetch an experiment's commit from the copy that it makes of a shallow one, and
+    cannot copy one that lacks objects, as a partial one does.
 
     Raises:
-        UserError: the clone is shallow.
+        UserError: the clone is shallow, or lacks objects.
     """
     if run("git", "rev-parse", "--is-shallow-repository").strip() == "true":
         raise UserError(
             "this clone is shallow, so no experiment could be brought back to it; complete it: git fetch --unshallow "
             "(in CI, check out with the whole history)"
         )
+    if git.output("config", "--get-regexp", r"^remote\..*\.promisor$"):
+        objects = run("git", "rev-list", "--objects", "--missing=print", "HEAD").splitlines()
+        if lacking := sum(line.startswith("?") for line in objects):
+            raise UserError(
+                f"this clone is partial: it lacks {lacking} objects of its history, without which DVC cannot copy it; "
+                "bring them: git fetch --refetch --no-filter"
+            )
+
+
+def require_plain(folder: Path) -> None:
+    """Require a path that DVC's queue can handle: it is written in ASCII alone, and taken for a part of an address.
+
+    Raises:
+        UserError: it has other characters; it names the first.
+    """
+    for character in str(folder):
+        if not character.isascii() or character in "%#":
+            raise UserError(
+                f"{character!r} in the path {folder}: DVC's queue cannot work there; move the project, or take "
+                "--engine local, after pip install -r requirements-cluster.txt"
+            )
 
 
 def finished(commit: str) -> set[str]:

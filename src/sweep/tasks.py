@@ -5,6 +5,7 @@ DVC and git to do what DVC's queue does on one machine: afterwards the experimen
 outputs of its stages are in the cache.
 """
 
+import os
 import shutil
 import socket
 import subprocess
@@ -241,7 +242,9 @@ def _clone(source: Source, clone: Path, variables: dict[str, str], log: Path) ->
         local = Path(source.root) / ".dvc" / "config.local"
         if local.exists():  # it may set the type of links, or the group of the cache
             shutil.copy(local, project / ".dvc" / "config.local")
-        _call(["dvc", "config", "-q", "--local", "cache.dir", source.cache], project, variables, log)
+        # A relative path, as DVC writes no letters beyond ASCII in its configuration.
+        cache = os.path.relpath(os.path.realpath(source.cache), os.path.realpath(project))
+        _call(["dvc", "config", "-q", "--local", "cache.dir", cache], project, variables, log)
 
 
 def _reproduce(

@@ -95,7 +95,10 @@ def test_the_table_marks_what_is_within_the_margin():
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        ([], r"^data/results/compare\.json is missing, and no experiment is named: run `dvc repro`"),
+        (
+            [],
+            r"^data/results/compare\.json is missing, and no experiment is named: `dvc pull` brings it",
+        ),
         (["--margin", "0"], r"^--margin 0: allowed is a number > 0 and < 1"),
         (["--margin", "2"], r"^--margin 2: allowed"),
         (["--power", "1"], r"^--power 1: allowed"),

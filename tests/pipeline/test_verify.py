@@ -33,7 +33,10 @@ def test_what_does_not_come_out_again_is_named_the_cause_first(smallest, copy_of
     lock.write_text(yaml.safe_dump(content))
     clone.commit("other results")
     said = clone.module("src.verify", fails=True).splitlines()
-    assert said[said.index("not compared, as they are not in DVC's cache:") + 1] == "  data/results/compare.json"
+    assert (
+        said[said.index("not compared, as they are not in DVC's cache (`dvc pull` brings them):") + 1]
+        == "  data/results/compare.json"
+    )
     assert "  torch: 1.0 recorded, 2.14.1 here" in said
     assert said[said.index("2 artefacts differ:") + 1 :] == [
         "  data/checkpoints/resnet (finetune_resnet): first cause",

@@ -77,7 +77,7 @@ def test_a_file_that_was_cut_is_named(kind, tmp_path):
 def test_a_file_that_is_gone_is_named(kind, tmp_path):
     path = write(tmp_path, kind)
     path.unlink()
-    with pytest.raises(UserError, match="is missing; `dvc repro` makes it"):
+    with pytest.raises(UserError, match=r"is missing; `dvc pull` brings it from a remote, `make repro` makes it$"):
         READ[kind](path)
 
 

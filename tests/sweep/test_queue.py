@@ -12,6 +12,7 @@ import pytest
 from src.core.errors import UserError
 from src.sweep import __main__ as sweep
 from src.sweep import queue
+from src.sweep.plan import Planned
 
 
 def test_a_new_task_of_the_queue_hides_an_old_one_of_its_name():
@@ -76,3 +77,53 @@ def test_a_shallow_clone_is_refused_before_anything_is_queued_and_a_whole_one_is
         sweep.main(["--classes", "2"])
     subprocess.run(["git", "fetch", "-q", "--unshallow"], check=True)
     queue.require_history()
+
+
+def test_a_clone_that_lacks_objects_is_refused_until_they_are_there(tmp_path, monkeypatch):
+    author = ["-c", "user.name=tester", "-c", "user.email=tester@localhost", "-c", "commit.gpgsign=false"]
+    origin, clone = tmp_path / "origin", tmp_path / "clone"
+    subprocess.run(["git", "init", "-q", origin], check=True)
+    subprocess.run(["git", "-C", origin, "config", "uploadpack.allowFilter", "true"], check=True)
+    for text in ("first", "second"):
+        (origin / "file").write_text(text)
+        subprocess.run(["git", "-C", origin, "add", "file"], check=True)
+        subprocess.run(["git", "-C", origin, *author, "commit", "-q", "-m", text], check=True)
+    subprocess.run(["git", "clone", "-q", "--filter=blob:none", origin.as_uri(), clone], check=True)
+    monkeypatch.chdir(clone)
+    with pytest.raises(
+        UserError, match=r"^this clone is partial: it lacks 1 objects .*: git fetch --refetch --no-filter"
+    ):
+        sweep.main(["--classes", "2"])
+    subprocess.run(["git", "fetch", "-q", "--refetch", "--no-filter"], check=True)
+    queue.require_history()
+
+
+@pytest.mark.parametrize(("name", "fault"), [("my é", "é"), ("50%20", "%"), ("c#", "#"), ("it's $1 (new), a b", None)])
+def test_a_path_that_dvcs_queue_cannot_handle_is_refused_before_anything_is_queued(monkeypatch, name, fault):
+    queued = []
+    monkeypatch.setattr(queue, "enqueue", queued.extend)
+    monkeypatch.setattr(queue, "follow", lambda *_: None)
+    monkeypatch.setattr(Path, "cwd", lambda: Path("/home") / name)
+    progress = queue.SweepProgress([Planned("k02", ("classes=2",), 1.0)], set())
+    if fault is None:
+        sweep.by_queue(progress, "commit", 1)
+    else:
+        with pytest.raises(UserError, match=f"^'{fault}' in the path /home/.*: DVC's queue cannot .* --engine local"):
+            sweep.by_queue(progress, "commit", 1)
+    assert len(queued) == (fault is None)
+
+
+@pytest.mark.parametrize(
+    ("tasks", "reason"), [({"k02": "Success"}, queue.NOT_ARRIVED), ({}, queue.LEFT), ({"k02": "Running"}, None)]
+)
+def test_an_experiment_whose_commit_did_not_arrive_is_told_from_one_that_left_the_queue(
+    monkeypatch, capsys, tasks, reason
+):
+    monkeypatch.setattr(queue, "status", lambda: queue.Status(tasks, 1))
+    monkeypatch.setattr(queue, "finished", lambda _: set())
+    progress, misses = queue.SweepProgress([Planned("k02", ("classes=2",), 1.0)], set()), {}
+    for _ in range(queue.MAX_MISSES):
+        assert not progress.failed
+        _, misses = queue.look(progress, "commit", 1, misses)
+    assert progress.failed == (["k02"] if reason else [])
+    assert (reason or "") in capsys.readouterr().out
