@@ -1,0 +1,224 @@
+"""Disturb a command at random moments, by signals or a full disk, and give it again until it has done its work.
+
+    python -m tests.helpers.disturb kills repro|experiment|queue|ray COUNT SEED
+    python -m tests.helpers.disturb disks COUNT SEED
+
+Signals are SIGKILL, SIGTERM, SIGINT and SIGHUP in turn. They go to everything that the command started, to the process
+that was started alone, or to any one of the others. Before each new attempt `src.mend` runs, as in `make`. The results
+must have the bytes of a run that nothing disturbed. Prints a line of JSON; a fault ends it with what was printed.
+"""
+
+import contextlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from tests.conftest import Clone
+from tests.helpers import toy_pipeline
+
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+TARGETS = ("all", "first", "other")
+TOY = {
+    "classes": 2,
+    "seeds": [0],
+    "prepare": {"val_fraction": 0.2, "per_class": 20},
+    "resnet": {"arch": "shufflenet_v2_x0_5", "weights": "random"},
+    "convnext": {"arch": "mobilenet_v3_small", "weights": "random"},
+    "finetune": {"epochs": 3, "batch_size": 8},
+    "tune": {"configurations": 2},
+    "frozen": {"readouts": ["linear", "centroid"]},
+}
+DVC = [sys.executable, "-m", "dvc"]
+SWEEP = [sys.executable, "-m", "src.sweep", "--classes", "2", "3", "4", "--seeds", "0"]
+
+
+@dataclass(frozen=True)
+class Work:
+    """A command, and what it leaves in a clone."""
+
+    command: list[str]
+    results: Callable[[Clone], dict]
+    small: bool = False  # two stages of a second, and not the whole pipeline
+
+
+def of_experiments(clone: Clone) -> dict[str, str]:
+    """What the experiments of the commit hold, by their number of classes: `k02`."""
+    commit = clone.git("rev-parse", "HEAD").strip()
+    names = clone.git("for-each-ref", "--format=%(refname)", f"refs/exps/{commit[:2]}/{commit[2:]}").split()
+    return {name.split("/")[-1].split("-")[0]: clone.git("show", f"{name}:metrics/compare.json") for name in names}
+
+
+WORKS = {
+    "repro": Work([*DVC, "repro"], Clone.hashes),
+    "experiment": Work([*DVC, "exp", "run", "-S", "finetune.lr=0.002"], Clone.hashes),
+    "queue": Work(SWEEP, of_experiments, small=True),
+    "ray": Work([*SWEEP, "--engine", "ray", "--cpus", "1"], of_experiments, small=True),
+}
+
+
+def fresh(folder: Path, small: bool) -> Clone:
+    """A clone in which nothing ran."""
+    folder.mkdir()
+    clone = Clone(folder).fill()
+    if small:
+        return toy_pipeline.replace(clone)
+    clone.configure(**TOY)
+    return clone
+
+
+def inside(folder: Path) -> list[psutil.Process]:
+    """The processes at work in a folder."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            here = Path(process.cwd()).is_relative_to(folder)
+            if here and process.status() != psutil.STATUS_ZOMBIE and process.pid != os.getpid():
+                found.append(process)
+    return found
+
+
+def started(clone: Clone, command: list[str], log: Path) -> subprocess.Popen:
+    """A command in a session of its own, whose output goes to a file; every step of a training is saved."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    variables = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", "RESUME_EVERY": "0", "PYTHONPATH": ""}
+    variables.pop("DVC_ROOT", None)
+
+    def default() -> None:  # what a shell starts in the background ignores SIGINT
+        for number in (signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+
+    with log.open("w") as file:
+        return subprocess.Popen(
+            command, cwd=clone.folder, env=variables, stdout=file, stderr=subprocess.STDOUT, start_new_session=True,
+            preexec_fn=default,
+        )  # fmt: skip
+
+
+def send(number: int, target: str, first: subprocess.Popen, folder: Path, rng: random.Random) -> str:
+    """Send a signal to one of the targets; a line that says to which."""
+    everyone = inside(folder)
+    others = [process for process in everyone if process.pid != first.pid]
+    hit = (
+        everyone
+        if target == "all"
+        else [rng.choice(others)]
+        if target == "other" and others
+        else [psutil.Process(first.pid)]
+    )
+    words = []
+    for process in hit:
+        with contextlib.suppress(psutil.Error):
+            words.append(" ".join(process.cmdline()[-3:]))
+            process.send_signal(number)
+    return f"{signal.Signals(number).name} to {target}: {words}"
+
+
+def ended(first: subprocess.Popen, folder: Path, *, everyone: bool) -> None:
+    """Wait for the end of a command that was hit, and kill what hangs."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        first.wait(90)
+    if everyone or first.poll() is None:
+        for process in inside(folder):
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+    first.wait()
+
+
+def kills(work: Work, count: int, seed: int, root: Path) -> Counter[str]:
+    """So many signals, over as many whole runs as they take."""
+    rng, counts, log = random.Random(seed), Counter[str](), root / "log"
+    expected, longest = None, 0.0
+    while counts["kills"] < count or not counts["whole runs"]:
+        clone, undisturbed = fresh(root / f"clone{counts['whole runs']}", work.small), expected is None
+        history = []
+        while True:
+            began = time.monotonic()
+            first = started(clone, work.command, log)
+            limit = 3600 if undisturbed or counts["kills"] >= count else rng.uniform(0.2, max(longest / 4, 1))
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                first.wait(limit)
+            if first.poll() is not None:
+                said = log.read_text()
+                assert first.returncode == 0, "\n".join([*history, said])
+                break
+            number, target = SIGNALS[counts["kills"] % 4], TARGETS[counts["kills"] // 4 % 3]
+            history.append(send(number, target, first, clone.folder, rng))
+            ended(first, clone.folder, everyone=target == "all" and number == signal.SIGKILL)
+            counts["kills"] += 1
+            counts[signal.Signals(number).name] += 1
+            said = log.read_text()
+            counts["tracebacks of stages"] += "stages/" in said and "Traceback" in said
+            mended = clone.module("src.mend")
+            counts["mended"] += len(mended.splitlines())
+            history.append(mended)
+        result = work.results(clone)
+        assert undisturbed or result == expected, "\n".join([*history, repr(result), repr(expected)])
+        longest, expected = max(longest, (time.monotonic() - began) * undisturbed), expected or result
+        counts["whole runs"] += not undisturbed
+        ended(first, clone.folder, everyone=True)
+        shutil.rmtree(clone.folder)
+    return counts
+
+
+def disks(count: int, seed: int, root: Path) -> Counter[str]:
+    """So many runs on a disk that is full at a random moment, and then is larger."""
+    rng, counts, work, log = random.Random(seed), Counter[str](), WORKS["repro"], root / "log"
+    whole = fresh(root / "whole", small=False)
+    start = size(whole.folder)
+    assert started(whole, work.command, log).wait() == 0, log.read_text()
+    expected, end = work.results(whole), size(whole.folder)
+    disk = root / "disk"
+    disk.mkdir()
+    while counts["full disks"] < count:
+        blocks = rng.randint(start, int(end * 0.98)) // 1024
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={blocks}k", "tmpfs", disk], check=True)
+        try:
+            clone = Clone(disk / "clone")
+            clone.folder.mkdir()
+            clone.fill().configure(**TOY)
+            status = started(clone, work.command, log).wait()
+            if status == 0:
+                counts["large enough"] += 1
+                continue
+            counts["full disks"] += 1
+            counts["without a traceback"] += "Traceback" not in log.read_text()
+            said = log.read_text()
+            subprocess.run(["mount", "-o", f"remount,size={4 * end // 1024}k", disk], check=True)
+            said += clone.module("src.mend")
+            status = started(clone, work.command, log).wait()
+            assert status == 0, said + log.read_text()
+            assert work.results(clone) == expected, said
+        finally:
+            subprocess.run(["umount", disk], check=True)
+    return counts
+
+
+def size(folder: Path) -> int:
+    """What a folder takes on a disk with blocks of 4 KiB."""
+    return sum(max(4096, -(-path.lstat().st_size // 4096) * 4096) for path in folder.rglob("*"))
+
+
+def main() -> None:
+    kind, *words = sys.argv[1:]
+    with tempfile.TemporaryDirectory() as scratch:
+        if kind == "disks":
+            counts = disks(int(words[0]), int(words[1]), Path(scratch))
+        else:
+            counts = kills(WORKS[words[0]], int(words[1]), int(words[2]), Path(scratch))
+    print(json.dumps(counts))
+
+
+if __name__ == "__main__":
+    main()
