@@ -17,6 +17,7 @@ from src.nets import models
 from src.nets.architectures import LITE
 from src.settings.backbones import Backbone, every
 from src.settings.settings import Settings
+from src.settings.work import expected
 from src.storage import paths, rows
 
 SHOWN = ("torch", "torchvision", "dvc")
@@ -77,13 +78,13 @@ def disk(settings: Settings, link: str) -> Iterator[Finding]:
 
 def needs(settings: Settings) -> int:
     """About how many bytes a run writes: images, weights, checkpoints and the state of a training, features."""
-    train, test = per_class = estimate.sizes(settings)
+    train, test = estimate.sizes(settings)
     classes = settings.classes if isinstance(settings.classes, int) else len(settings.classes)
     pixels = PIXELS.get(settings.dataset, settings.download.max_side**2)
     written = classes * (train + test) * pixels * 3
-    work = estimate.work(settings, per_class)
+    embedded = expected(settings, train, test).embed
     for role, backbone in every(settings.backbones, settings.resnet, settings.convnext).items():
-        written += _needs_of(settings, role, backbone, work.embed)
+        written += _needs_of(settings, role, backbone, embedded)
     return written
 
 
