@@ -76,9 +76,10 @@ def describe(arm: Arm) -> list[str]:
         else f"seed {arm.seeds[0]}"
     )
     fitted = ", ".join(f"{t:.2f}" for t in arm.temperatures)
+    unhelped = " (1 where none helped)" if 1 in arm.temperatures else ""
     calibrated = any(t != 1 for t in arm.temperatures)
     how = (
-        f"calibrated by temperature{'s' if several else ''} {fitted}, fitted on validation images"
+        f"calibrated by temperature{'s' if several else ''} {fitted}, fitted on validation images{unhelped}"
         if calibrated
         else "as the network gives them (temperature 1, as none was fitted or helped on validation images)"
     )

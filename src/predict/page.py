@@ -15,6 +15,7 @@ from src.storage import files
 
 TEMPLATES = Path(__file__).with_name("templates")
 SHOWN = 5  # classes of a photo
+LONGEST = 60  # characters of a photo's name, of which the end is shown
 SMALL = 192  # pixels, below which a photo is enlarged
 
 
@@ -33,6 +34,7 @@ def row(name: str, answered: Answered) -> dict[str, Any]:
     """The variables of one photo, which people call `name`."""
     return {
         "name": name,
+        "short": name if len(name) <= LONGEST else f"\N{HORIZONTAL ELLIPSIS}{name[1 - LONGEST :]}",
         "photo": jpeg_uri(answered.photo),
         "size": answered.photo.size,
         "small": max(answered.photo.size) < SMALL,
