@@ -38,6 +38,7 @@ def pytest_configure() -> None:
 SLOW_FIXTURES = {
     "browser",
     "everything",
+    "exported",
     "five",
     "prepared",
     "ray",

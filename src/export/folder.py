@@ -27,20 +27,21 @@ def write(folder: Path, arm: Arm, exported: Exported, images: np.ndarray, expect
     state = {name: tensor.contiguous().clone() for name, tensor in exported.model.state_dict().items()}
     weights.write_bytes(save(state, metadata={"format": "pt"}))  # as other libraries expect it
     files.write_json(folder / "config.json", card.config(exported, arm))
+    restored = models.restore(exported.arch, load_file(weights), view.size)
+    checks = [_said(programs.check(weights.name, programs.of_network(restored, view), images, expected))]
     programs.write(folder, programs.Program(exported.model, view), images)
     answers = {
-        weights.name: programs.of_network(models.restore(exported.arch, load_file(weights), view.size), view),
         "model.pt2": programs.of_pt2(folder / "model.pt2"),
         "model.onnx, by ONNX Runtime": programs.of_onnx(folder / "model.onnx"),
     }
     if exported.timm_name:
         import timm
 
-        answers["the folder, by timm"] = programs.of_network(
-            timm.create_model(f"local-dir:{folder}", pretrained=True), view
-        )
-    checks = []
-    for name, answer in answers.items():
-        checks.append(programs.check(name, answer, images, expected))
-        print(checks[-1], flush=True)
-    return checks
+        loaded = timm.create_model(f"local-dir:{folder}", pretrained=True)
+        answers["the folder, by timm"] = programs.of_network(loaded, view)
+    return checks + [_said(programs.check(name, answer, images, expected)) for name, answer in answers.items()]
+
+
+def _said(check: Check) -> Check:
+    print(check, flush=True)
+    return check
