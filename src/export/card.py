@@ -13,6 +13,7 @@ from src.export.network import Exported
 from src.export.programs import Check
 from src.nets import models
 from src.predict.arm import Arm
+from src.records.evaluate import Evaluation
 from src.report import format, page
 from src.settings.settings import Settings
 from src.storage import files, paths
@@ -111,7 +112,7 @@ def head(made: Made) -> dict[str, Any]:
     }
 
 
-def evaluation(arm: Arm) -> Any:
+def evaluation(arm: Arm) -> Evaluation:
     """That of the arm's only seed."""
     (found,) = arm.evaluations.values()
     return found
