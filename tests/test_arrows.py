@@ -34,7 +34,7 @@ ROOMS = {  # what each package imports besides itself, and nothing else
     "mend": GROUND,
     "demo": GROUND | {"settings", "mend"},
     "predict": GROUND | {"settings", "data", "readouts", "arms", "report"},
-    "export": GROUND | {"settings", "predict", "report"},
+    "export": GROUND | {"settings", "arms", "predict", "report"},
 }
 
 
