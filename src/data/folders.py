@@ -140,6 +140,15 @@ def _signature(folder: Path, entries: list[tuple[str, str]]) -> str:
     return hasher.hexdigest()
 
 
+def below(folder: Path) -> list[Path]:
+    """The files below a folder at any depth, in the order of their names, as those of a class are found.
+
+    Raises:
+        UserError: an entry cannot be read.
+    """
+    return sorted(folder / name for name, _ in _files(str(folder), [_place(folder.stat())], []))
+
+
 def _files(folder: str, above: Sequence[Place], linked: list[str], within: str = "") -> Iterator[tuple[str, str]]:
     """Each file below a folder at any depth, relative to it, and its stamp.
 

@@ -10,7 +10,7 @@ temperature that was fitted on its validation images; the softmax of their mean 
 import argparse
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from src.core.errors import UserError, one_line
@@ -39,26 +39,6 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     if not options.images:
         raise UserError("no images; name files or folders of them: `python -m src.predict photo.jpg`")
     return options
-
-
-def listed(given: Iterable[Path]) -> list[Path]:
-    """The files that were named, and those below folders that were, in the order of their names; no hidden ones.
-
-    Raises:
-        UserError: there are none.
-    """
-    found: list[Path] = []
-    for path in given:
-        found += sorted(_below(path)) if path.is_dir() else [path]
-    if not found:
-        raise UserError(f"no images in {', '.join(map(shown, given))}; name files or folders of them")
-    return found
-
-
-def _below(folder: Path) -> Iterable[Path]:
-    for where, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (Path(where, name) for name in names if not name.startswith("."))
 
 
 def shown(path: Path) -> str:
@@ -94,11 +74,12 @@ def describe(arm: Arm) -> list[str]:
 
 def main(words: Sequence[str]) -> None:
     options = parse(words)
-    settings, given = load(), listed(options.images)
+    settings = load()
     arm = arms.find(options.arm, [] if options.seed is None else [options.seed])
     side = arms.side()
     from src.predict import page, photos  # PyTorch takes seconds to import
 
+    given = photos.listed(options.images)
     photos.require_readable(given)
     print(f"{arm.name}: {arm.title}, {len(arm.classes)} classes", flush=True)
     rows = []

@@ -16,8 +16,8 @@ from src.stats import calibration, intervals
 from src.storage import files, paths
 
 NOTHING_YET = (
-    "there is no finished experiment here ({missing} is missing); `dvc repro` computes it, `dvc pull` brings one that "
-    "was pushed, and `make demo` makes a small one in .demo, where this command works too"
+    "there is no finished experiment here ({missing} is missing); `dvc pull` brings one from a remote, `make repro` "
+    "makes one, and `make demo` a small one in .demo, where this command works too"
 )
 CHECKED = 16  # test images that the networks answer again before they answer others
 TOLERANCE = 0.05  # of the range of an arm's logits: another device rounds otherwise, other settings change far more

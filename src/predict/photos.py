@@ -1,5 +1,6 @@
 """Photos as the experiment's images are seen, and what an arm says of them."""
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from src.core.errors import UserError
-from src.data import decode
+from src.data import decode, folders
 from src.predict import networks
 from src.predict.arm import Arm
 from src.settings.settings import Settings
@@ -35,6 +36,20 @@ def _naming() -> Iterator[None]:
         yield
     except UserError as error:
         raise UserError(str(error).removeprefix("folder: ")) from error
+
+
+def listed(given: Sequence[Path]) -> list[Path]:
+    """The files that were named, and those below folders that were, as images of a folder are listed.
+
+    Raises:
+        UserError: there are none.
+    """
+    with _naming():
+        # Not Path.is_dir, which raises an error for a name that is too long.
+        parts = [folders.below(path) if os.path.isdir(path) else [path] for path in given]  # noqa: PTH112
+    if not any(parts):
+        raise UserError(f"no images in {', '.join(map(str, given))}; name files or folders of them")
+    return [path for part in parts for path in part]
 
 
 def require_readable(photos: Sequence[Path]) -> None:

@@ -132,6 +132,8 @@ def test_a_class_that_an_arm_never_answers_has_no_confidence():
         (["photo.png", "--arm", "convnext.zero_shot"], "no such arm (no category of digits)"),
         (["photo.png", "--seed", "7"], "seed 7: this experiment has 0, 1"),
         (["absent.png"], "absent.png cannot be read as an image (No such file or directory)"),
+        (["x" * 300], " cannot be read as an image (File name too long)"),
+        (["loop"], "loop/again is a link to a folder that holds it; remove it"),
         (["notes.txt"], "notes.txt cannot be read as an image (not an image, cut short"),
         (["cut.png"], "cut.png cannot be read as an image"),
     ],
@@ -141,6 +143,9 @@ def test_what_cannot_be_answered_is_one_line(photo, words, line):
         Path(name).write_bytes(content)
     photo.rename("photo.png")
     Path("empty").mkdir(exist_ok=True)
+    Path("loop").mkdir(exist_ok=True)
+    if not Path("loop/again").is_symlink():
+        Path("loop/again").symlink_to("../loop")
     with pytest.raises(UserError) as error:
         predict.main(words)
     assert line in str(error.value)
@@ -152,7 +157,7 @@ def test_without_an_experiment_the_line_says_what_makes_one(tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     Path("params.yaml").write_text("{}")
     Path("photo.png").touch()
-    with pytest.raises(UserError, match=r"no finished experiment .*compare.json is missing.*`dvc repro`.*`make demo`"):
+    with pytest.raises(UserError, match=r"no finished experiment .*compare.json is missing.*`make repro`.*`make demo`"):
         predict.main(["photo.png"])
 
 
@@ -160,7 +165,7 @@ def test_a_checkpoint_that_is_gone_is_named(photo):
     path = paths.of_seed(paths.checkpoints("resnet"), 1) / "full.safetensors"
     moved = path.rename("moved")
     try:
-        with pytest.raises(UserError, match=f"{path} is missing; `dvc repro` makes it"):
+        with pytest.raises(UserError, match=f"{path} is missing; .*`make repro` makes it"):
             predict.main([str(photo)])
     finally:
         moved.rename(path)
@@ -180,9 +185,9 @@ def test_the_page_shows_every_photo_and_loads_nothing(photo, tmp_path):
     folder = tmp_path / "photos"
     (folder / "deep").mkdir(parents=True)
     (folder / ".hidden").mkdir()
-    for name in ("b.png", "deep/<img src=x>.png", ".hidden/x.png", ".DS_Store", "a\udcff.png"):
+    for name in ("b.png", "deep/<img src=x>.png", ".hidden/x.png", ".DS_Store", "Thumbs.db", "a\udcff.png"):
         (folder / name).write_bytes(photo.read_bytes())
-    given = predict.listed([folder])
+    given = photos.listed([folder])
     assert [path.relative_to(folder).as_posix() for path in given] == ["a\udcff.png", "b.png", "deep/<img src=x>.png"]
     page = tmp_path / "pages" / "page.html"
     predict.main([str(folder), "--page", str(page)])
