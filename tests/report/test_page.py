@@ -870,6 +870,22 @@ def test_the_page_fits_its_window_and_its_text_stands_out(opened, name, width, s
     assert faint == []
 
 
+# Tables that are wider than the box in which they scroll; of folded ones on paper alone, where all are open.
+CUT = """[...document.querySelectorAll('.scroll > table')]
+  .filter(table => matchMedia('print').matches || !table.closest('details:not([open])'))
+  .filter(table => table.scrollWidth > table.parentElement.clientWidth + 1)
+  .map(table => table.parentElement.getAttribute('aria-label'))"""
+
+
+@pytest.mark.parametrize("name", ["plain", "two arms"])
+def test_no_table_is_cut_on_a_narrow_screen_or_on_paper(opened, name):
+    page = opened(name, 390, "light")
+    assert page.evaluate(CUT) == []
+    page.set_viewport_size({"width": 688, "height": 1000})  # A4 between the margins
+    page.emulate_media(media="print")
+    assert page.evaluate(CUT) == []
+
+
 def test_dark_and_light_differ_and_print_is_light(opened):
     def background(page) -> str:
         return page.evaluate("getComputedStyle(document.body).backgroundColor")
