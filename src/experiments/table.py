@@ -152,4 +152,7 @@ def main(words: Sequence[str]) -> None:
     on = parser.parse_args(words).on
     if on not in ON:
         raise UserError(f"--on {on}: allowed are {', '.join(ON)}")
-    print(render(read(), on, shutil.get_terminal_size().columns))
+    rows = read()
+    if not any(row.state or row.cells(ON[on]) for row in rows):
+        raise UserError("no result yet, neither of this commit nor of an experiment; `dvc repro` makes the first")
+    print(render(rows, on, shutil.get_terminal_size().columns))

@@ -72,6 +72,12 @@ def test_of_test_images_the_question_is_shown_too():
     assert text.splitlines()[-1].endswith(" 0.250      0.250  +1.2 [-13.8, +16.2]  one")
 
 
+def test_before_there_is_a_result_one_line_says_how_to_get_one(monkeypatch):
+    monkeypatch.setattr(table, "read", lambda: [Row("HEAD", SETTINGS, {})])
+    with pytest.raises(UserError, match="no result yet, .*`dvc repro` makes the first"):
+        table.main([])
+
+
 def test_other_images_are_refused_in_one_line():
     with pytest.raises(UserError, match="--on train: allowed are val, test"):
         table.main(["--on", "train"])

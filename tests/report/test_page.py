@@ -6,7 +6,6 @@ import json
 import math
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -769,10 +768,6 @@ def test_the_stage_starts_without_torch_and_matplotlib():
     assert done.stdout == "[]\n"
 
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-FLAGS += ["--disable-component-update", "--disable-sync"]
-
 # The text whose contrast with what lies behind it is below WCAG's AA, as far as style sheets say.
 FAINT = """() => {
   const canvas = document.createElement('canvas'); canvas.width = canvas.height = 1;
@@ -800,17 +795,6 @@ FAINT = """() => {
   }
   return [seen, faint];
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine")
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with playwright.sync_playwright() as running:
-        chromium = running.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="module")
