@@ -74,7 +74,7 @@ def test_of_test_images_the_question_is_shown_too():
 
 def test_before_there_is_a_result_one_line_says_how_to_get_one(monkeypatch):
     monkeypatch.setattr(table, "read", lambda: [Row("HEAD", SETTINGS, {})])
-    with pytest.raises(UserError, match="no result yet, .*`dvc repro` makes the first"):
+    with pytest.raises(UserError, match=r"no result yet, .*`dvc repro` makes the first"):
         table.main([])
 
 
