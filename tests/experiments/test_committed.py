@@ -10,7 +10,8 @@ from src.core.errors import UserError
 from src.experiments import __main__, read
 from tests.experiments.test_read import comparison
 
-LOCK = {"schema": "2.0", "stages": {"compare": {"cmd": "true", "params": {"params.yaml": {"classes": 2}}}}}
+STAGE = {"cmd": "true", "params": {"params.yaml": {"classes": 2}}, "outs": [{"path": "data/results/compare.json"}]}
+LOCK = {"schema": "2.0", "stages": {"compare": STAGE}}
 
 
 @pytest.fixture
