@@ -78,7 +78,9 @@ def read() -> list[Row]:
 
 def _row(name: str, data: Any, state: str = "") -> Row:
     params = (data.params.get("params.yaml") or {}).get("data") or {}
-    metrics = {path: part["data"] for path, part in data.metrics.items() if isinstance(part.get("data"), dict)}
+    # Until it is done, an experiment has the metrics of the commit that it began with.
+    found = {} if state else data.metrics
+    metrics = {path: part["data"] for path, part in found.items() if isinstance(part.get("data"), dict)}
     return Row(name, agree.used(flat(protocols.filled(params))), metrics, state)
 
 
