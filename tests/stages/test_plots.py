@@ -80,7 +80,8 @@ def test_the_page_of_plots_carries_the_scripts_that_dvc_would_load():
 
 
 def test_the_page_of_plots_is_drawn_without_a_network_and_without_gaps(browser, tmp_path):
-    rows = [{"arm": name, "accuracy": 0.5, "rev": "HEAD"} for name in ("one", "two")]
+    name = "efficientnet_lite0 (resnet), frozen, random head"
+    rows = [{"arm": arm, "accuracy": 0.5, "rev": "HEAD"} for arm in (name, "two")]
     look = {"template": "bar_horizontal", "x": "accuracy", "y": "arm", "revs_with_datapoints": ["HEAD"]}
     plots = [VegaRenderer(rows, "Accuracy of every arm", **look), VegaRenderer([], "Nothing to draw", **look)]
     render_html(plots, tmp_path / "index.html", html_template=TEMPLATE.resolve())
@@ -89,7 +90,8 @@ def test_the_page_of_plots_is_drawn_without_a_network_and_without_gaps(browser, 
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("requestfailed", lambda request: faults.append(request.url))
     page.goto((tmp_path / "index.html").as_uri())
-    page.wait_for_selector("#Accuracy_of_every_arm canvas, #Accuracy_of_every_arm svg")
+    page.wait_for_selector("#Accuracy_of_every_arm svg.marks")
+    assert name in page.locator("#Accuracy_of_every_arm svg.marks").text_content()
     assert page.locator("body > div").count() == 1
     assert faults == []
     context.close()
