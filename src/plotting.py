@@ -1,4 +1,9 @@
-"""Colours, markers and labels that all figures use."""
+"""Colours, markers, labels and legends that all figures use."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # The palette of Okabe and Ito, which people with any colour vision can tell apart.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
@@ -23,3 +28,13 @@ CELL_COLOURS = {
     "convnext.frozen": COLOURS[1],
 }
 MARKERS = {"resnet": "o", "convnext": "s"}
+
+
+def legend_below(figure: "Figure", *handles_and_labels: Any, **options: Any) -> None:
+    """Put a legend below the axes: in two columns, or in one where two would be wider than the figure."""
+    for columns in (2, 1):
+        legend = figure.legend(*handles_and_labels, loc="outside lower center", ncols=columns, frameon=False, **options)
+        figure.draw_without_rendering()
+        if columns == 1 or legend.get_window_extent().width <= figure.bbox.width:
+            return
+        legend.remove()

@@ -7,6 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from src.evaluate import arm
+from src.plotting import legend_below
 
 CLASSES = ["cat", "dog", "frog"]
 
@@ -97,3 +98,18 @@ def test_nothing_is_saved(tmp_path, monkeypatch):
     arm.curves([HISTORY], "validation", "title")
     arm.confusion(np.eye(3, dtype=int), CLASSES, "title")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "columns"), [("resnet18", 2), ("efficientnet_lite0: the best is at the edge of the grid", 1)]
+)
+def test_a_legend_is_never_wider_than_its_figure(name, columns):
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    for number in range(2):
+        axes.plot([0, 1], [number, 1], label=f"{name} {number}")
+    legend_below(figure)
+    (legend,) = figure.legends
+    figure.draw_without_rendering()
+    assert legend.get_window_extent().width <= figure.bbox.width
+    assert legend._ncols == columns

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from src.core import design
-from src.plotting import CELL_COLOURS, MARKERS, plain
+from src.plotting import CELL_COLOURS, MARKERS, legend_below, plain
 from src.records.evaluate import Evaluations
 from src.records.tune import SearchSummaries
 
@@ -66,5 +66,5 @@ def figure(curves: Mapping[str, Sequence[float]], titles: Mapping[str, str], ima
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     axes.spines[["top", "right"]].set_visible(False)
-    drawn.legend(loc="outside lower center", ncols=2, frameon=False)
+    legend_below(drawn)
     return drawn

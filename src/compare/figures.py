@@ -12,7 +12,7 @@ from matplotlib.ticker import PercentFormatter
 from src.compare.results import Arm, Arms
 from src.core import design
 from src.core.records import Interval
-from src.plotting import CELL_COLOURS, COLOURS, MARKERS, plain, short
+from src.plotting import CELL_COLOURS, COLOURS, MARKERS, legend_below, plain, short
 from src.records.compare import Comparison, Contrast
 from src.stats import calibration, intervals
 from src.stats.calibration import Reliability
@@ -156,7 +156,7 @@ def per_class(recall: Mapping[str, np.ndarray], classes: Sequence[str], title: s
     axes.set(xlabel="accuracy on the class's test images", xlim=(0, 1), ylim=(len(classes) - 0.45, -0.55))
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    legend_below(figure)
     return figure
 
 
@@ -175,7 +175,7 @@ def by_frequency(
     axes.set(xscale="log", ylim=(0, 1), xlabel="training images of the class", ylabel="accuracy on its test images")
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    legend_below(figure)
     return figure
 
 
@@ -208,7 +208,7 @@ def table(accuracy: Mapping[str, Interval], names: Mapping[str, str], columns: S
     axes.set(xlim=(-0.3, 1.3), ylabel="accuracy on the test images")
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    legend_below(figure)
     return figure
 
 

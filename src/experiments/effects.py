@@ -22,7 +22,7 @@ from src.core.records import Interval
 from src.experiments.runs import Part, Run, agreed, clusters, require_same_images
 from src.experiments.scaling import LEAD, estimate, question
 from src.experiments.scaling_figures import SHAPES
-from src.plotting import CELL_COLOURS, plain
+from src.plotting import CELL_COLOURS, legend_below, plain
 from src.settings.describe import shown
 from src.stats.contrasts import Answers, Weights
 from src.stats.crossed import Row, crossed
@@ -225,7 +225,7 @@ def differences(effects: Sequence[Effect], note: str) -> Figure:
     axes.set_yticks(range(len(settings)), labels)
     axes.set(ylim=(len(settings) - 0.5, -0.5), xlabel="difference, points")
     axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+    legend_below(figure, fontsize=9)
     return figure
 
 

@@ -78,7 +78,9 @@ def read() -> list[Row]:
 
 def _row(name: str, data: Any, state: str = "") -> Row:
     params = (data.params.get("params.yaml") or {}).get("data") or {}
-    metrics = {path: part["data"] for path, part in data.metrics.items() if isinstance(part.get("data"), dict)}
+    # Until it is done, an experiment has the metrics of the commit that it began with.
+    found = {} if state else data.metrics
+    metrics = {path: part["data"] for path, part in found.items() if isinstance(part.get("data"), dict)}
     return Row(name, agree.used(flat(protocols.filled(params))), metrics, state)
 
 
@@ -152,4 +154,7 @@ def main(words: Sequence[str]) -> None:
     on = parser.parse_args(words).on
     if on not in ON:
         raise UserError(f"--on {on}: allowed are {', '.join(ON)}")
-    print(render(read(), on, shutil.get_terminal_size().columns))
+    rows = read()
+    if not any(row.state or row.cells(ON[on]) for row in rows):
+        raise UserError("no result yet, neither of this commit nor of an experiment; `dvc repro` makes the first")
+    print(render(rows, on, shutil.get_terminal_size().columns))

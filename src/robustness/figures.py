@@ -11,7 +11,7 @@ from matplotlib.ticker import PercentFormatter
 from src.core import design
 from src.core.design import OOD_SCORES
 from src.core.records import Interval
-from src.plotting import CELL_COLOURS, COLOURS, plain
+from src.plotting import CELL_COLOURS, COLOURS, legend_below, plain
 from src.records.robustness import RobustnessResults
 from src.robustness import attacks, ood
 
@@ -68,7 +68,7 @@ def _panels(count: int, title: str) -> tuple[Figure, list[Axes]]:
 
 
 def _legend(figure: Figure, axes: Axes) -> None:
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+    legend_below(figure, *axes.get_legend_handles_labels(), fontsize=9)
 
 
 def severities(results: RobustnessResults) -> Figure:

@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from src.plotting import CELL_COLOURS, MARKERS, plain
+from src.plotting import CELL_COLOURS, MARKERS, legend_below, plain
 from src.records.tune import SearchSummary
 from src.storage import files, paths
 
@@ -69,5 +69,5 @@ def by_rate(searches: Searches, names: Mapping[str, str]) -> Figure:
     )
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    legend_below(figure)
     return figure

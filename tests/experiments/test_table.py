@@ -1,5 +1,7 @@
 """`make table`: what differs comes first, what is the same is said once, and it fits into 80 columns."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from src.core.errors import UserError
@@ -70,6 +72,21 @@ def test_of_test_images_the_question_is_shown_too():
     text = table.render([row("one", reached=0.25)], "test", 80)
     assert "accuracy on test images" in text
     assert text.splitlines()[-1].endswith(" 0.250      0.250  +1.2 [-13.8, +16.2]  one")
+
+
+def test_an_experiment_that_still_runs_has_no_numbers():
+    """DVC gives it those of the commit that it began with."""
+    metrics = {"metrics/resnet.json": {"data": {"resnet": {"full": {"val_accuracy": 0.5}}}}}
+    data = SimpleNamespace(params={"params.yaml": {"data": {"classes": 5}}}, metrics=metrics)
+    assert table._row("one", data).cells("val_accuracy") == {"resnet.full": 0.5}
+    running = table._row("one", data, "running")
+    assert (running.cells("val_accuracy"), running.titled) == ({}, "one (running)")
+
+
+def test_before_there_is_a_result_one_line_says_how_to_get_one(monkeypatch):
+    monkeypatch.setattr(table, "read", lambda: [Row("HEAD", SETTINGS, {})])
+    with pytest.raises(UserError, match=r"no result yet, .*`dvc repro` makes the first"):
+        table.main([])
 
 
 def test_other_images_are_refused_in_one_line():

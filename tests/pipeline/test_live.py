@@ -43,7 +43,7 @@ def test_curves_grow_while_an_experiment_runs(smallest, copy_of, way):
     if way == "queue":
         clone.dvc(*words)
         words = ["queue", "start"]
-    pattern = CURVE if way == "workspace" else f".dvc/tmp/exps/*/{CURVE}"
+    pattern = CURVE if way == "workspace" else f".dvc/tmp/exps/**/{CURVE}"
     seen, steps = set(), set()
     process = subprocess.Popen([sys.executable, "-m", "dvc", *words], cwd=clone.folder, stdout=subprocess.DEVNULL)
     limit = time.monotonic() + 300

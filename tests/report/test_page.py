@@ -6,7 +6,6 @@ import json
 import math
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -769,10 +768,6 @@ def test_the_stage_starts_without_torch_and_matplotlib():
     assert done.stdout == "[]\n"
 
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-FLAGS += ["--disable-component-update", "--disable-sync"]
-
 # The text whose contrast with what lies behind it is below WCAG's AA, as far as style sheets say.
 FAINT = """() => {
   const canvas = document.createElement('canvas'); canvas.width = canvas.height = 1;
@@ -800,17 +795,6 @@ FAINT = """() => {
   }
   return [seen, faint];
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine")
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with playwright.sync_playwright() as running:
-        chromium = running.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="module")
@@ -868,6 +852,22 @@ def test_the_page_fits_its_window_and_its_text_stands_out(opened, name, width, s
     seen, faint = page.evaluate(FAINT)
     assert seen > 200
     assert faint == []
+
+
+# Tables that are wider than the box in which they scroll; of folded ones on paper alone, where all are open.
+CUT = """[...document.querySelectorAll('.scroll > table')]
+  .filter(table => matchMedia('print').matches || !table.closest('details:not([open])'))
+  .filter(table => table.scrollWidth > table.parentElement.clientWidth + 1)
+  .map(table => table.parentElement.getAttribute('aria-label'))"""
+
+
+@pytest.mark.parametrize("name", ["plain", "two arms"])
+def test_no_table_is_cut_on_a_narrow_screen_or_on_paper(opened, name):
+    page = opened(name, 390, "light")
+    assert page.evaluate(CUT) == []
+    page.set_viewport_size({"width": 688, "height": 1000})  # A4 between the margins
+    page.emulate_media(media="print")
+    assert page.evaluate(CUT) == []
 
 
 def test_dark_and_light_differ_and_print_is_light(opened):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from dvc_render.vega import VegaRenderer
+from dvc_render import VegaRenderer, render_html
 
 from stages import pipeline
 
@@ -77,3 +77,21 @@ def test_the_page_of_plots_carries_the_scripts_that_dvc_would_load():
     wanted = [line.split("npm/")[1].split('"')[0] for line in VegaRenderer.SCRIPTS.splitlines() if "npm/" in line]
     for script in wanted:  # another version of DVC may draw what these cannot
         assert script.replace("@", " ") in page, f"DVC loads {script}"
+
+
+def test_the_page_of_plots_is_drawn_without_a_network_and_without_gaps(browser, tmp_path):
+    name = "efficientnet_lite0 (resnet), frozen, random head"
+    rows = [{"arm": arm, "accuracy": 0.5, "rev": "HEAD"} for arm in (name, "two")]
+    look = {"template": "bar_horizontal", "x": "accuracy", "y": "arm", "revs_with_datapoints": ["HEAD"]}
+    plots = [VegaRenderer(rows, "Accuracy of every arm", **look), VegaRenderer([], "Nothing to draw", **look)]
+    render_html(plots, tmp_path / "index.html", html_template=TEMPLATE.resolve())
+    context = browser.new_context(offline=True)
+    page, faults = context.new_page(), []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("requestfailed", lambda request: faults.append(request.url))
+    page.goto((tmp_path / "index.html").as_uri())
+    page.wait_for_selector("#Accuracy_of_every_arm svg.marks")
+    assert name in page.locator("#Accuracy_of_every_arm svg.marks").text_content()
+    assert page.locator("body > div").count() == 1
+    assert faults == []
+    context.close()

@@ -1,9 +1,9 @@
 """The table and the picture of a search show the trials that there were."""
 
 import csv
-from pathlib import Path
 
 from src.records.tune import SearchSummary, Trial
+from src.storage import paths
 from src.tune import results
 
 
@@ -37,7 +37,7 @@ def test_a_table_has_a_row_for_each_trial_and_leaves_empty_what_there_is_not(tmp
     assert [float(row["lr"]) for row in rows] == [0.001, 0.01, 0.0001]
     assert [row["epochs"] for row in rows] == ["2", "1", "2"]
     assert not [name for name in rows[0] if "second" in name]  # they are another each time, and the file is an output
-    assert {path.name for path in Path(tmp_path / "tune").glob("*.png")} == {"learning_rate.png"}
+    assert {path.name for path in paths.pictures(tmp_path / "tune").glob("*.png")} == {"learning_rate.png"}
 
 
 def test_accuracies_stand_over_their_rates_and_the_chosen_one_has_a_ring():
