@@ -40,14 +40,9 @@ def survey(path: Path) -> Survey:
 def plain_classes(split: str, one_colour: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> list[str]:
     """A line that names the classes of which many images have one colour only, such as black ink on a black ground."""
     plain, every = (np.bincount(part, minlength=len(classes)) for part in (labels[one_colour], labels))
-    named = [
-        f"{classes[label]!r} {plain[label]:,} of {every[label]:,}"
-        for label in np.flatnonzero(plain > MANY * every).tolist()
-    ]
-    more = f", and {len(named) - SHOWN:,} more classes" if len(named) > SHOWN else ""
-    return (
-        [f"{split}: images of one colour only, which show nothing: {', '.join(named[:SHOWN])}{more}"] if named else []
-    )
+    found = np.flatnonzero(plain > MANY * every).tolist()
+    named = [f"{classes[label]!r} {plain[label]:,} of {every[label]:,}" for label in found]
+    return [f"{split}: images of one colour only, which show nothing: {_some(named)}"] if named else []
 
 
 def repeats(split: str, digests: Sequence[bytes], labels: np.ndarray, names: Callable[[str, int], str]) -> list[str]:
@@ -57,15 +52,17 @@ def repeats(split: str, digests: Sequence[bytes], labels: np.ndarray, names: Cal
         names: the name of the image of a split at a position.
     """
     first: dict[bytes, int] = {}
-    again, wrong = list[str](), list[str]()
+    own, other = list[str](), list[str]()
     for position, digest in enumerate(digests):
         if (earlier := first.setdefault(digest, position)) != position:
-            kind = again if labels[earlier] == labels[position] else wrong
-            kind.append(f"{names(split, earlier)} = {names(split, position)}")
-    lines = (("those of another of the same class", again), ("those of one of another class", wrong))
+            pairs = own if labels[earlier] == labels[position] else other
+            pairs.append(f"{names(split, earlier)} = {names(split, position)}")
+    kinds = (("another image of their class", own), ("an image of another class", other))
     return [
-        f"{split}: images whose pixels are {what}: {len(pairs):,} ({', '.join(pairs[:SHOWN])}"
-        + (f", and {len(pairs) - SHOWN:,} more)" if len(pairs) > SHOWN else ")")
-        for what, pairs in lines
-        if pairs
+        f"{split}: images with the pixels of {kind}: {len(pairs):,} ({_some(pairs)})" for kind, pairs in kinds if pairs
     ]
+
+
+def _some(items: Sequence[str]) -> str:
+    more = f", and {len(items) - SHOWN:,} more" if len(items) > SHOWN else ""
+    return ", ".join(items[:SHOWN]) + more

@@ -7,6 +7,10 @@ from src.data import survey
 from src.storage import files, raw
 
 
+def named(split: str, position: int) -> str:
+    return f"{split}[{position}]"
+
+
 @pytest.fixture
 def images() -> np.ndarray:
     """300 images; of the first 40 every pixel has one colour, of another one all but one value of one pixel."""
@@ -37,19 +41,16 @@ def test_classes_of_which_many_images_have_one_colour_are_named():
     ]
     assert survey.plain_classes("test", one_colour[20:] & False, labels[20:], names) == []
     many = survey.plain_classes("train", labels >= 0, labels, names)
-    assert many[0].endswith("'sky' 10 of 10, 'ink' 10 of 10, 'night' 10 of 10, and 2 more classes")
+    assert many[0].endswith("'sky' 10 of 10, 'ink' 10 of 10, 'night' 10 of 10, and 2 more")
 
 
 def test_equal_images_are_told_by_whether_their_class_is_the_same():
     labels = np.array([0, 0, 1, 1, 1, 0])
-    lines = survey.repeats("train", [b"a", b"a", b"a", b"b", b"b", b"c"], labels, lambda split, n: f"{split}[{n}]")
+    lines = survey.repeats("train", [b"a", b"a", b"a", b"b", b"b", b"c"], labels, named)
     assert lines == [
-        "train: images whose pixels are those of another of the same class: 2 "
-        "(train[0] = train[1], train[3] = train[4])",
-        "train: images whose pixels are those of one of another class: 1 (train[0] = train[2])",
+        "train: images with the pixels of another image of their class: 2 (train[0] = train[1], train[3] = train[4])",
+        "train: images with the pixels of an image of another class: 1 (train[0] = train[2])",
     ]
-    assert survey.repeats("train", [b"a", b"b"], labels[:2], lambda split, n: f"{split}[{n}]") == []
-    many = survey.repeats("test", [b"a"] * 6, np.zeros(6, int), lambda split, n: str(n))
-    assert many == [
-        "test: images whose pixels are those of another of the same class: 5 (0 = 1, 0 = 2, 0 = 3, and 2 more)"
-    ]
+    assert survey.repeats("train", [b"a", b"b"], labels[:2], named) == []
+    (many,) = survey.repeats("a", [b"a"] * 6, np.zeros(6, int), named)
+    assert many.endswith("of their class: 5 (a[0] = a[1], a[0] = a[2], a[0] = a[3], and 2 more)")
