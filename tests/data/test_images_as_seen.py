@@ -1,5 +1,6 @@
 """Pixels are what one sees, and a hostile file is refused in one line that names it."""
 
+import io
 import os
 import random
 import struct
@@ -192,17 +193,46 @@ def test_whatever_a_reader_raises_the_file_is_named(tmp_path, monkeypatch, kind)
     assert "cannot be read as an image" in refusal(tmp_path / "image.bmp")
 
 
+def written(kind: str) -> bytes:
+    """A red image of 24 x 16 pixels as Pillow writes it."""
+    mode = {"XBM": "1", "MSP": "1", "SPIDER": "F", "BLP": "P"}.get(kind, "RGB")
+    file = io.BytesIO()
+    Image.new("RGB", (24, 16), "red").convert(mode).save(file, format=kind)
+    return file.getvalue()
+
+
+def by_hand(kind: str) -> bytes:
+    """The same of formats that Pillow reads only."""
+    if kind == "CUR":
+        file = io.BytesIO()
+        Image.new("RGBA", (24, 16), "red").save(file, format="ICO", bitmap_format="bmp")
+        return b"\0\0\2\0" + file.getvalue()[4:]
+    if kind == "PSD":
+        header = struct.pack(">4sH6xHIIHH", b"8BPS", 1, 3, 16, 24, 8, 3)
+        return header + bytes(14) + b"\xff" * 384 + bytes(768)
+    if kind == "SUN":
+        return struct.pack(">8I", 0x59A66A95, 24, 16, 24, 1152, 1, 0, 0) + b"\0\0\xff" * 384
+    if kind == "FITS":
+        cards = ["SIMPLE  = T", "BITPIX  = 8", "NAXIS   = 2", "NAXIS1  = 24", "NAXIS2  = 16", "END"]
+        return "".join(f"{card:80}" for card in cards).ljust(2880).encode() + bytes(2880)
+    if kind == "QOI":
+        return struct.pack(">4sIIBB", b"qoif", 24, 16, 3, 0) + b"\xfe\xff\0\0" * 384 + bytes(7) + b"\1"
+    assert kind == "XPM"
+    rows = ",\n".join(['"24 16 1 1"', '"a c #ff0000"', *['"' + "a" * 24 + '"'] * 16])
+    return f"/* XPM */\nstatic char *image[] = {{\n{rows}\n}};\n".encode()
+
+
 Image.init()
-WRITTEN = [kind for kind in decode.FORMATS if kind in Image.SAVE]
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # readers leave damaged files open
-@pytest.mark.parametrize("kind", WRITTEN)
+@pytest.mark.parametrize("kind", decode.FORMATS)
 def test_a_damaged_file_of_any_format_is_an_image_or_is_refused_by_name(tmp_path, kind):
     rng, path = random.Random(kind), tmp_path / "image"
-    mode = {"XBM": "1", "MSP": "1", "SPIDER": "F", "BLP": "P"}.get(kind, "RGB")
-    Image.new("RGB", (24, 16), "red").convert(mode).save(path, format=kind)
-    whole = path.read_bytes()
+    whole = written(kind) if kind in Image.SAVE else by_hand(kind)
+    path.write_bytes(whole)
+    with Image.open(path, formats=decode.FORMATS) as image:
+        assert image.format == kind
     assert decoded(path).shape[2] == 3
     for _ in range(60):
         data = bytearray(whole[: rng.choice([len(whole), rng.randrange(1, len(whole))])])
