@@ -149,6 +149,22 @@ def test_the_limit_holds_for_the_picture_in_an_icon(tmp_path):
     assert "has more than 1,048,576 pixels" in refusal(tmp_path / "image.ico")
 
 
+def tiled(width: int, length: int) -> bytes:
+    """A TIFF of 16 x 16 pixels in one tile of another size."""
+    tags = {256: 16, 257: 16, 258: 8, 259: 8, 262: 1, 277: 1, 322: width, 323: length, 324: 8}
+    data = zlib.compress(bytes(width * length) if width * length < 2**20 else b"")
+    entries = sorted((tags | {325: len(data)}).items())
+    body = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries)
+    return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + struct.pack("<H", len(entries)) + body + bytes(4)
+
+
+def test_the_limit_holds_for_the_tile_of_a_small_image(tmp_path):
+    (tmp_path / "image.tif").write_bytes(tiled(32, 16))
+    assert decoded(tmp_path / "image.tif").shape == (16, 16, 3)
+    (tmp_path / "image.tif").write_bytes(tiled(16_384, 16_384))
+    assert "has more than 67,108,864 pixels" in refusal(tmp_path / "image.tif")
+
+
 def test_an_icon_is_seen_on_white(tmp_path):
     Image.new("RGBA", (16, 16), (0, 0, 0, 0)).save(tmp_path / "image.ico")
     np.testing.assert_array_equal(decoded(tmp_path / "image.ico"), np.full((16, 16, 3), 255))
