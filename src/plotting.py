@@ -5,18 +5,36 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+from collections.abc import Collection
+from functools import cache
+
 # The palette of Okabe and Ito, which people with any colour vision can tell apart.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 MOST_NAMES = 20  # classes in a figure: the names and cell values of more would overlap
 
 
 def plain(text: str) -> str:
-    """Escape `$`, which matplotlib would read as the beginning of a formula."""
-    return text.replace("$", r"\$")
+    """Escape `$`, which matplotlib would read as the beginning of a formula, and signs that its font lacks.
+
+    Those would all become the same box: 猫 is drawn as \\u732b. Another font of the machine might have them, but
+    pictures would then differ from machine to machine.
+    """
+    glyphs = _glyphs()
+    signs = (sign if ord(sign) in glyphs or sign == "\n" else sign.encode("unicode_escape").decode() for sign in text)
+    return "".join(signs).replace("$", r"\$")
+
+
+@cache
+def _glyphs() -> Collection[int]:
+    """The signs that the font of all pictures has."""
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
+    return get_font(findfont(FontProperties())).get_charmap().keys()
 
 
 def short(name: str) -> str:
-    """A class name, cut to a label of 24 characters."""
+    """A class name on one line, cut to a label of 24 characters."""
+    name = " ".join(name.split())
     return plain(name if len(name) <= 24 else name[:23] + "…")
 
 

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 
 from src.data import classes, duplicates, folders, sources
-from src.data.survey import survey
+from src.data.survey import plain_classes, repeats, survey
 from src.settings.settings import Settings
 from src.storage import files, paths, raw
 from src.storage.resume import StateFile
@@ -29,11 +29,19 @@ def main(settings: Settings) -> None:
         names = inputs["listing"]["train"] if "listing" in inputs else classes.class_names(settings.dataset, root)
         files.write_json(raw.CLASSES, list(names))
     train, test = (survey(raw.images_path(split)) for split in folders.SPLITS)
-    found = duplicates.find(settings.dataset, train.digests, test.digests, namer(settings, inputs))
+    named = namer(settings, inputs)
+    found = duplicates.find(settings.dataset, train.digests, test.digests, named)
     files.write_json(raw.DUPLICATES, found)
     raw.write_sums()
     for line in found["said"]:
         print(f"{line}; prepare.without_duplicates=true leaves the training images out")
+    for name, looked_at in zip(folders.SPLITS, (train, test), strict=True):
+        labels = splits[name].labels
+        for line in (
+            *plain_classes(name, looked_at.one_colour, labels, list(names)),
+            *repeats(name, looked_at.digests, labels, named),
+        ):
+            print(line)
 
 
 def namer(settings: Settings, inputs: dict) -> Callable[[str, int], str]:

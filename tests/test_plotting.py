@@ -88,6 +88,16 @@ def test_names_of_classes_are_never_taken_for_formulas():
     assert names(figure)[-1] == "ß" * 23 + "…"
 
 
+@pytest.mark.filterwarnings("error")
+def test_signs_that_the_font_lacks_stay_apart():
+    """They would all be the same box. Letters that it has are drawn as they are."""
+    odd = ["猫", "犬", "👩", "Ω", "kočka", "cat\n", "a\tb"]
+    figure = arm.confusion(np.eye(len(odd), dtype=int), odd, "猫 or dog")
+    assert render(figure)
+    assert names(figure) == [r"\u732b", r"\u72ac", r"\U0001f469", "Ω", "kočka", "cat", "a b"]
+    assert figure.axes[0].get_title() == r"\u732b or dog"
+
+
 @pytest.mark.parametrize("title", ["Trained on 2 classes: $\\x$, dog", "resnet18 (/home/$\\user$/w.pth weights)"])
 def test_titles_are_never_taken_for_formulas(title):
     assert render(arm.curves([HISTORY], "validation", title))

@@ -17,6 +17,8 @@ from src.records.compare import Comparison, Contrast
 from src.stats import calibration, intervals
 from src.stats.calibration import Reliability
 
+MOST_BARS = 150  # of classes and arms, and the gaps between, in a picture of 3,900 pixels
+
 
 def all_figures(arms: Arms, comparison: Comparison) -> dict[str, Figure]:
     """Every figure of the comparison by name: all arms, and in closer detail those of the 2 x 2 table."""
@@ -143,7 +145,9 @@ def base_classes(
 
 
 def per_class(recall: Mapping[str, np.ndarray], classes: Sequence[str], title: str, colours: Sequence[str]) -> Figure:
-    """The accuracy on each class's images (K,), the arms side by side."""
+    """The accuracy on each class's images (K,), the arms side by side; of many classes see `_by_rank`."""
+    if len(classes) * (len(recall) + 1) > MOST_BARS:
+        return _by_rank(recall, title, colours)
     figure = Figure(figsize=(8, 2 + 0.16 * len(classes) * (len(recall) + 1)), layout="constrained")
     figure.suptitle(plain(title))
     axes = figure.subplots()
@@ -157,6 +161,21 @@ def per_class(recall: Mapping[str, np.ndarray], classes: Sequence[str], title: s
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     axes.spines[["top", "right"]].set_visible(False)
     legend_below(figure)
+    return figure
+
+
+def _by_rank(recall: Mapping[str, np.ndarray], title: str, colours: Sequence[str]) -> Figure:
+    """A line for each arm: the accuracy on its hardest class, on the next, and so on; the names are in the tables."""
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    figure.suptitle(plain(title))
+    axes = figure.subplots()
+    for (name, values), colour in zip(recall.items(), colours, strict=True):
+        axes.step(range(1, len(values) + 1), np.sort(values), where="mid", label=plain(name), color=colour)
+    axes.set(xlabel="classes, from an arm's hardest to its easiest", ylabel="accuracy on the class's test images")
+    axes.set(ylim=(-0.02, 1.02))
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
     return figure
 
 

@@ -2,6 +2,7 @@
 
 import difflib
 import errno
+import re
 import sqlite3
 import sys
 from collections.abc import Iterable, Iterator
@@ -11,6 +12,14 @@ from typing import NoReturn
 # The disk is full, over its quota or read-only, or the file may not be written.
 FULL = {errno.ENOSPC, errno.EDQUOT}
 DISK = {*FULL, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+# What PyTorch, oneDNN, cuDNN, cuBLAS and drivers of CUDA and MPS say of too little memory, mostly in a RuntimeError.
+LACK_OF_MEMORY = re.compile(
+    "out of memory|can't allocate memory|not enough memory|cannot allocate memory|bad_alloc|ALLOC_FAILED"
+    "|could not create a (primitive|memory)",
+    re.IGNORECASE,
+)
 
 
 class UserError(Exception):
@@ -31,6 +40,13 @@ def did_you_mean(name: str, known: Iterable[str], count: int = 1) -> str:
     return f"did you mean {' or '.join(similar)}? " if similar else ""
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether a device, the system or Python had too little memory."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return isinstance(error, MemoryError) or bool(isinstance(error, RuntimeError) and LACK_OF_MEMORY.search(str(error)))
+
+
 @contextmanager
 def one_line() -> Iterator[None]:
     """End the program with one line and exit status 1 if the block raises an error that a user can correct."""
@@ -39,8 +55,10 @@ def one_line() -> Iterator[None]:
     except UserError as error:
         line = f"error: {error}{_about_room(error.__cause__)}"
         _end(line.replace("\n", "\\n"))  # a file may be called so
-    except OSError as error:
-        if error.errno not in DISK:
+    except (OSError, MemoryError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            _end("error: out of memory; try a smaller image_size or finetune.batch_size, or end other programs")
+        if not isinstance(error, OSError) or error.errno not in DISK:
             raise
         _end(f"error: {error.filename or 'a file'} could not be written: {error.strerror}{_about_room(error)}")
     except sqlite3.OperationalError as error:  # DVC caches the hashes of files in a database

@@ -287,6 +287,10 @@ def _open_image(path: Path) -> Image.Image:
         if path.stat().st_size == 0:
             raise ValueError("empty file") from None
         raise ValueError(f"not an image, cut short, or none of {', '.join(FORMATS)}") from None
+    if isinstance(image, TiffImagePlugin.TiffImageFile):  # a tile is decoded whole, however small the image is
+        width, length = (image.tag_v2.get(tag, 0) for tag in (322, 323))
+        if width * length > MAX_PIXELS:
+            raise Image.DecompressionBombWarning
     if max(image.size) > MAX_SIDE:
         raise UserError(
             f"folder: {path} is {image.width} x {image.height} pixels; allowed are {MAX_SIDE:,} a side; "

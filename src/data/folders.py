@@ -90,8 +90,12 @@ def _classes(root: Path, split: str) -> list[str]:
 
 
 def looks(name: str) -> str:
-    """What a person sees of a name: the same for composed and decomposed accents, and for any kind of space."""
-    visible = (sign for sign in unicodedata.normalize("NFKC", name) if unicodedata.category(sign) != "Cf")
+    """What a person sees of a name: the same for composed and decomposed accents, and for any kind of space.
+
+    Signs that show nothing are left out, but for the two that join letters or emoji, or keep them apart.
+    """
+    signs = unicodedata.normalize("NFC", name)
+    visible = (sign for sign in signs if sign in "\u200c\u200d" or unicodedata.category(sign) != "Cf")
     return " ".join("".join(visible).split())
 
 

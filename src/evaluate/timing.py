@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from src.core.records import Interval
-from src.device import energy
+from src.device import energy, memory
 from src.device.prefetch import Images, gathered
 from src.nets import folding, inference, specialised
 from src.nets.preprocess import View, to_input
@@ -83,13 +83,18 @@ def network(model: nn.Module, images: Images, index: np.ndarray, *, view: View, 
     batch = inference.batch_size(view.size, device)
 
     @torch.inference_mode()
-    def answer(index: np.ndarray) -> None:
+    def answer(index: np.ndarray) -> None:  # by batches of the size that fits
         for inputs in gathered(images, (part for part, _ in inference.batches(index, batch)), device):
             with accelerator.autocast():
                 rows = model(to_input(inputs, view))
         rows.cpu()  # waits for the device
 
-    return measure(answer, index, batch=batch, seconds=SECONDS, device=device)
+    while True:
+        try:
+            return measure(answer, index, batch=batch, seconds=SECONDS, device=device)
+        except (RuntimeError, MemoryError, OSError) as error:
+            batch = memory.halved(error, batch, image_size=view.size, device=device)
+        memory.free(device)
 
 
 def readout(

@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils.memory import should_reduce_batch_size
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 from tqdm import tqdm
 
 from src.core import seeds
-from src.core.errors import DivergedError, UserError
+from src.core.errors import DivergedError, UserError, is_out_of_memory
 from src.device import runtime
 from src.device.prefetch import Images
 from src.finetune.batches import Data, shuffled
@@ -126,18 +125,13 @@ def explained(config: Finetune, epoch: int, batch_size: int, device: torch.devic
             f"finetune.lr = {config.lr}: the loss is no longer a number {error} of epoch {epoch}; try a smaller "
             "learning rate"
         ) from None
-    except (RuntimeError, MemoryError) as error:
+    except (RuntimeError, MemoryError, OSError) as error:
         if not is_out_of_memory(error):
             raise
         raise UserError(
             f"finetune.batch_size = {batch_size}: out of memory on {device.type}; try a smaller one, or a smaller "
             "image_size"
         ) from None
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether PyTorch, a device's driver or Python ran out of memory."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or should_reduce_batch_size(error)
 
 
 def validate(

@@ -1,6 +1,7 @@
 """Run a network over images: logits of a classifier, or features of a backbone without head."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -8,6 +9,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from src.device import memory
 from src.device.prefetch import Images, gathered
 from src.nets.preprocess import View, to_input
 
@@ -17,6 +19,9 @@ BATCH = 256  # large enough to fill a device, small enough for 2 GB at 224 pixel
 # 256 and of this size: EfficientNet-Lite0 121 and 293 at 64 pixels, 28 and 61 at 128; ConvNeXt-Tiny 61 and 76 at 64.
 CPU_PIXELS = 2**17
 FETCH = 16  # batches whose outputs are fetched from a device together, since it waits for the host meanwhile
+
+
+_FITTING: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()  # batches of networks for which others were too large
 
 
 def batch_size(image_size: int, device: torch.device) -> int:
@@ -54,7 +59,8 @@ def outputs(
 ) -> Iterator[np.ndarray]:
     """The outputs of the network in evaluation mode, in blocks (b, D) float32 in the order of `index`.
 
-    Several processes take the batches in turn, and each yields all outputs.
+    Several processes take the batches in turn, and each yields all outputs. A batch that does not fit in memory is
+    halved, for this network from then on, and a line says so.
 
     Args:
         images: (N, H, W, 3) uint8.
@@ -62,11 +68,37 @@ def outputs(
         label: of the progress bar; without it, or without a terminal, there is none.
         full_batches: fill up to `batch_size` even where there are fewer images. The output of an image is then the same
             whatever the others are; a batch of another size rounds otherwise.
+
+    Raises:
+        UserError: not even one image fits.
     """
     model.eval()
-    device, processes = accelerator.device, accelerator.num_processes
-    size = batch_size(view.size, device)
-    parts = list(batches(index, size if full_batches else min(size, len(index))))
+    device, done = accelerator.device, 0
+    size = _FITTING.get(model, batch_size(view.size, device))
+    size = size if full_batches else min(size, len(index))
+    while done < len(index):
+        try:
+            for block in _blocks(model, images, batches(index[done:], size), view, accelerator, label):
+                yield block
+                done += len(block)
+            continue
+        except (RuntimeError, MemoryError, OSError) as error:
+            limits = {"image_size": view.size, "device": device, "processes": accelerator.num_processes}
+            size = memory.halved(error, size, **limits)
+        _FITTING[model] = size
+        memory.free(device)
+
+
+def _blocks(
+    model: nn.Module,
+    images: Images,
+    cut: Iterable[tuple[np.ndarray, int]],
+    view: View,
+    accelerator: Accelerator,
+    label: str,
+) -> Iterator[np.ndarray]:
+    """The outputs for batches that `batches` made."""
+    parts, device, processes = list(cut), accelerator.device, accelerator.num_processes
     turns = range(0, len(parts), processes)
     # A process for which no batch is left in the last turn repeats one, because `gather` needs all processes.
     mine = (parts[min(turn + accelerator.process_index, len(parts) - 1)][0] for turn in turns)

@@ -1,8 +1,31 @@
 """What the evaluation of one cell of the 2 x 2 table leaves in `data/results/<cell>.json`."""
 
-from pydantic import Field
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, PlainSerializer
 
 from src.core.records import Environment, Record, mean
+
+
+def _sparse(counts: Sequence[Sequence[int]]) -> list[str]:
+    """A row of counts as text, `2:9 7:1`: the counts that are not 0, after their column."""
+    return [" ".join(f"{column}:{count}" for column, count in enumerate(row) if count) for row in counts]
+
+
+def _dense(rows: Any) -> Any:
+    """The counts (K, K) of K such texts; other values as they are."""
+    if not isinstance(rows, list) or not all(isinstance(row, str) for row in rows):
+        return rows
+    counts = [[0] * len(rows) for _ in rows]
+    for row, text in zip(counts, rows, strict=True):
+        for column, count in (map(int, pair.split(":")) for pair in text.split()):
+            row[column] = count
+    return counts
+
+
+# In files as text: of a thousand classes nearly all of a million counts are 0, which would take 13 MB.
+Counts = Annotated[list[list[int]], BeforeValidator(_dense), PlainSerializer(_sparse, when_used="json")]
 
 
 class ClassScores(Record):
@@ -52,7 +75,7 @@ class Scores(Record):
     mapped: MappedScores | None = None
     unmapped: list[str] = Field([])
     per_class: list[ClassScores]
-    confusion: list[list[int]]
+    confusion: Counts
 
 
 class Evaluation(Scores):

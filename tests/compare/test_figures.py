@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 
 from src.compare import figures, results
 from src.compare.config import Compare
@@ -15,6 +16,7 @@ from src.core.records import Interval
 from src.readouts.config import READOUTS
 from src.stats import calibration, contrasts
 from src.stats.contrasts import Answers
+from src.storage import files
 from tests.helpers.toy_records import contrast, evaluation
 
 CLASSES = ["cat", "dog", "frog"]
@@ -235,3 +237,25 @@ def test_nothing_is_saved(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     drawn(["resnet.full", "convnext.linear"], CLASSES)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("classes", "arms"), [(30, 4), (31, 4), (75, 1), (76, 1), (1000, 4), (1000, 12)])
+def test_the_picture_of_classes_is_readable_and_below_4000_pixels_however_many_there_are(tmp_path, classes, arms):
+    recall = {f"arm {number}": np.linspace(0, 1, classes) for number in range(arms)}
+    named = [f"class {label}" for label in range(classes)]
+    drawn = figures.per_class(recall, named, "title", ["C0"] * arms)
+    files.write_figure(tmp_path / "per_class.png", drawn)
+    assert max(Image.open(tmp_path / "per_class.png").size) < 4000
+    assert drawn.get_size_inches()[1] * 150 < 4000  # at full resolution
+    if classes == 1000:
+        steps = [line.get_ydata() for line in drawn.axes[0].lines]
+        assert len(steps) == arms
+        np.testing.assert_array_equal(steps[0], np.linspace(0, 1, classes))
+    else:
+        assert ("class 3" in names(drawn.axes[0])) == (classes * (arms + 1) <= 150)
+
+
+def test_a_picture_of_many_rows_is_drawn_at_fewer_dots(tmp_path):
+    bars = {f"arm {number}": Interval(0.5, 0.4, 0.6) for number in range(100)}
+    files.write_figure(tmp_path / "arms.png", figures.accuracies(bars, "title", 0.1, ["C0"] * 100))
+    assert max(Image.open(tmp_path / "arms.png").size) < 4000

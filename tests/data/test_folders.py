@@ -202,6 +202,13 @@ def test_classes_that_look_alike_are_refused_with_what_they_are_made_of(root, ot
     )
 
 
+def test_names_that_a_person_tells_apart_are_two_classes(root):
+    names = ["cat", "dog", "Cat", "c\u00e4t", "H2O", "H\u2082O", "\U0001f469\u200d\U0001f467", "\U0001f469\U0001f467"]
+    for split, name in ((split, name) for split in folders.SPLITS for name in names[2:]):
+        shutil.copytree(root / split / "cat", root / split / name)
+    assert folders.class_names(root) == sorted(names)
+
+
 @pytest.mark.parametrize("name", ["", "dog"])
 def test_one_folder_for_training_and_testing_is_refused(root, name):
     shutil.rmtree(root / "test" / name)

@@ -1,5 +1,6 @@
 """Pixels are what one sees, and a hostile file is refused in one line that names it."""
 
+import io
 import os
 import random
 import struct
@@ -148,6 +149,22 @@ def test_the_limit_holds_for_the_picture_in_an_icon(tmp_path):
     assert "has more than 1,048,576 pixels" in refusal(tmp_path / "image.ico")
 
 
+def tiled(width: int, length: int) -> bytes:
+    """A TIFF of 16 x 16 pixels in one tile of another size."""
+    tags = {256: 16, 257: 16, 258: 8, 259: 8, 262: 1, 277: 1, 322: width, 323: length, 324: 8}
+    data = zlib.compress(bytes(width * length) if width * length < 2**20 else b"")
+    entries = sorted((tags | {325: len(data)}).items())
+    body = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries)
+    return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + struct.pack("<H", len(entries)) + body + bytes(4)
+
+
+def test_the_limit_holds_for_the_tile_of_a_small_image(tmp_path):
+    (tmp_path / "image.tif").write_bytes(tiled(32, 16))
+    assert decoded(tmp_path / "image.tif").shape == (16, 16, 3)
+    (tmp_path / "image.tif").write_bytes(tiled(16_384, 16_384))
+    assert "has more than 67,108,864 pixels" in refusal(tmp_path / "image.tif")
+
+
 def test_an_icon_is_seen_on_white(tmp_path):
     Image.new("RGBA", (16, 16), (0, 0, 0, 0)).save(tmp_path / "image.ico")
     np.testing.assert_array_equal(decoded(tmp_path / "image.ico"), np.full((16, 16, 3), 255))
@@ -192,17 +209,46 @@ def test_whatever_a_reader_raises_the_file_is_named(tmp_path, monkeypatch, kind)
     assert "cannot be read as an image" in refusal(tmp_path / "image.bmp")
 
 
+def written(kind: str) -> bytes:
+    """A red image of 24 x 16 pixels as Pillow writes it."""
+    mode = {"XBM": "1", "MSP": "1", "SPIDER": "F", "BLP": "P"}.get(kind, "RGB")
+    file = io.BytesIO()
+    Image.new("RGB", (24, 16), "red").convert(mode).save(file, format=kind)
+    return file.getvalue()
+
+
+def by_hand(kind: str) -> bytes:
+    """The same of formats that Pillow reads only."""
+    if kind == "CUR":
+        file = io.BytesIO()
+        Image.new("RGBA", (24, 16), "red").save(file, format="ICO", bitmap_format="bmp")
+        return b"\0\0\2\0" + file.getvalue()[4:]
+    if kind == "PSD":
+        header = struct.pack(">4sH6xHIIHH", b"8BPS", 1, 3, 16, 24, 8, 3)
+        return header + bytes(14) + b"\xff" * 384 + bytes(768)
+    if kind == "SUN":
+        return struct.pack(">8I", 0x59A66A95, 24, 16, 24, 1152, 1, 0, 0) + b"\0\0\xff" * 384
+    if kind == "FITS":
+        cards = ["SIMPLE  = T", "BITPIX  = 8", "NAXIS   = 2", "NAXIS1  = 24", "NAXIS2  = 16", "END"]
+        return "".join(f"{card:80}" for card in cards).ljust(2880).encode() + bytes(2880)
+    if kind == "QOI":
+        return struct.pack(">4sIIBB", b"qoif", 24, 16, 3, 0) + b"\xfe\xff\0\0" * 384 + bytes(7) + b"\1"
+    assert kind == "XPM"
+    rows = ",\n".join(['"24 16 1 1"', '"a c #ff0000"', *['"' + "a" * 24 + '"'] * 16])
+    return f"/* XPM */\nstatic char *image[] = {{\n{rows}\n}};\n".encode()
+
+
 Image.init()
-WRITTEN = [kind for kind in decode.FORMATS if kind in Image.SAVE]
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # readers leave damaged files open
-@pytest.mark.parametrize("kind", WRITTEN)
+@pytest.mark.parametrize("kind", decode.FORMATS)
 def test_a_damaged_file_of_any_format_is_an_image_or_is_refused_by_name(tmp_path, kind):
     rng, path = random.Random(kind), tmp_path / "image"
-    mode = {"XBM": "1", "MSP": "1", "SPIDER": "F", "BLP": "P"}.get(kind, "RGB")
-    Image.new("RGB", (24, 16), "red").convert(mode).save(path, format=kind)
-    whole = path.read_bytes()
+    whole = written(kind) if kind in Image.SAVE else by_hand(kind)
+    path.write_bytes(whole)
+    with Image.open(path, formats=decode.FORMATS) as image:
+        assert image.format == kind
     assert decoded(path).shape[2] == 3
     for _ in range(60):
         data = bytearray(whole[: rng.choice([len(whole), rng.randrange(1, len(whole))])])

@@ -96,3 +96,15 @@ def test_a_picture_is_drawn_and_nothing_else_is_left(tmp_path):
     made = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
     assert made == {"plots/confusion/arm.csv", "plots/per_class/arm.csv", "pictures/plots/confusion_arm.png"}
     assert (tmp_path / "pictures/plots/confusion_arm.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_record_of_a_thousand_classes_is_below_a_megabyte_under_five_seeds_and_complete(tmp_path):
+    labels = np.arange(10_000) % 1000
+    logits = np.random.default_rng(0).standard_normal((10_000, 1000), np.float32)
+    logits[::2][np.arange(5000), labels[::2]] += 9
+    part = arm.Predictions(logits, labels, np.arange(10_000), logits[:1000], labels[:1000])
+    scored = arm.score(part, [f"class {label}" for label in range(1000)])
+    files.write_record(tmp_path / "scores.json", scored)
+    assert (tmp_path / "scores.json").stat().st_size < 200_000
+    assert files.read_record(tmp_path / "scores.json", type(scored)) == scored
+    assert sum(map(sum, scored.confusion)) == 10_000

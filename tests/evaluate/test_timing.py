@@ -7,7 +7,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from src.core.records import Interval
-from src.device import energy
+from src.device import energy, runtime
 from src.evaluate import frozen, timing
 from src.evaluate.timing import FEWEST, ROUNDS, Speed
 from src.nets import folding, models, preprocess, specialised
@@ -15,6 +15,7 @@ from src.readouts.base import Features
 from src.records.embed import Embedding
 
 CPU = torch.device("cpu")
+SIZES = (256, 128, 64, 32, 16, 8, 4)
 
 
 class Clock:
@@ -50,6 +51,26 @@ def test_rounds_are_whole_batches_of_the_same_images_that_fill_the_time(monkeypa
     timing.measure(clock.answer, np.arange(100, 120), batch=8, seconds=3.0, device=CPU)
     assert [len(index) for index in clock.asked] == [8, 8, *[40] * ROUNDS]
     assert np.array_equal(clock.asked[-1], np.tile(np.arange(100, 120), 2))
+
+
+class Greedy(nn.Module):
+    """A network for which more than two images are too many."""
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        if len(batch) > 2:
+            raise MemoryError
+        return batch.flatten(1)
+
+
+def test_batches_that_do_not_fit_are_halved_until_they_do(monkeypatch, capsys):
+    monkeypatch.setattr(specialised, "place", lambda model, *_: model)
+    monkeypatch.setattr(timing, "SECONDS", 0.01)
+    images, view = np.zeros((8, 4, 4, 3), np.uint8), preprocess.View(4, (0.0,) * 3, (1.0,) * 3)
+    accelerator = runtime.start("cpu", "fp32")
+    speed = timing.network(Greedy(), images, np.arange(8), view=view, accelerator=accelerator)
+    assert speed.seconds.value > 0
+    said = [f"out of memory on cpu with batches of {batch} images; goes on with {batch // 2}" for batch in SIZES]
+    assert capsys.readouterr().out.splitlines() == said
 
 
 @pytest.mark.parametrize(("pace", "rounds"), [(0.05, 7), (0.2, 4), (1.0, 3)])

@@ -4,9 +4,6 @@ import subprocess
 import sys
 
 import pytest
-import torch
-
-from src.finetune import loop
 
 SCRIPT = """
 import resource
@@ -38,8 +35,3 @@ def test_a_batch_that_does_not_fit_is_named():
     """On a CPU whose process may take 512 MB more: 64 maps of 8 x 800 x 800 float32 are 1.3 GB."""
     advice = "finetune.batch_size = 64: out of memory on cpu; try a smaller one, or a smaller image_size"
     assert said(scale=100, room=512) == advice
-
-
-def test_another_error_is_no_lack_of_memory():
-    assert not loop.is_out_of_memory(RuntimeError("shapes cannot be multiplied"))
-    assert loop.is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"))

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from src.core.errors import UserError
 from src.device import runtime
 from src.nets import folding, inference, models, preprocess, specialised
 from src.storage import raw
@@ -102,3 +103,51 @@ def test_images_are_read_from_a_file_as_from_memory(tmp_path):
     model, index = nn.Sequential(nn.Flatten(), nn.Linear(48, 2)), np.array([599, 0, 300])
     stored = raw.StoredImages(tmp_path / "images.npy")
     np.testing.assert_array_equal(outputs(model, index, stored), outputs(model, index))
+
+
+class Greedy(Seen):
+    """A network for which more than some images are too many; it fails where the memory is full, in the third batch."""
+
+    def __init__(self, most: int, error: Exception) -> None:
+        super().__init__()
+        self.most, self.error = most, error
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        result = super().forward(batch)
+        if len(batch) > self.most and len(self.shapes) > 2:
+            raise self.error
+        return result
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory."),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+        RuntimeError("MPS backend out of memory"),
+    ],
+    ids=str,
+)
+def test_a_batch_that_does_not_fit_is_halved_and_nothing_is_lost(monkeypatch, capsys, error):
+    monkeypatch.setattr(inference, "batch_size", lambda *_: 128)
+    model, index = Greedy(32, error), np.random.default_rng(0).permutation(600)
+    np.testing.assert_array_equal(outputs(model, index), outputs(Seen(), index))
+    assert [shape[0] for shape in model.shapes] == [128] * 3 + [64] + [32] * 11  # 600 - 2 * 128 images remain
+    said = "out of memory on cpu with batches of 128 images; goes on with 64\n"
+    said += "out of memory on cpu with batches of 64 images; goes on with 32\n"
+    assert capsys.readouterr().out == said
+    outputs(model, index)  # once and for all
+    assert capsys.readouterr().out == ""
+
+
+def test_an_image_that_does_not_fit_is_told_by_its_setting():
+    model = Greedy(0, MemoryError())
+    model.shapes += [()] * 2
+    with pytest.raises(UserError, match=r"image_size = 4: out of memory on cpu with 1 image; try a smaller one"):
+        outputs(model, np.arange(600))
+
+
+def test_another_error_of_a_network_is_none_of_memory():
+    with pytest.raises(RuntimeError, match="shapes"):
+        outputs(Greedy(0, RuntimeError("shapes cannot be multiplied")), np.arange(600))

@@ -5,6 +5,7 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -26,10 +27,24 @@ def clone(smallest, copy_of):
     return copy_of(smallest)
 
 
-def flip(path: Path) -> None:
-    """One bit in the middle of a file, in a new file of the same mode and size."""
+# Of data/raw, see also storage/test_raw.
+RAW_READERS = {
+    "train_images.npy": "finetune_resnet",
+    "test_images.npy": "eval_resnet",
+    "train_images.crc32.npy": "embed_convnext",
+    "test_images.crc32.npy": "report",
+    "train_labels.npy": "prepare",
+    "test_labels.npy": "prepare",
+    "classes.json": "prepare",
+    "duplicates.json": "compare",
+    "SHA256SUMS": "prepare",
+}
+
+
+def flip(path: Path, place: int | None = None) -> None:
+    """One bit of a file, in its middle if no place is given, in a new file of the same mode and size."""
     content, mode = bytearray(path.read_bytes()), path.stat().st_mode
-    content[len(content) // 2] ^= 1
+    content[len(content) // 2 if place is None else place] ^= 1
     path.unlink()
     path.write_bytes(content)
     path.chmod(mode)
@@ -75,6 +90,31 @@ def test_a_flipped_bit_is_noticed_by_the_reader_and_repaired_by_repro(clone):
     assert clone.hashes() == before
     assert all(cached(clone, path).exists() for path in READERS)
     assert clone.git("status", "--short") == ""
+
+
+def test_a_flipped_bit_of_data_raw_is_noticed_by_the_reader_and_repaired_by_the_command_that_it_names(clone):
+    """Of an image that the experiment reads; what it does not read cannot change it."""
+    raw, before = clone.folder / "data" / "raw", clone.hashes()
+    assert {path.name for path in raw.iterdir()} == set(RAW_READERS)
+    for name, stage in RAW_READERS.items():
+        place = None
+        if name.endswith("_images.npy"):
+            split = name.split("_")[0]
+            images = np.load(raw / name, mmap_mode="r")
+            image = np.load(clone.folder / "data/subset/seed0.npz")[f"{split}_index"][0]
+            place = images.offset + int(image) * images[0].nbytes
+        whole = (raw / name).read_bytes()
+        flip(raw / name, place)
+        output = clone.stage(stage, fails=True)
+        assert is_one_line(output), output
+        assert "data/raw" in output
+        assert name.removesuffix(".crc32.npy") in output
+        assert "`dvc repro -f -s download` makes it again" in output
+        (raw / name).unlink()
+        (raw / name).write_bytes(whole)
+    flip(raw / "train_images.npy")
+    clone.dvc("repro", "-f", "-s", "download")
+    assert clone.hashes() == before
 
 
 def test_damage_in_the_cache_is_noticed_and_repaired_without_the_cache(clone):

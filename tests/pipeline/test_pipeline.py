@@ -430,7 +430,8 @@ def test_a_bad_setting_ends_in_one_line_and_loses_nothing(clone, setting):
     assert output.count("\n") == 1
     assert "Traceback" not in output + repro
     for stage in yaml.safe_load((clone.folder / "dvc.yaml").read_text())["stages"].values():
-        assert all((clone.folder / out).exists() for out in stage["outs"])
+        outs = [out if isinstance(out, str) else next(iter(out)) for out in stage["outs"]]
+        assert all((clone.folder / out).exists() for out in outs)
 
 
 def test_published_weights_are_fetched_checked_and_pinned_and_a_wrong_hash_is_refused(make_clone):
