@@ -17,12 +17,15 @@ cp .venv/bin/python .venv/bin/dvc
 
 
 @pytest.mark.parametrize("name", ["my repo", "it's mine (1) & $HOME;x"])
-@pytest.mark.parametrize("target", ["demo", "repro", "sweep", "scaling", "table", "report", "doctor", "verify", "race"])
+@pytest.mark.parametrize(
+    "target", ["demo", "repro", "sweep", "scaling", "table", "report", "doctor", "verify", "race", "export"]
+)
 def test_every_target_runs_the_programs_of_its_environment_in_a_folder_of_any_name(tmp_path, name, target):
     project = tmp_path / name
     project.mkdir()
     for file in ("Makefile", *(path.name for path in ROOT.glob("requirements*.txt"))):
         shutil.copy(ROOT / file, project)
+    shutil.copytree(ROOT / "locks", project / "locks")
     stand_in = tmp_path / "python"
     stand_in.write_text(PYTHON)
     stand_in.chmod(0o755)
