@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,15 @@ def test_outside_of_a_repository_there_is_no_place_and_no_commit(tmp_path, monke
         git.place()
     assert runtime.commit() == "none"
     git.require_readable()
+
+
+def test_without_git_there_is_one_line_and_no_commit(repository, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    assert runtime.commit() == "none"
+    for ask in (git.place, lambda: git.clone(repository / "clone"), lambda: queue.require_ready(("src",))):
+        with pytest.raises(UserError, match=r"^git is not installed here; install it$"):
+            ask()
 
 
 def test_variables_of_a_hook_name_no_other_repository(repository, tmp_path, monkeypatch):
