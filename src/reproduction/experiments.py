@@ -15,6 +15,7 @@ import numpy as np
 from dvc.exceptions import DvcException
 from ruamel.yaml import YAML
 
+from src.core import git
 from src.core.errors import UserError
 from src.core.records import Record
 from src.settings.settings import Settings, flat, load
@@ -115,6 +116,7 @@ def named(names: Sequence[str]) -> list[Experiment]:
     Raises:
         UserError: there is no such experiment, or its settings are not those of this pipeline.
     """
+    git.place()
     return [Experiment(name, _settings_of(name)) for name in dict.fromkeys(names)]
 
 

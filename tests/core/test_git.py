@@ -10,7 +10,9 @@ import pytest
 from src.core import git
 from src.core.errors import UserError
 from src.device import runtime
+from src.experiments import read
 from src.report import tested
+from src.reproduction import experiments
 from src.sweep import queue
 
 AUTHOR = ("-c", "user.name=tester", "-c", "user.email=tester@localhost", "-c", "commit.gpgsign=false")
@@ -79,7 +81,16 @@ def of_somebody_else(repository, monkeypatch):
 
 @pytest.mark.usefixtures("of_somebody_else")
 @pytest.mark.parametrize(
-    "ask", [git.require_readable, git.place, runtime.commit, queue.head, lambda: tested.count_tested(Path())]
+    "ask",
+    [
+        git.require_readable,
+        git.place,
+        runtime.commit,
+        queue.head,
+        lambda: tested.count_tested(Path()),
+        lambda: read.comparisons([]),
+        lambda: experiments.named(["HEAD"]),
+    ],
 )
 def test_a_repository_that_git_refuses_is_one_line_with_the_command_that_mends_it(ask):
     line = r"^git refuses this repository, .*: git config --global --add safe\.directory .*all of us"
