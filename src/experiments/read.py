@@ -91,7 +91,7 @@ def settings(name: str) -> dict[str, Any]:
 @cache
 def system(name: str) -> dvc.api.DVCFileSystem:
     """The files of an experiment."""
-    return dvc.api.DVCFileSystem(rev=name)
+    return revisions.system(name)
 
 
 def compared(name: str) -> Comparison | None:
