@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from dvc.api import DVCFileSystem
 from dvc.utils.serialize import modify_yaml
 
 from src.core import git
@@ -141,7 +140,7 @@ def _environments(path: Path) -> list[Environment]:
 
 def write_records(root: Path) -> list[str]:
     """Write the last commit's records into a clone of it. Returns those that DVC's cache lacks."""
-    system, lacking = DVCFileSystem(rev="HEAD"), []
+    system, lacking = revisions.system("HEAD"), []
     for path in [path for stage in locked(root).values() for path in stage["outs"]]:
         if Path(path).parent == paths.RECORDS:
             try:

@@ -33,7 +33,7 @@ def given(setting: str, path: str, *parts: str) -> Path:
 
 def image_folder(settings: Settings) -> Path:
     """The root of the images of the dataset `folder`, of which splits and classes may be links; `.` for others."""
-    if settings.dataset != "folder" or settings.folder is None:
+    if settings.folder is None or settings.dataset != "folder":
         return Path()
     setting = f"folder = {settings.folder}"
     root = given(setting, settings.folder, "train", "test", "val")

@@ -2,7 +2,9 @@
 
 import os
 import re
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 from src.core.errors import UserError
@@ -15,8 +17,12 @@ ELSEWHERE = (
 
 
 def environment() -> dict[str, str]:
-    """The environment of programs that work on the repository of the folder in which they are started."""
-    return {name: value for name, value in os.environ.items() if name not in ELSEWHERE}
+    """The environment of programs that work on the repository of the folder in which they are started.
+
+    The `dvc` and `python` of this process's environment come first in PATH.
+    """
+    variables = {name: value for name, value in os.environ.items() if name not in ELSEWHERE}
+    return variables | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{variables.get('PATH', os.defpath)}"}
 
 
 def output(*words: str, folder: Path = Path(), given: bytes = b"") -> bytes:
@@ -72,8 +78,10 @@ def place() -> tuple[Path, Path]:
     """The root of the repository, and the folder of the project in it: `.` where they are the same.
 
     Raises:
-        UserError: there is no repository.
+        UserError: there is no git, or no repository.
     """
+    if shutil.which("git") is None:
+        raise UserError("git is not installed here; install it")
     lines = output("rev-parse", "--show-toplevel", "--show-prefix").decode(errors="surrogateescape").split("\n")
     if len(lines) < 2:
         raise UserError("there is no git repository here; run `git init`, and commit")

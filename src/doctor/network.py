@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError
-from urllib.request import Request, urlopen
+from urllib.request import Request, build_opener
 
 from src.doctor.finding import Finding
 from src.nets import weights, zoo_torchvision
@@ -103,7 +103,8 @@ def answers(wanted: Mapping[str, str]) -> dict[str, str | None]:
 
 def _fault(url: str) -> str | None:
     try:
-        urlopen(Request(url, method="HEAD"), timeout=TIMEOUT).close()  # noqa: S310 - addresses of the settings
+        # An opener of its own, as the one that others share knows the proxies of its first use.
+        build_opener().open(Request(url, method="HEAD"), timeout=TIMEOUT).close()  # noqa: S310 - from the settings
     except HTTPError as error:
         return None if error.code in (405, 501) else f"HTTP status {error.code}"  # it knows no HEAD
     except (OSError, ValueError, HTTPException) as error:

@@ -54,8 +54,8 @@ def link() -> str:
     """How DVC puts files of its cache into the workspace: reflink, hardlink, symlink or copy; empty if unknown."""
     found = re.search(r"^Cache types: ([a-z, ]+)$", dvc_doctor().stdout, re.M)
     possible = [*found[1].split(", "), "copy"] if found else []
-    wanted = Config(str(Path(".dvc").absolute()), validate=False)["cache"].get("type", "reflink,copy")
-    return next((kind for kind in wanted.split(",") if kind.strip() in possible), "")
+    wanted = Config(str(Path(".dvc").absolute()), validate=False)["cache"].get("type", ["reflink", "copy"])
+    return next((kind for kind in ([wanted] if isinstance(wanted, str) else wanted) if kind in possible), "")
 
 
 def of_dvc() -> Iterator[Finding]:

@@ -1,6 +1,5 @@
 """Experiments of this repository, read by DVC's API and git."""
 
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from io import BytesIO
@@ -12,7 +11,7 @@ from dvc.exceptions import DvcException
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
-from src.core import design
+from src.core import design, git
 from src.core.errors import UserError
 from src.core.records import Environment
 from src.experiments.agree import Settings, listed, subset_of, used
@@ -48,8 +47,8 @@ def committed() -> bool:
     ran = [stage.get("params", {}).get("params.yaml", {}) for stage in lock["stages"].values()]
     if any(_value(params, name) != value for part in ran for name, value in part.items()):
         return False
-    since = git("log", "-1", "--format=%H", "--", "dvc.lock").strip()
-    if git("diff", "--name-only", since, HEAD, "--", "src", "stages", "dvc.yaml"):
+    since = git.output("log", "-1", "--no-show-signature", "--format=%H", "--", "dvc.lock").decode().strip()
+    if git.output("diff", "--name-only", since, HEAD, "--", "src", "stages", "dvc.yaml"):
         return False
     try:
         return compared(HEAD) is not None
@@ -65,18 +64,13 @@ def _value(params: Mapping[str, Any], name: str) -> Any:
     return params
 
 
-def git(*words: str) -> str:
-    """What a git command prints."""
-    command = ["git", *words]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
-
-
 def comparisons(chosen: Sequence[str]) -> dict[str, Comparison]:
     """The comparisons of the experiments that were named, or of those of the current commit.
 
     Raises:
-        UserError: one that was named has no results, or there are none at all.
+        UserError: one that was named has no results, there are none at all, or there is no repository to look in.
     """
+    git.place()
     names = list(dict.fromkeys(chosen)) or names_of_head()
     loaded = {name: comparison for name in names if (comparison := compared(name)) is not None}
     lacking = [name for name in names if name not in loaded]
@@ -97,7 +91,7 @@ def settings(name: str) -> dict[str, Any]:
 @cache
 def system(name: str) -> dvc.api.DVCFileSystem:
     """The files of an experiment."""
-    return dvc.api.DVCFileSystem(rev=name)
+    return revisions.system(name)
 
 
 def compared(name: str) -> Comparison | None:

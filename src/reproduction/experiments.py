@@ -10,11 +10,12 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeVar
 
-import dvc.api
 import numpy as np
+from dvc.api import DVCFileSystem
 from dvc.exceptions import DvcException
 from ruamel.yaml import YAML
 
+from src.core import git
 from src.core.errors import UserError
 from src.core.records import Record
 from src.settings.settings import Settings, flat, load
@@ -35,9 +36,9 @@ class Experiment:
     settings: Settings
 
     @cached_property
-    def system(self) -> dvc.api.DVCFileSystem:
+    def system(self) -> DVCFileSystem:
         """Its files; opening them takes longer than reading one."""
-        return dvc.api.DVCFileSystem(rev=self.name)
+        return revisions.system(self.name)
 
     def read(self, path: Path) -> bytes:
         """The bytes of one of its outputs.
@@ -115,13 +116,14 @@ def named(names: Sequence[str]) -> list[Experiment]:
     Raises:
         UserError: there is no such experiment, or its settings are not those of this pipeline.
     """
+    git.place()
     return [Experiment(name, _settings_of(name)) for name in dict.fromkeys(names)]
 
 
 def _settings_of(name: str) -> Settings:
     """The settings of an experiment. Those that were given up since it was made are left out, and named."""
     try:
-        values = YAML(typ="safe").load(dvc.api.DVCFileSystem(rev=name).read_bytes("params.yaml"))
+        values = YAML(typ="safe").load(revisions.system(name).read_bytes("params.yaml"))
     except (OSError, DvcException) as error:
         why = " ".join(str(error).split())
         raise UserError(f"{name}: {why}; `dvc exp list --all-commits` names experiments") from None

@@ -1,14 +1,30 @@
-"""Outputs of experiments and other revisions, from DVC's cache."""
+"""Files of experiments and other revisions, from git and DVC's cache."""
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
+from dvc.api import DVCFileSystem
+from dvc.fs import GitFileSystem
+from dvc.repo import Repo
+from dvc.scm import SCM
+
+from src.core import git
 from src.core.errors import UserError
 
-if TYPE_CHECKING:
-    from dvc.api import DVCFileSystem
+
+def system(name: str) -> DVCFileSystem:
+    """The files of a revision.
+
+    The one that DVC opens by a revision begins at the root of the repository, and does not see a project in a folder.
+
+    Raises:
+        UserError: there is no repository.
+        DvcException: there is no such revision.
+    """
+    inside, scm = git.place()[1], SCM(".")
+    return DVCFileSystem(repo=Repo(str(Path("/", inside)), fs=GitFileSystem(scm=scm, rev=name), scm=scm))
 
 
-def read_bytes(system: "DVCFileSystem", name: str, path: str) -> bytes:
+def read_bytes(system: DVCFileSystem, name: str, path: str) -> bytes:
     """The bytes of one of a revision's outputs.
 
     Args:

@@ -6,9 +6,7 @@ together with the task, and the tasks in the queue then wait for `dvc queue star
 `Running` until it is killed twice, once for its process and once for its record.
 """
 
-import os
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -67,13 +65,12 @@ def _retried(attempt: Callable[[], T]) -> T:
 
 
 def environment(threads: int | None = None) -> dict[str, str]:
-    """The variables of commands and workers: the `dvc` and `python` of this environment come first in PATH.
+    """The variables of commands and workers.
 
     Args:
         threads: of OpenMP in each worker, if the user did not set their number.
     """
     variables = git.environment()
-    variables["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{variables.get('PATH', '')}"
     if threads is not None:
         variables.setdefault("OMP_NUM_THREADS", str(threads))
     return variables
@@ -120,8 +117,9 @@ def require_ready(paths: tuple[str, ...]) -> str:
     """The current commit, which experiments can be derived from: with its history, and the code as it is committed.
 
     Raises:
-        UserError: there is no commit, the clone is shallow, or code differs.
+        UserError: there is no repository or commit, the clone is shallow, or code differs.
     """
+    git.place()
     commit = head()
     require_history()
     require_committed(paths)

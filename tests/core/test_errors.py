@@ -1,9 +1,16 @@
 """Errors that a user can correct: one line, whatever they hold, and nothing else is taken for one."""
 
+import errno
+import os
+from pathlib import Path
+
 import pytest
 import torch
 
 from src.core.errors import UserError, is_out_of_memory, one_line
+from src.storage import files
+
+ROOM = "; `make doctor` compares the room with what a run needs"
 
 
 def line(error: Exception) -> str:
@@ -39,3 +46,23 @@ def test_another_error_is_no_lack_of_memory(error):
     assert not is_out_of_memory(error)
     with pytest.raises(type(error)), one_line():
         raise error
+
+
+@pytest.mark.parametrize(
+    ("number", "end"), [(errno.ENOSPC, ROOM), (errno.EDQUOT, ROOM), (errno.EACCES, ""), (errno.EROFS, "")]
+)
+def test_a_full_disk_points_to_the_doctor_and_another_fault_of_it_does_not(tmp_path, number, end):
+    error = OSError(number, os.strerror(number), "file")
+    assert line(error) == f"error: file could not be written: {os.strerror(number)}{end}"
+
+    def write(path: Path) -> None:
+        with files.replacing(path):
+            raise error
+
+    with pytest.raises(UserError) as caught:
+        write(tmp_path / "artefact")
+    assert line(caught.value) == f"error: {tmp_path}/artefact could not be written: {os.strerror(number)}{end}"
+
+
+def test_a_mistake_of_a_user_is_its_line_alone():
+    assert line(UserError("classes = 1: allowed is more")) == "error: classes = 1: allowed is more"

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,9 @@ import pytest
 from src.core import git
 from src.core.errors import UserError
 from src.device import runtime
+from src.experiments import read
 from src.report import tested
+from src.reproduction import experiments
 from src.sweep import queue
 
 AUTHOR = ("-c", "user.name=tester", "-c", "user.email=tester@localhost", "-c", "commit.gpgsign=false")
@@ -48,6 +51,15 @@ def test_outside_of_a_repository_there_is_no_place_and_no_commit(tmp_path, monke
     git.require_readable()
 
 
+def test_without_git_there_is_one_line_and_no_commit(repository, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    assert runtime.commit() == "none"
+    for ask in (git.place, lambda: git.clone(repository / "clone"), lambda: queue.require_ready(("src",))):
+        with pytest.raises(UserError, match=r"^git is not installed here; install it$"):
+            ask()
+
+
 def test_variables_of_a_hook_name_no_other_repository(repository, tmp_path, monkeypatch):
     other = tmp_path / "other"
     run("init", "-q", str(other), folder=tmp_path)
@@ -69,7 +81,16 @@ def of_somebody_else(repository, monkeypatch):
 
 @pytest.mark.usefixtures("of_somebody_else")
 @pytest.mark.parametrize(
-    "ask", [git.require_readable, git.place, runtime.commit, queue.head, lambda: tested.count_tested(Path())]
+    "ask",
+    [
+        git.require_readable,
+        git.place,
+        runtime.commit,
+        queue.head,
+        lambda: tested.count_tested(Path()),
+        lambda: read.comparisons([]),
+        lambda: experiments.named(["HEAD"]),
+    ],
 )
 def test_a_repository_that_git_refuses_is_one_line_with_the_command_that_mends_it(ask):
     line = r"^git refuses this repository, .*: git config --global --add safe\.directory .*all of us"

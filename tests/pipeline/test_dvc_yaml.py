@@ -21,7 +21,7 @@ SECTIONS = {type(value).__name__: name for name, value in Settings() if isinstan
 
 
 # Settings that are read for some datasets alone, and not for the digits that are recorded here.
-OF_OTHER_DATASETS = {"download.max_side"}
+OF_OTHER_DATASETS = {"folder", "download.max_side"}
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,10 @@
 """Outputs of other revisions, where DVC's cache lacks them."""
 
+import hashlib
+import subprocess
+
 import pytest
+from dvc.exceptions import DvcException
 
 from src.core.errors import UserError
 from src.storage import revisions
@@ -34,3 +38,30 @@ def test_a_lost_output_is_one_line_with_the_command_that_brings_it_whatever_the_
     with pytest.raises(UserError, match=line) as caught:
         revisions.read_bytes(files, "mine", "gone")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("inside", [".", "team/my project"])
+def test_files_of_git_and_of_dvc_are_read_wherever_the_project_lies_in_its_repository(tmp_path, monkeypatch, inside):
+    project = tmp_path / inside
+    project.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.md5(b"of dvc", usedforsecurity=False).hexdigest()
+    cached = project / ".dvc" / "cache" / "files" / "md5" / digest[:2] / digest[2:]
+    cached.parent.mkdir(parents=True)
+    cached.write_bytes(b"of dvc")
+    (project / ".dvc" / "config").write_text("")
+    (project / ".dvc" / ".gitignore").write_text("/cache\n/tmp\n")
+    (project / "tracked").write_text("of git")
+    (project / "data.dvc").write_text(f"outs:\n- md5: {digest}\n  size: 6\n  hash: md5\n  path: data\n")
+    author = ("-c", "user.name=tester", "-c", "user.email=tester@localhost", "-c", "commit.gpgsign=false")
+    for words in (["init", "-q"], ["add", "--all"], ["commit", "-q", "-m", "first"]):
+        subprocess.run(["git", *author, *words], cwd=tmp_path, check=True)
+    (project / "tracked").write_text("changed")
+    monkeypatch.chdir(project)
+    files = revisions.system("HEAD")
+    assert files.read_text("tracked") == "of git"
+    assert revisions.read_bytes(files, "HEAD", "data") == b"of dvc"
+    cached.unlink()
+    with pytest.raises(UserError, match=r"^HEAD: data is not in DVC's cache; "):
+        revisions.read_bytes(files, "HEAD", "data")
+    with pytest.raises(DvcException, match="unknown Git revision"):
+        revisions.system("nowhere")
