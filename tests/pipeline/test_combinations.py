@@ -114,7 +114,7 @@ CHANGES = {
     "prepare.shots": Change(2, *SUBSET),
     "prepare.without_duplicates": Change(True, *SUBSET),
     "prepare.imbalance": Change("step", *SUBSET),
-    "prepare.imbalance_ratio": Change(2.0, *SUBSET, {"prepare.imbalance": "long_tailed"}),
+    "prepare.imbalance_ratio": Change(1.5, *SUBSET, {"prepare.imbalance": "long_tailed"}),
     "resnet.arch": Change("timm/test_efficientnet", "weights", "data/weights/resnet.safetensors"),
     "resnet.weights": Change("resnet.safetensors", "weights", "data/weights/resnet.safetensors"),
     "convnext.arch": Change("timm/test_vit", "weights", "data/weights/convnext.safetensors"),
