@@ -202,7 +202,7 @@ def _content(path: Path) -> Any:
     """What a note of DVC's says; None if it is half written. One that is being written is read again."""
     while path.exists():
         with suppress(ValueError):
-            return json.loads(path.read_bytes() or b"{}")
+            return json.loads(path.read_bytes())
         if time.time() - path.stat().st_mtime > SETTLED:
             return None
         time.sleep(SETTLED / 10)

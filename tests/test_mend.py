@@ -178,11 +178,12 @@ def test_notes_of_processes_that_are_gone_are_removed_and_those_of_a_dvc_stay(ro
 def test_a_note_that_is_half_written_is_removed_unless_it_is_being_written(root, name, monkeypatch):
     path = root / ".dvc/tmp" / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text('{"write": {"/da')
     monkeypatch.setattr(mend, "SETTLED", 0.2)
-    (line,) = mend.mend(root)
-    assert line == f".dvc/tmp/{name} was half written; removed"
-    assert not path.exists()
+    for torn in ('{"write": {"/da', ""):
+        path.write_text(torn)
+        (line,) = mend.mend(root)
+        assert line == f".dvc/tmp/{name} was half written; removed"
+        assert not path.exists()
     path.write_text('{"write": {"/da')
     monkeypatch.setattr(mend.time, "sleep", lambda _: path.write_text("{}"))
     assert list(mend.mend(root)) == []
