@@ -30,6 +30,10 @@ ENTRY = re.compile(r"^(?= {2}\S)", re.MULTILINE)  # where a stage of a lock begi
 SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # a lock has a thousand lines
 WAITS = ("rwlock", "exps/rwlock")  # of .dvc/tmp: who reads or writes which path, as JSON
 NOTES = (*WAITS, "exps/run/**/*.json", "exps/celery/broker/*/*.msg")  # all that is JSON there
+# What git notes when DVC detaches HEAD: it stays at its commit, which is named in full.
+DETACHED = re.compile(
+    r"^(?P<commit>\w{40}) (?P=commit) .* (?P<time>\d+) \S+\tcheckout: moving from (?P<branch>\S+) to (?P=commit)$"
+)
 SETTLED = 2.0  # seconds after which nobody is still writing a note
 
 
@@ -54,6 +58,7 @@ def mend(root: Path) -> Iterator[str]:
             if (root / path).exists():
                 yield from _mend_text(root, path, scratch)
         yield from _mend_notes(scratch)
+        yield from _mend_git(root)
     finally:
         held.close()
 
@@ -83,7 +88,12 @@ def _mend_text(root: Path, path: Path, scratch: Path) -> Iterator[str]:
 
 def committed(root: Path, path: Path) -> str:
     """The text of a file in the last commit; empty if it is in none."""
-    done = subprocess.run(["git", "show", f"HEAD:./{path}"], cwd=root, capture_output=True)  # noqa: S607
+    return _git(root, "show", f"HEAD:./{path}")
+
+
+def _git(root: Path, *words: str) -> str:
+    """What git says; nothing if it fails."""
+    done = subprocess.run(["git", *words], cwd=root, capture_output=True)  # noqa: S607
     return done.stdout.decode(errors="replace") if done.returncode == 0 else ""
 
 
@@ -202,11 +212,44 @@ def _content(path: Path) -> Any:
     """What a note of DVC's says; None if it is half written. One that is being written is read again."""
     while path.exists():
         with suppress(ValueError):
-            return json.loads(path.read_bytes() or b"{}")
+            return json.loads(path.read_bytes())
         if time.time() - path.stat().st_mtime > SETTLED:
             return None
         time.sleep(SETTLED / 10)
     return {}
+
+
+def _mend_git(root: Path) -> Iterator[str]:
+    """Bring back the branch and the changes that `dvc exp run` puts away for a second; and remove git's dead lock."""
+    log = root / _git(root, "rev-parse", "--git-path", "logs/HEAD").strip()
+    lines = log.read_text(errors="replace").splitlines() if log.is_file() else []
+    detached = DETACHED.search(lines[-1]) if lines else None
+    put_away = _git(root, "log", "-1", "--format=%ct %gs", "--walk-reflogs", "refs/stash").split()
+    lock = root / _git(root, "rev-parse", "--git-path", "index.lock").strip()
+    if lock.is_file() and time.time() - lock.stat().st_mtime > SETTLED and not _at_work(root):
+        lock.unlink()
+        yield f"{lock.name} of git was left by a process that is gone; removed"
+    if not detached or _git(root, "symbolic-ref", "-q", "HEAD") or not put_away:
+        return
+    branch = detached["branch"]
+    if not 0 <= int(detached["time"]) - int(put_away[0]) <= 10 or f" {branch}: " not in " ".join(put_away):
+        return  # somebody detached it on purpose
+    clean = not _git(root, "status", "--porcelain", "--untracked-files=no")
+    _git(root, "symbolic-ref", "HEAD", f"refs/heads/{branch}")
+    if clean:
+        _git(root, "stash", "pop", "--index", "--quiet")
+    where = "are back" if clean else "are here, and once more in `git stash list`"
+    yield f"a killed `dvc exp run` had left the branch {branch}; it is back, and the changes that were put away {where}"
+
+
+def _at_work(root: Path) -> bool:
+    """Whether a git or a DVC is at work in a repository."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            words = [Path(word).name for word in process.cmdline()]
+            if {"git", "dvc"} & set(words) and Path(process.cwd()).is_relative_to(root.resolve()):
+                return True
+    return False
 
 
 def _alive(held: Mapping[str, Any]) -> dict[str, Any]:
@@ -221,7 +264,7 @@ def _listed(holders: Any) -> list[dict[str, Any]]:
 
 def _is_dvc(pid: int) -> bool:
     try:
-        return any("dvc" in word for word in psutil.Process(pid).cmdline())
+        return any(Path(word).name == "dvc" for word in psutil.Process(pid).cmdline())
     except psutil.AccessDenied:  # another user's
         return True
     except psutil.Error:

@@ -178,12 +178,14 @@ def test_notes_of_processes_that_are_gone_are_removed_and_those_of_a_dvc_stay(ro
 def test_a_note_that_is_half_written_is_removed_unless_it_is_being_written(root, name, monkeypatch):
     path = root / ".dvc/tmp" / name
     path.parent.mkdir(parents=True, exist_ok=True)
+    for torn in ('{"write": {"/da', ""):
+        path.write_text(torn)
+        os.utime(path, (0, 0))
+        (line,) = mend.mend(root)
+        assert line == f".dvc/tmp/{name} was half written; removed"
+        assert not path.exists()
     path.write_text('{"write": {"/da')
-    monkeypatch.setattr(mend, "SETTLED", 0.2)
-    (line,) = mend.mend(root)
-    assert line == f".dvc/tmp/{name} was half written; removed"
-    assert not path.exists()
-    path.write_text('{"write": {"/da')
+    monkeypatch.setattr(mend, "SETTLED", 60)
     monkeypatch.setattr(mend.time, "sleep", lambda _: path.write_text("{}"))
     assert list(mend.mend(root)) == []
     assert path.exists()
@@ -198,6 +200,61 @@ def test_nothing_is_touched_while_a_dvc_is_at_work_and_nothing_is_made_where_the
     empty = tmp_path_factory.mktemp("empty")
     assert list(mend.mend(empty)) == []
     assert list(empty.iterdir()) == []
+
+
+def put_away(root: Path) -> None:
+    """What `dvc exp run` does before it changes the settings, up to where it was killed."""
+    (root / "params.yaml").write_text(PARAMS.replace("classes: 10 ", "classes: 3 "))
+    git(root, "checkout", "-q", "-B", "work")
+    git(root, "stash")
+    git(root, "checkout", "-q", "--detach", tip(root))
+
+
+def tip(root: Path) -> str:
+    return subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True).stdout.strip()
+
+
+def head(root: Path) -> str:
+    return (root / ".git/HEAD").read_text().strip()
+
+
+@pytest.mark.parametrize("applied", [False, True])
+def test_the_branch_and_the_changes_that_a_killed_experiment_had_put_away_come_back(root, applied):
+    put_away(root)
+    if applied:
+        git(root, "stash", "apply")
+    (line,) = mend.mend(root)
+    assert line.startswith("a killed `dvc exp run` had left the branch work; it is back")
+    assert head(root) == "ref: refs/heads/work"
+    assert "classes: 3 " in (root / "params.yaml").read_text()
+    assert ("git stash list" in line) == applied
+    assert list(mend.mend(root)) == []
+
+
+@pytest.mark.parametrize("stashed", [False, True])
+def test_a_head_that_somebody_detached_stays(root, stashed, monkeypatch):
+    if stashed:
+        monkeypatch.setenv("GIT_COMMITTER_DATE", "2020-01-01T00:00:00")
+        (root / "params.yaml").write_text("classes: 3\n")
+        git(root, "stash")
+        monkeypatch.delenv("GIT_COMMITTER_DATE")
+    git(root, "checkout", "-q", "--detach", *[tip(root)] * stashed)
+    before = head(root)
+    assert list(mend.mend(root)) == []
+    assert head(root) == before
+
+
+def test_a_lock_of_git_is_removed_when_nobody_is_at_work(root, monkeypatch):
+    monkeypatch.setattr(mend, "SETTLED", 60)
+    lock = root / ".git/index.lock"
+    lock.write_text("")
+    assert list(mend.mend(root)) == []  # it is new
+    os.utime(lock, (0, 0))
+    git_at_work = subprocess.Popen(["git", "cat-file", "--batch"], cwd=root, stdin=subprocess.PIPE)
+    assert list(mend.mend(root)) == []
+    git_at_work.communicate()
+    assert list(mend.mend(root)) == ["index.lock of git was left by a process that is gone; removed"]
+    assert not lock.exists()
 
 
 def test_every_target_that_runs_dvc_mends_first():

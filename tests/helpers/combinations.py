@@ -47,6 +47,7 @@ BASE: dict[str, Any] = {
     "seeds": [0],
     "prepare.per_class": 8,
     "prepare.val_fraction": 0.3,
+    "prepare.imbalance_ratio": 3.0,
     "resnet.arch": "timm/test_resnet",
     "resnet.weights": "random",
     "convnext.arch": "timm/test_convnext",
@@ -62,7 +63,7 @@ BASE: dict[str, Any] = {
 }
 TINY = {
     "dataset": st.sampled_from(["digits", "digits", "cifar10", "cifar100", "cifar100_coarse", "folder"]),
-    "folder": st.none(),  # filled in for the dataset of this name
+    "folder": st.sampled_from(["one", "two"]),  # for the dataset of this name, see `toy_folder`
     "classes": st.integers(2, 4) | st.just("names"),  # filled in with those of the dataset
     "image_size": st.sampled_from([32, 33, 48]),
     "seeds": st.sampled_from([1, 1, 1, 2]).flatmap(
@@ -75,6 +76,7 @@ TINY = {
     .map(lambda names: names or None),
     "download.max_side": st.sampled_from([8, 9, 256]),
     "prepare.per_class": st.integers(2, TRAIN + 2) | st.just("all"),
+    "prepare.imbalance_ratio": st.floats(1, 4),
     "resnet.arch": ARCHS,
     "resnet.weights": st.just("random"),
     "convnext.arch": ARCHS,
@@ -147,16 +149,20 @@ def combinations() -> st.SearchStrategy[dict[str, Any]]:
 def legal(drawn: Mapping[str, Any], folder: Path) -> Settings:
     """The settings of a combination, as params.yaml in this folder.
 
+    Args:
+        folder: see `toy_folder`.
+
     Raises:
         UserError: they do not go together.
     """
     chosen = dict(drawn)
     if chosen.get("protocol", "fair") != "fair":  # it decides the settings of these sections
         chosen = {name: value for name, value in chosen.items() if not name.startswith(protocols.DECIDED)}
+    images = folder / chosen.pop("folder", "one")
     if chosen["dataset"] == "folder":
-        chosen["folder"] = str(folder)
+        chosen["folder"] = str(images)
     if chosen["classes"] == "names":
-        chosen["classes"] = classes.class_names(chosen["dataset"], folder)[2:5]
+        chosen["classes"] = classes.class_names(chosen["dataset"], images)[2:5]
     if chosen.get("compare.contrasts"):
         chosen["compare.contrasts"] = {
             "size": chosen.get("backbones") or ["timm/test_resnet@random", "timm/test_convnext@random"]
@@ -192,24 +198,29 @@ MAY_REFUSE = ("inputs", "prepare")  # what only the data shows: their classes, a
 
 
 def toy(names: int) -> dict[str, Split]:
-    """Few images of 8 x 8 pixels of each class, all different."""
+    """Few images of 8 x 8 pixels of each class; the first test image of each is a training image too."""
     made = {}
+    first = np.empty(0)
     for seed, (split, count) in enumerate((("train", TRAIN), ("test", TEST))):
         labels = np.tile(np.arange(names), count)
         pixels = np.random.default_rng(seed).integers(0, 256, (len(labels), 8, 8, 3), dtype=np.uint8)
+        if split == "test":
+            pixels[:names] = first
+        first = pixels[:names]
         made[split] = Split([pixels], (8, 8), labels.astype(np.int64))
     return made
 
 
 def toy_folder(root: Path) -> Path:
-    """A folder of images of four classes."""
-    rng = np.random.default_rng(0)
-    for split, count in (("train", TRAIN), ("test", TEST)):
-        for name in ("ape", "bee", "cat", "dog", "eel"):
-            place = root / split / name
-            place.mkdir(parents=True)
-            for number in range(count):
-                Image.fromarray(rng.integers(0, 256, (10, 12, 3), dtype=np.uint8)).save(place / f"{number}.png")
+    """Two folders of images of five classes, `one` and `two`."""
+    for seed, name in enumerate(("one", "two")):
+        rng = np.random.default_rng(seed)
+        for split, count in (("train", TRAIN), ("test", TEST)):
+            for kind in ("ape", "bee", "cat", "dog", "eel"):
+                place = root / name / split / kind
+                place.mkdir(parents=True)
+                for number in range(count):
+                    Image.fromarray(rng.integers(0, 256, (10, 12, 3), dtype=np.uint8)).save(place / f"{number}.png")
     return root
 
 

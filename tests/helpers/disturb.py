@@ -1,7 +1,7 @@
 """Disturb a command at random moments, by signals or a full disk, and give it again until it has done its work.
 
-    python -m tests.helpers.disturb kills repro|experiment|queue|ray COUNT SEED
-    python -m tests.helpers.disturb disks COUNT SEED
+    python -m tests.helpers.disturb kills repro|experiment|small|queue|ray COUNT SEED
+    python -m tests.helpers.disturb disks repro|small COUNT SEED
 
 Signals are SIGKILL, SIGTERM, SIGINT and SIGHUP in turn. They go to everything that the command started, to the process
 that was started alone, or to any one of the others. Before each new attempt `src.mend` runs, as in `make`. The results
@@ -51,6 +51,7 @@ class Work:
     command: list[str]
     results: Callable[[Clone], dict]
     small: bool = False  # two stages of a second, and not the whole pipeline
+    latest: float = 0.25  # moment of a signal, as a share of the time that an undisturbed run takes
 
 
 def of_experiments(clone: Clone) -> dict[str, str]:
@@ -62,6 +63,7 @@ def of_experiments(clone: Clone) -> dict[str, str]:
 
 WORKS = {
     "repro": Work([*DVC, "repro"], Clone.hashes),
+    "small": Work([*DVC, "repro"], Clone.hashes, small=True, latest=1),
     "experiment": Work([*DVC, "exp", "run", "-S", "finetune.lr=0.002"], Clone.hashes),
     "queue": Work(SWEEP, of_experiments, small=True),
     "ray": Work([*SWEEP, "--engine", "ray", "--cpus", "1"], of_experiments, small=True),
@@ -146,7 +148,7 @@ def kills(work: Work, count: int, seed: int, root: Path) -> Counter[str]:
         while True:
             began = time.monotonic()
             first = started(clone, work.command, log)
-            limit = 3600 if undisturbed or counts["kills"] >= count else rng.uniform(0.2, max(longest / 4, 1))
+            limit = 3600 if undisturbed or counts["kills"] >= count else rng.uniform(0.2, max(longest * work.latest, 1))
             with contextlib.suppress(subprocess.TimeoutExpired):
                 first.wait(limit)
             if first.poll() is not None:
@@ -172,33 +174,30 @@ def kills(work: Work, count: int, seed: int, root: Path) -> Counter[str]:
     return counts
 
 
-def disks(count: int, seed: int, root: Path) -> Counter[str]:
-    """So many runs on a disk that is full at a random moment, and then is larger."""
-    rng, counts, work, log = random.Random(seed), Counter[str](), WORKS["repro"], root / "log"
-    whole = fresh(root / "whole", small=False)
+def disks(work: Work, count: int, seed: int, root: Path) -> Counter[str]:
+    """So many runs on a disk that is full at a random moment, and is larger when the command is given again."""
+    rng, counts, log = random.Random(seed), Counter[str](), root / "log"
+    whole = fresh(root / "whole", work.small)
     start = size(whole.folder)
     assert started(whole, work.command, log).wait() == 0, log.read_text()
     expected, end = work.results(whole), size(whole.folder)
     disk = root / "disk"
     disk.mkdir()
     while counts["full disks"] < count:
-        blocks = rng.randint(start, int(end * 0.98)) // 1024
+        blocks = rng.randint(start, end) // 1024
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={blocks}k", "tmpfs", disk], check=True)
         try:
-            clone = Clone(disk / "clone")
-            clone.folder.mkdir()
-            clone.fill().configure(**TOY)
-            status = started(clone, work.command, log).wait()
-            if status == 0:
+            clone = fresh(disk / "clone", work.small)
+            if started(clone, work.command, log).wait() == 0:
                 counts["large enough"] += 1
                 continue
-            counts["full disks"] += 1
-            counts["without a traceback"] += "Traceback" not in log.read_text()
             said = log.read_text()
+            counts["full disks"] += 1
+            counts["tracebacks of stages"] += "stages/" in said and "Traceback" in said
             subprocess.run(["mount", "-o", f"remount,size={4 * end // 1024}k", disk], check=True)
-            said += clone.module("src.mend")
-            status = started(clone, work.command, log).wait()
-            assert status == 0, said + log.read_text()
+            mended = clone.module("src.mend")
+            counts["mended"] += len(mended.splitlines())
+            assert started(clone, work.command, log).wait() == 0, "\n".join([said, mended, log.read_text()])
             assert work.results(clone) == expected, said
         finally:
             subprocess.run(["umount", disk], check=True)
@@ -211,13 +210,10 @@ def size(folder: Path) -> int:
 
 
 def main() -> None:
-    kind, *words = sys.argv[1:]
+    kind, name, count, seed = sys.argv[1:]
     with tempfile.TemporaryDirectory() as scratch:
-        if kind == "disks":
-            counts = disks(int(words[0]), int(words[1]), Path(scratch))
-        else:
-            counts = kills(WORKS[words[0]], int(words[1]), int(words[2]), Path(scratch))
-    print(json.dumps(counts))
+        disturb = {"kills": kills, "disks": disks}[kind]
+        print(json.dumps(disturb(WORKS[name], int(count), int(seed), Path(scratch))))
 
 
 if __name__ == "__main__":

@@ -111,6 +111,16 @@ def test_a_first_signal_waits_for_the_batch_and_is_answered_by_a_saved_point(num
     assert TrainState.load(StateFile(folder), config()).batch == 2
 
 
+def test_a_second_signal_of_a_kind_ends_the_process_at_once():
+    with resume.signals() as asked:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert asked == [signal.SIGINT]
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert asked == [signal.SIGINT, signal.SIGTERM]
+
+
 def test_under_nohup_a_closed_terminal_stops_nothing():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
