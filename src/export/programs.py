@@ -76,11 +76,15 @@ def write(folder: Path, program: Program, images: np.ndarray) -> None:
         try:
             exported = torch.export.export(program, (example,), dynamic_shapes=({0: torch.export.Dim("n")},))
             torch.export.save(exported, folder / "model.pt2")
-            path = folder / "model.onnx"
             torch.onnx.export(
-                exported, (example,), path, input_names=["images"], output_names=["logits"], external_data=False,
-                dynamo=True, verbose=False,
-            )  # fmt: skip
+                exported,
+                (example,),
+                folder / "model.onnx",
+                input_names=["images"],
+                output_names=["logits"],
+                external_data=False,
+                verbose=False,
+            )
         except (RuntimeError, ValueError, TypeError) as error:  # torch's errors of tracing and of conversion are these
             reason = " ".join(str(error).split())[:200]
             raise UserError(f"PyTorch cannot export this network ({type(error).__name__}: {reason})") from error
