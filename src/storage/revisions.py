@@ -1,5 +1,6 @@
 """Files of experiments and other revisions, from git and DVC's cache."""
 
+import atexit
 from pathlib import Path
 
 from dvc.api import DVCFileSystem
@@ -21,6 +22,7 @@ def system(name: str) -> DVCFileSystem:
         DvcException: there is no such revision.
     """
     inside, scm = git.place()[1], SCM(".")
+    atexit.register(scm.close)  # files of git that are open at the end make Python complain
     return DVCFileSystem(repo=Repo(str(Path("/", inside)), fs=GitFileSystem(scm=scm, rev=name), scm=scm))
 
 

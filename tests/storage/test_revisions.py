@@ -1,7 +1,11 @@
 """Outputs of other revisions, where DVC's cache lacks them."""
 
 import hashlib
+import os
 import subprocess
+import sys
+from functools import partial
+from pathlib import Path
 
 import pytest
 from dvc.exceptions import DvcException
@@ -65,3 +69,32 @@ def test_files_of_git_and_of_dvc_are_read_wherever_the_project_lies_in_its_repos
         revisions.read_bytes(files, "HEAD", "data")
     with pytest.raises(DvcException, match="unknown Git revision"):
         revisions.system("nowhere")
+
+
+READS = """
+from dvc.exceptions import DvcException
+from src.storage import revisions
+kept = []
+for name in ("first", "nowhere"):
+    try:
+        kept.append(revisions.system(name))
+        kept[-1].read_text("tracked")
+    except DvcException as error:
+        print(error)
+"""
+
+
+def test_experiments_are_found_by_name_and_nothing_is_said_at_the_end(tmp_path):
+    """DVC's reader of git leaves files open, about which Python complains when it ends."""
+    author = ("-c", "user.name=tester", "-c", "user.email=tester@localhost", "-c", "commit.gpgsign=false")
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc" / "config").write_text("")
+    (tmp_path / "tracked").write_text("of git")
+    run = partial(subprocess.run, cwd=tmp_path, check=True, capture_output=True, text=True)
+    for words in (["init", "-q"], ["add", "--all"], ["commit", "-q", "-m", "first"]):
+        run(["git", *author, *words])
+    head = run(["git", "rev-parse", "HEAD"]).stdout.strip()
+    run(["git", "update-ref", f"refs/exps/{head[:2]}/{head[2:]}/first", head])
+    run(["git", "gc", "-q"])  # what is packed stays open
+    done = run([sys.executable, "-c", READS], env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])})
+    assert (done.stdout, done.stderr) == ("unknown Git revision 'nowhere'\n", "")
