@@ -28,7 +28,7 @@ def named(row: str) -> list[tuple[str, str]]:
 
 
 def test_the_tables_are_found():
-    assert len(TABLES) == 4
+    assert len(TABLES) == 5
     assert len(ROWS) > 40
 
 
