@@ -14,7 +14,7 @@ from pathlib import Path
 from src.core.errors import UserError, one_line
 from src.predict import arm as arms
 from src.settings.settings import load
-from src.storage import files, paths
+from src.storage import files, paths, raw
 
 CHECKED = 1000  # test images at most
 FOLDER = Path("exports")
@@ -45,17 +45,17 @@ def main(words: Sequence[str]) -> None:
     programs.require_packages()
     exported = network.read(arm, settings)
     (saved,) = arm.saved.values()
-    raw = files.read_array(paths.RAW / "test_images.npy")
+    stored = raw.images("test")
     index = saved["index"][:CHECKED]
-    images, expected = raw[index], saved["logits"][: len(index)]
+    images, expected = stored[index], saved["logits"][: len(index)]
     out = options.out or FOLDER / arm.name
     out.parent.mkdir(parents=True, exist_ok=True)
-    shape = f"images (n, {raw.shape[1]}, {raw.shape[2]}, 3) uint8 -> logits (n, {len(arm.classes)})"
+    shape = f"images (n, {stored.shape[1]}, {stored.shape[2]}, 3) uint8 -> logits (n, {len(arm.classes)})"
     print(f"{arm.name}: {arm.title}, seed {arm.seeds[0]}; {shape}", flush=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as name:
         place = Path(name)
         checks = folder.write(place, arm, exported, images, expected)
-        made = card.Made(arm, exported, settings, raw.shape[1], checks)
+        made = card.Made(arm, exported, settings, stored.shape[1], checks)
         files.write_text(place / "README.md", card.render(made))
         out.mkdir(exist_ok=True)
         for path in sorted(place.iterdir()):

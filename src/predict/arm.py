@@ -13,7 +13,7 @@ from src.records.backbones import FurtherBackbones
 from src.records.compare import Comparison
 from src.records.evaluate import Evaluation, Evaluations
 from src.stats import calibration, intervals
-from src.storage import files, paths
+from src.storage import files, paths, raw
 
 NOTHING_YET = (
     "there is no finished experiment here ({missing} is missing); `dvc pull` brings one from a remote, `make repro` "
@@ -154,4 +154,4 @@ def _by_arm(backbone: str, evaluations: Evaluations) -> dict[str, dict[int, Eval
 
 def side() -> int:
     """The side in pixels of the experiment's images, to which others are cut."""
-    return int(files.read_array(paths.RAW / "test_images.npy").shape[1])
+    return raw.images("test").shape[1]

@@ -10,10 +10,11 @@ from src import arms
 from src.arms import FrozenFiles, Network
 from src.core import design
 from src.device import runtime
+from src.device.prefetch import OnHost
 from src.nets import inference, specialised
 from src.predict.arm import CHECKED, Arm
 from src.settings.settings import Settings
-from src.storage import files, paths
+from src.storage import files, paths, raw
 
 
 def start(settings: Settings) -> Accelerator:
@@ -36,8 +37,7 @@ def read(arm: Arm, settings: Settings, accelerator: Accelerator) -> list[Network
         networks = [arms.finetuned(str(seed), *state, device) for seed, state in states.items()]
     else:
         networks = [_frozen(arm, settings, device)]
-    raw = files.read_array(paths.RAW / "test_images.npy")
-    arm.require_same(answer(networks, raw, arm.saved[arm.seeds[0]]["index"][:CHECKED], accelerator))
+    arm.require_same(answer(networks, raw.images("test"), arm.saved[arm.seeds[0]]["index"][:CHECKED], accelerator))
     return networks
 
 
@@ -61,7 +61,7 @@ def _frozen(arm: Arm, settings: Settings, device: torch.device) -> Network:
 
 
 def answer(
-    networks: Sequence[Network], images: np.ndarray, index: np.ndarray, accelerator: Accelerator
+    networks: Sequence[Network], images: OnHost, index: np.ndarray, accelerator: Accelerator
 ) -> Mapping[int, np.ndarray]:
     """By seed the logits (n, K) of the images (N, H, W, 3) uint8 at some positions (n,)."""
     logits: dict[int, np.ndarray] = {}
