@@ -14,7 +14,7 @@ from pathlib import Path
 from src.core.errors import UserError, one_line
 from src.predict import arm as arms
 from src.settings.settings import load
-from src.storage import files, paths, raw
+from src.storage import files, raw
 
 CHECKED = 1000  # test images at most
 FOLDER = Path("exports")

@@ -237,14 +237,15 @@ def require_sums(folder: Path, some: Sequence[str] = (), again: str = AGAIN) -> 
     Raises:
         UserError: a file is missing, or its bytes changed.
     """
-    with reading(folder, again):
+    with reading(folder / SUMS, again):
         text = (folder / SUMS).read_text()
         written = {name: hashed for hashed, name in map(str.split, text.splitlines())}
         if _sums_text(written) != text:
-            raise ValueError(f"{SUMS} is not what was written")
-        for name in some or written:
+            raise ValueError("it is not what was written")
+    for name in some or written:
+        with reading(folder / name, again):
             if sha256(folder / name) != written.get(name):
-                raise ValueError(f"{name} is not what was written")
+                raise ValueError("it is not what was written")
 
 
 def write_tensors(path: Path, tensors: dict[str, "Tensor"], about: dict[str, Any]) -> None:
