@@ -5,7 +5,7 @@
 
 Signals are SIGKILL, SIGTERM, SIGINT and SIGHUP in turn. They go to everything that the command started, to the process
 that was started alone, or to any one of the others. Before each new attempt `src.mend` runs, as in `make`. The results
-must have the bytes of a run that nothing disturbed. Prints a line of JSON; a fault ends it with what was printed.
+must have the bytes of a run that nothing disturbed. Prints a line of JSON, and each disturbance as it is made; a fault ends it with what was printed.
 """
 
 import contextlib
@@ -159,6 +159,7 @@ def kills(work: Work, count: int, seed: int, root: Path) -> Counter[str]:
             history.append(send(number, target, first, clone.folder, rng))
             ended(first, clone.folder, everyone=target == "all" and number == signal.SIGKILL)
             counts["kills"] += 1
+            print(counts["kills"], history[-1], file=sys.stderr, flush=True)
             counts[signal.Signals(number).name] += 1
             said = log.read_text()
             counts["tracebacks of stages"] += "stages/" in said and "Traceback" in said
@@ -193,6 +194,7 @@ def disks(work: Work, count: int, seed: int, root: Path) -> Counter[str]:
                 continue
             said = log.read_text()
             counts["full disks"] += 1
+            print(counts["full disks"], f"full at {blocks:,} KiB", file=sys.stderr, flush=True)
             counts["tracebacks of stages"] += "stages/" in said and "Traceback" in said
             subprocess.run(["mount", "-o", f"remount,size={4 * end // 1024}k", disk], check=True)
             mended = clone.module("src.mend")

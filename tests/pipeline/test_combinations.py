@@ -177,7 +177,7 @@ def test_a_setting_that_must_change_a_result_changes_it(images, place, monkeypat
         folder = place / f"{len(done)}"
         combinations.start_in(folder)
         monkeypatch.chdir(folder)
-        monkeypatch.setenv("DVC_ROOT", str(place))
+        monkeypatch.setenv("SWEEP_ROOT", str(place))  # where the files of weights are
         with combinations.undrawn():
             assert combinations.run(combinations.legal(drawn, images), change.stage) is None
         made = contents(folder / change.shows)
