@@ -213,6 +213,7 @@ def size(folder: Path) -> int:
 
 def main() -> None:
     kind, name, count, seed = sys.argv[1:]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no disk stays mounted
     with tempfile.TemporaryDirectory() as scratch:
         disturb = {"kills": kills, "disks": disks}[kind]
         print(json.dumps(disturb(WORKS[name], int(count), int(seed), Path(scratch))))
