@@ -5,7 +5,8 @@
 
 Signals are SIGKILL, SIGTERM, SIGINT and SIGHUP in turn. They go to everything that the command started, to the process
 that was started alone, or to any one of the others. Before each new attempt `src.mend` runs, as in `make`. The results
-must have the bytes of a run that nothing disturbed. Prints a line of JSON, and each disturbance as it is made; a fault ends it with what was printed.
+must have the bytes of a run that nothing disturbed. Prints each disturbance as it is made, and a line of JSON in the
+end; a fault ends it with what was printed.
 """
 
 import contextlib
