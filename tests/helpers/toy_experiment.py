@@ -20,6 +20,7 @@ from src.records.evaluate import Evaluation, Evaluations
 from src.storage import features as features_of
 from src.storage import files, paths
 from stages.weights import load_weights
+from tests.helpers.raw_files import write_raw
 from tests.helpers.toy_records import COST
 
 CLASSES = ["zero", "one | uno", "<two>"]
@@ -63,8 +64,10 @@ class ToyExperiment:
         chosen = {split: np.flatnonzero(part.labels < 3)[:40] for split, part in loaded.items()}
         (train,), (test,) = (loaded[split].images for split in ("train", "test"))
         self.raw = {"train": train, "test": test}
-        for split, pixels in self.raw.items():
-            files.write_array(paths.RAW / f"{split}_images.npy", [pixels], pixels.shape, "uint8")
+        write_raw(
+            {split: (pixels, loaded[split].labels) for split, pixels in self.raw.items()},
+            [str(digit) for digit in range(10)],
+        )
         labels = {split: loaded[split].labels[index] for split, index in chosen.items()}
         self.subsets = {}
         for seed in SEEDS:

@@ -22,6 +22,7 @@ from src.readouts import config
 from src.records.evaluate import Evaluations
 from src.storage.files import sha256
 from tests.conftest import ROOT
+from tests.helpers.raw_files import write_raw
 
 ONCE = ("download", "weights")  # paid once in a sweep over class counts
 CONTROL_OUTS = ("data/checkpoints/convnext", "data/features/resnet", "data/predictions/resnet_frozen")
@@ -319,15 +320,13 @@ def test_a_folder_whose_files_changed_is_noticed_and_one_that_did_not_is_not_rea
     assert "23 images" in folder_clone.dvc("repro", "prepare")
 
 
-def test_a_superclass_of_cifar100_is_a_subset_of_its_five_classes(make_clone):
+def test_a_superclass_of_cifar100_is_a_subset_of_its_five_classes(make_clone, monkeypatch):
     """As far as it goes without the archive: the arrays of its images are made up."""
-    clone, raw = make_clone(), "data/raw"
+    clone = make_clone()
     clone.configure(dataset="cifar100", classes=["people", "rocket"], subset_seed=None)
-    (clone.folder / raw).mkdir()
-    labels = np.arange(1000) % 100
-    for split in ("train", "test"):
-        np.save(clone.folder / raw / f"{split}_labels.npy", labels)
-    (clone.folder / raw / "classes.json").write_text(json.dumps(CIFAR100_CLASSES))
+    part = np.zeros((1000, 32, 32, 3), np.uint8), np.arange(1000) % 100
+    monkeypatch.chdir(clone.folder)
+    write_raw({"train": part, "test": part}, CIFAR100_CLASSES)
     clone.stage("inputs")
     assert "6 classes: 48 training, 12 validation, 60 test images" in clone.stage("prepare")
     assert clone.json("data/subset/classes.json") == ["baby", "boy", "girl", "man", "woman", "rocket"]

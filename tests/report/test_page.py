@@ -755,8 +755,9 @@ def test_the_stage_writes_the_page_from_the_files_of_the_others(experiment, tmp_
     files.write_arrays(paths.of_seed(paths.predictions("convnext.frozen"), 0) / "linear.npz", **second)
     files.write_json(paths.CLASSES, experiment.classes)
     write_raw({"test": (experiment.raw, np.zeros(0, np.int64))}, [])
-    paths.plots("compare").mkdir(parents=True)
-    (paths.plots("compare") / "reliability.png").write_bytes(experiment.picture)
+    pictures = paths.pictures(paths.plots("compare"))
+    pictures.mkdir(parents=True)
+    (pictures / "reliability.png").write_bytes(experiment.picture)
     (tmp_path / "dvc.lock").write_text("- path: data/predictions/resnet\n  hash: md5\n  md5: abc.dir\n")  # this run
     report.main(experiment.settings)
     assert paths.REPORT.read_text() == experiment.page()

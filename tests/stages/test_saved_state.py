@@ -93,7 +93,15 @@ class Signalled(StateFile):
         return super().due()
 
 
-@pytest.mark.usefixtures("pipeline")
+@pytest.fixture
+def terminal():
+    """As in a terminal, though the tests themselves may run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("pipeline", "terminal")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_first_signal_waits_for_the_batch_and_is_answered_by_a_saved_point(number, capsys):
     def stage() -> None:
