@@ -190,9 +190,10 @@ MAX_PIXELS = 2**26  # of one image: 8,192 x 8,192, 270 MB for each copy in memor
 MAX_SIDE = 2**16  # Pillow keeps a pointer for each row, so an image of one column would take far more
 ICON = b"\0\0\1\0"  # how an icon begins
 MAX_ICON = 2**20  # pixels of a picture in an icon, which Pillow decodes before its sides can be looked at
-# Raster formats only, all known to Pillow 11.3, the usual first: no reader of these starts a program, as EPS does.
+# Raster formats only, all known to Pillow 11.3, the usual first: no reader of these starts a program, as EPS does. Not
+# AVIF: what it says of its size need not be the size of what is decoded.
 FORMATS = (
-    *("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO", "CUR", "DIB", "DDS", "QOI", "TGA"),
+    *("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "ICO", "CUR", "DIB", "DDS", "QOI", "TGA"),
     *("PSD", "PCX", "SGI", "SUN", "MSP", "BLP", "FITS", "SPIDER", "XBM", "XPM"),
 )
 TURNS = {
