@@ -59,7 +59,7 @@ def cut(path: Path) -> None:
 def outputs(clone, stage: str) -> dict[Path, bytes]:
     """What a stage leaves, file by file."""
     entry = yaml.safe_load((clone.folder / "dvc.yaml").read_text())["stages"][stage]
-    names = entry["outs"] + [next(iter(metric)) for metric in entry.get("metrics", [])]
+    names = [out if isinstance(out, str) else next(iter(out)) for out in entry["outs"] + entry.get("metrics", [])]
     paths = [path for name in names for path in [clone.folder / name, *(clone.folder / name).rglob("*")]]
     return {path: path.read_bytes() for path in paths if path.is_file()}
 
