@@ -59,12 +59,12 @@ def predictions(cell: str) -> Path:
 
 
 def plots(name: str) -> Path:
-    """The folder of a stage's tables, which git tracks: they are small, and `dvc plots` draws them."""
+    """The folder of a stage's tables, which `dvc plots` draws."""
     return PLOTS / name
 
 
 def pictures(tables: Path) -> Path:
-    """The folder of the pictures that go with a folder of tables; DVC tracks it."""
+    """The folder of the pictures that go with a folder of tables."""
     return tables.parent / "pictures" / tables.name
 
 
