@@ -16,10 +16,10 @@ OPTIONS = --engine $(ENGINE) $(if $(CPUS),--cpus $(CPUS)) $(if $(GPUS),--gpus $(
 	$(if $(ADDRESS),--address $(ADDRESS)) $(if $(REMOTE),--git-remote $(REMOTE))
 
 .PHONY: demo doctor mend repro plan sweep scaling effects predict export report ladder bench growth race profile fast \
-	verify forget table test test-all lint lock audit clean
+	verify forget table show test test-all lint lock audit clean
 
 # What a killed DVC left half written is mended before DVC runs again; `make mend` does this alone.
-repro plan sweep scaling effects report ladder race fast verify table: mend
+repro plan sweep scaling effects report ladder race fast verify table show: mend
 mend: .venv/ready
 	@$(ACTIVE) python -m src.mend
 
@@ -112,6 +112,15 @@ forget:
 # to be chosen by; the settings that differ come first.
 table: .venv/ready
 	$(ACTIVE) python -m src.experiments table --on $(ON)
+
+# The committed run without computing: its tables, records and page are in git, as a remote of DVC's in docs/stand-in.
+COMMITTED := plots/report.html plots/compare $(foreach cell,resnet convnext resnet_frozen convnext_finetuned, \
+	plots/$(cell) data/results/$(cell).json) plots/finetune_resnet plots/finetune_convnext data/results/compare.json
+show: .venv/ready
+	$(ACTIVE) dvc pull --quiet --remote stand-in $(COMMITTED)
+	$(ACTIVE) dvc metrics show
+	$(ACTIVE) dvc plots show
+	@echo "The page of the committed run: plots/report.html"
 
 # One thread each: two processes whose OpenMP threads spin for the same cores are many times slower. Three processes, as
 # some of them wait.
