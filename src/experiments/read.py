@@ -42,10 +42,7 @@ def committed() -> bool:
     files = system(HEAD)
     if not all(files.exists(name) for name in ("dvc.lock", "params.yaml")):
         return False
-    yaml = YAML(typ="safe")
-    lock, params = (yaml.load(files.read_text(name)) for name in ("dvc.lock", "params.yaml"))
-    ran = [stage.get("params", {}).get("params.yaml", {}) for stage in lock["stages"].values()]
-    if any(_value(params, name) != value for part in ran for name, value in part.items()):
+    if not agree_with_lock(files.read_text("params.yaml"), files.read_text("dvc.lock")):
         return False
     since = git.output("log", "-1", "--no-show-signature", "--format=%H", "--", "dvc.lock").decode().strip()
     if git.output("diff", "--name-only", since, HEAD, "--", "src", "stages", "dvc.yaml"):
@@ -55,6 +52,14 @@ def committed() -> bool:
     except UserError as error:
         print(f"left out: {error}")
         return False
+
+
+def agree_with_lock(params: str, lock: str) -> bool:
+    """Whether the stages of a dvc.lock ran with the settings of a params.yaml, both given as text."""
+    yaml = YAML(typ="safe")
+    settings, stages = yaml.load(params), yaml.load(lock)["stages"]
+    ran = [stage.get("params", {}).get("params.yaml", {}) for stage in stages.values()]
+    return all(_value(settings, name) == value for part in ran for name, value in part.items())
 
 
 def _value(params: Mapping[str, Any], name: str) -> Any:

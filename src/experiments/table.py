@@ -8,10 +8,12 @@ import shutil
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from src.core.errors import UserError
 from src.experiments import agree
+from src.experiments import read as results
 from src.settings import protocols
 from src.settings.describe import shown
 from src.settings.settings import Settings, flat
@@ -21,6 +23,7 @@ ON = {"val": "val_accuracy", "test": "accuracy"}
 # Said even where all have the default: the numbers mean nothing without them.
 ALWAYS = ("protocol", "dataset", "classes", "seeds", "resnet.arch", "convnext.arch")
 WORKSPACE = "workspace"
+FILES = "params.yaml", "dvc.lock"
 
 
 @dataclass(frozen=True)
@@ -66,19 +69,30 @@ def read() -> list[Row]:
     rows = []
     for state in states:
         if state.data:
-            rows.append(_row(WORKSPACE if state.rev == WORKSPACE else "HEAD", state.data))
+            name = WORKSPACE if state.rev == WORKSPACE else results.HEAD
+            rows.append(_row(name, state.data, "" if _own(name) else "holds results of other settings"))
         for each in state.experiments or ():
             (one, *_), executor = each.revs, each.executor
             unfinished = executor.state if executor and executor.state != "success" else ""
             if one.data:
                 rows.append(_row(one.name or one.rev[:7], one.data, unfinished))
     first, *others = rows
-    return others if any(row.name == "HEAD" and row.reached == first.reached for row in others) else rows
+    return others if any(row.name == results.HEAD and row.reached == first.reached for row in others) else rows
+
+
+def _own(name: str) -> bool:
+    """Whether the results of the workspace or of the commit are those of its settings, as far as there are any."""
+    if name == WORKSPACE:
+        texts = [path.read_text(encoding="utf-8") for path in map(Path, FILES) if path.exists()]
+    else:
+        files = results.system(name)
+        texts = [files.read_text(each) for each in FILES if files.exists(each)]
+    return len(texts) < len(FILES) or results.agree_with_lock(*texts)
 
 
 def _row(name: str, data: Any, state: str = "") -> Row:
     params = (data.params.get("params.yaml") or {}).get("data") or {}
-    # Until it is done, an experiment has the metrics of the commit that it began with.
+    # Until it is done, an experiment has the metrics of the commit that it began with, which may be of other settings.
     found = {} if state else data.metrics
     metrics = {path: part["data"] for path, part in found.items() if isinstance(part.get("data"), dict)}
     return Row(name, agree.used(flat(protocols.filled(params))), metrics, state)

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from src.core.errors import UserError
-from src.experiments import __main__, read
+from src.experiments import __main__, read, table
 from tests.experiments.test_read import comparison
 
 STAGE = {"cmd": "true", "params": {"params.yaml": {"classes": 2}}, "outs": [{"path": "data/results/compare.json"}]}
@@ -61,6 +61,13 @@ def test_a_result_of_other_settings_or_code_is_not_the_commits_own(repository, c
     assert not read.committed()
     with pytest.raises(UserError, match="no finished experiment is derived from the current commit"):
         read.comparisons([])
+
+
+def test_the_table_gives_no_numbers_of_other_settings_to_the_commit(repository):
+    assert [row.state for row in table.read()] == [""]
+    repository({"params.yaml": "classes: 3\nseeds: [0]\n"})
+    assert {row.name: row.state for row in table.read()}["HEAD"] == "holds results of other settings"
+    assert all(row.state and not row.metrics for row in table.read())
 
 
 def test_scaling_leaves_the_commit_out_where_it_does_not_agree_with_experiments(capsys, monkeypatch):
