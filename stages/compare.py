@@ -118,10 +118,10 @@ def main(settings: Settings) -> None:
     files.write_json(paths.metrics("compare"), {"compare": comparison.numbers()})
     files.write_record(paths.record("compare"), comparison)
     folder = paths.plots("compare")
-    for each in (folder, paths.pictures(folder)):
-        files.empty_folder(each)  # no figure of an earlier setting may stay
+    files.empty_folder(folder)  # nothing of an earlier setting may stay
     for name, (columns, rows) in results.tables(comparison).items():
         files.write_table(folder / f"{name}.csv", columns, rows)
+    files.empty_folder(paths.pictures(folder))
     for name, figure in figures.all_figures(arms, comparison).items():
         files.write_figure(paths.pictures(folder) / f"{name}.png", figure)
     write_budget(settings, folder, {arm.arm: arm.title for arm in comparison.arms})

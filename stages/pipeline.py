@@ -26,7 +26,7 @@ def drawn(stage: str) -> Iterator[tuple[Path, tuple[str, str]]]:
     """Every table of a stage that DVC draws, with its two columns."""
     parsed = pipeline()
     outs = [Path(out if isinstance(out, str) else next(iter(out))) for out in parsed["stages"][stage]["outs"]]
-    for plot in parsed["plots"]:
+    for plot in parsed.get("plots", ()):
         for settings in plot.values():
             for name, column in settings["y"].items():
                 if any(Path(name).is_relative_to(out) for out in outs):

@@ -155,10 +155,10 @@ def left_out(attacked: Sequence[Network], images: Images, names: Sequence[str]) 
 def write(folder: Path, measured: Measured, report: RobustnessResults, corrupt: Corrupt, confidence: float) -> None:
     """Write tables into an emptied folder, and figures into that of its pictures."""
     pictures = paths.pictures(folder)
-    for each in (folder, pictures):
-        files.empty_folder(each)
+    files.empty_folder(folder)
     for name, (columns, rows) in results.tables(measured, report, confidence).items():
         files.write_table(folder / f"{name}.csv", columns, rows)
+    files.empty_folder(pictures)
     examples = np.stack(
         [np.stack([corrupt(name, severity)[0] for severity in measured.severities]) for name in measured.names]
     )

@@ -23,10 +23,10 @@ def write_plots(folder: Path, searches: Searches, names: Mapping[str, str]) -> N
         names: of the backbones for people, by role.
     """
     pictures = paths.pictures(folder)
-    for each in (folder, pictures):
-        files.empty_folder(each)
+    files.empty_folder(folder)
     for role, found in searches.items():
         files.write_table(folder / f"trials_{role}.csv", COLUMNS, rows(found))
+    files.empty_folder(pictures)
     files.write_figure(pictures / "learning_rate.png", by_rate(searches, names))
 
 

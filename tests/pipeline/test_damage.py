@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from src import mend
+from src.storage import files
 from tests.helpers.dvc_cache import damaged, md5
 
 # Of each damaged file, the stage that reads it. test_intact has every kind of file and damage.
@@ -110,7 +111,8 @@ def test_a_flipped_bit_of_data_raw_is_noticed_by_the_reader_and_repaired_by_the_
         output = clone.stage(stage, fails=True)
         assert is_one_line(output), output
         assert "data/raw" in output
-        assert name.removesuffix(".crc32.npy") in output
+        if name != files.SUMS:  # a wrong hash in it is that of another file
+            assert name.removesuffix(".crc32.npy") in output
         assert "`dvc repro -f -s download` makes it again" in output
         (raw / name).unlink()
         (raw / name).write_bytes(whole)
