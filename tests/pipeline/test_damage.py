@@ -121,9 +121,10 @@ def test_a_flipped_bit_of_data_raw_is_noticed_by_the_reader_and_repaired_by_the_
     assert clone.hashes() == before
 
 
-def test_damage_in_the_cache_is_noticed_and_repaired_without_the_cache(clone):
+def test_damage_in_the_cache_is_noticed_and_repaired_without_the_cache(clone, copy_of):
     """One file of the cache is damaged, and one is gone; the working tree has lost both."""
     path, gone = "data/checkpoints/resnet/seed0/full.safetensors", "data/features/convnext/head.npz"
+    clone = copy_of(clone)
     before = clone.hashes()
     flip(cached(clone, path))
     (clone.folder / path).unlink()
