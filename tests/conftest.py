@@ -232,6 +232,17 @@ def copy_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Clone], Clone
     return copy
 
 
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A `ToyExperiment`, in whose folder the tests of the module run."""
+    from tests.helpers.toy_experiment import ToyExperiment
+
+    here = Path.cwd()
+    os.chdir(tmp_path_factory.mktemp("experiment"))
+    yield ToyExperiment()
+    os.chdir(here)
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     """A Chromium."""

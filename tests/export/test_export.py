@@ -1,7 +1,6 @@
 """An exported folder answers as the experiment did, by every library that its card names."""
 
 import json
-import os
 import re
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,18 +19,10 @@ from src.export import card, network, programs, sources
 from src.nets import models, preprocess
 from src.predict import arm as arms
 from src.settings.settings import load
-from tests.helpers.toy_experiment import CLASSES, ToyExperiment
+from tests.helpers.toy_experiment import CLASSES
 
 FILES = {"README.md", "config.json", "model.safetensors", "model.pt2", "model.onnx"}
 needs_onnx = pytest.mark.skipif(any(find_spec(name) is None for name in programs.PACKAGES), reason="no ONNX")
-
-
-@pytest.fixture(scope="module")
-def experiment(tmp_path_factory):
-    here = Path.cwd()
-    os.chdir(tmp_path_factory.mktemp("experiment"))
-    yield ToyExperiment()
-    os.chdir(here)
 
 
 @pytest.fixture(scope="module")

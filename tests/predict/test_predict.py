@@ -1,6 +1,5 @@
 """One's own photos get the answers that the experiment's images get; what cannot be answered is said in one line."""
 
-import os
 import re
 from pathlib import Path
 
@@ -20,16 +19,8 @@ from src.records.evaluate import CalibratedScores, Evaluation
 from src.settings.settings import load
 from src.storage import files, paths
 from tests.helpers import toy_experiment
-from tests.helpers.toy_experiment import CLASSES, SEEDS, ToyExperiment
+from tests.helpers.toy_experiment import CLASSES, SEEDS
 from tests.helpers.toy_records import evaluation
-
-
-@pytest.fixture(scope="module")
-def experiment(tmp_path_factory):
-    here = Path.cwd()
-    os.chdir(tmp_path_factory.mktemp("experiment"))
-    yield ToyExperiment()
-    os.chdir(here)
 
 
 @pytest.fixture
