@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 IMPORTS, SETTINGS, READ, WRITTEN = {}, set(), set(), set()
+PLACES, KEPT = {}, []  # by id the prefix of a section of settings; copies are kept, as ids are used again
 QUIET = ("stages", "stages.progress", "src.settings.settings", "src.settings.work")
 _import = builtins.__import__
 
@@ -32,6 +33,14 @@ def traced(name, globals=None, locals=None, fromlist=(), level=0):
     return module
 
 
+def note(section, name):
+    """Note a setting whose value the caller of the caller asked for."""
+    frame = sys._getframe(2)
+    caller, starts = frame.f_globals["__name__"], frame.f_code.co_name == "start"
+    if id(section) in PLACES and (starts or caller not in QUIET):
+        SETTINGS.add(PLACES[id(section)] + name)
+
+
 def hook_settings(module):
     """Note every setting that is read once all are loaded, by its dotted name; a section that is dumped is read whole.
 
@@ -43,13 +52,6 @@ def hook_settings(module):
     module.recorded = True
     section, load = module.Section, module.load
     plain, dump, copy = section.__getattribute__, section.model_dump, section.model_copy
-    places, kept = {}, []  # by id the prefix of a section; copies are kept, as ids are used again
-
-    def note(self, name):
-        frame = sys._getframe(2)
-        caller, starts = frame.f_globals["__name__"], frame.f_code.co_name == "start"
-        if id(self) in places and (starts or caller not in QUIET):
-            SETTINGS.add(places[id(self)] + name)
 
     def read(self, name):
         if name in type(self).model_fields and not isinstance(plain(self, name), section):
@@ -62,14 +64,14 @@ def hook_settings(module):
 
     def copied(self, **options):
         other = copy(self, **options)
-        if id(self) in places:
-            places[id(other)] = places[id(self)]
-            kept.append(other)
+        if id(self) in PLACES:
+            PLACES[id(other)] = PLACES[id(self)]
+            KEPT.append(other)
         return other
 
     def loaded(*arguments):
-        kept.append(settings := load(*arguments))
-        places.update(
+        KEPT.append(settings := load(*arguments))
+        PLACES.update(
             {id(settings): ""} | {id(value): f"{name}." for name, value in settings if isinstance(value, section)}
         )
         return settings
