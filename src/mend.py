@@ -7,7 +7,6 @@ whole in them is kept, and the rest comes from the last commit. What that lacks,
 import json
 import re
 import shutil
-import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -20,6 +19,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from zc.lockfile import LockError, LockFile  # DVC's own lock
 
+from src.core import git
 from src.core.errors import one_line
 from src.storage import files
 
@@ -93,8 +93,7 @@ def committed(root: Path, path: Path) -> str:
 
 def _git(root: Path, *words: str) -> str:
     """What git says; nothing if it fails."""
-    done = subprocess.run(["git", *words], cwd=root, capture_output=True)  # noqa: S607
-    return done.stdout.decode(errors="replace") if done.returncode == 0 else ""
+    return git.output(*words, folder=root).decode(errors="replace")
 
 
 def mended_lock(text: str, before: str) -> tuple[str, str] | None:
