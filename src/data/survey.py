@@ -9,7 +9,6 @@ import numpy as np
 
 from src.storage import files, raw
 
-BLOCK = 256  # images that are looked at together
 MANY = 0.1  # share of a class's images
 SHOWN = 3  # images or classes that are named
 
@@ -28,11 +27,11 @@ def survey(path: Path) -> Survey:
     checksums: list[int] = []
     digests: list[bytes] = []
     one_colour = np.empty(len(images), bool)
-    for start in range(0, len(images), BLOCK):
-        block = np.array(images[start : start + BLOCK])  # (b, H, W, 3)
+    for start in range(0, len(images), raw.BLOCK):
+        block = np.array(images[start : start + raw.BLOCK])  # (b, H, W, 3)
         checksums += [raw.checksum(image.data) for image in block]
         digests += [hashlib.blake2b(image, digest_size=16).digest() for image in block]
-        one_colour[start : start + BLOCK] = (block == block[:, :1, :1]).all((1, 2, 3))
+        one_colour[start : start + raw.BLOCK] = (block == block[:, :1, :1]).all((1, 2, 3))
     raw.write_checksums(path, checksums)
     return Survey(digests, one_colour)
 
