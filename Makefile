@@ -123,8 +123,8 @@ show: .venv/ready
 	@echo "The page of the committed run: plots/report.html"
 
 # One thread each: two processes whose OpenMP threads spin for the same cores are many times slower. Three processes, as
-# some of them wait.
-PYTEST := OMP_NUM_THREADS=1 python -m pytest -n 3 --dist loadfile
+# some of them wait. In the order of the files, where the longest ones are not the last.
+PYTEST := OMP_NUM_THREADS=1 python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # In minutes; without whole pipelines, sweeps, kills, clusters and browsers.
 test: lint
@@ -162,6 +162,8 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 from = $(if $(LOCKED),--require-hashes -r locks/$(1),-r $(1))
 
 .venv/ready: requirements.txt locks/requirements.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(v < (3, 10) and "error: $(PYTHON) is Python %d.%d; \
+	needed is 3.10 or newer, for example make PYTHON=python3.12" % v)'
 	$(PYTHON) -m venv .venv
 	$(PIP_INSTALL) $(call from,requirements.txt)
 	$(if $(LOCKED),touch,rm -f) .venv/locked

@@ -86,7 +86,7 @@ def main() -> None:
     commit("its results")
     print(f"\nThe results on one page: {DEMO / paths.REPORT}")
     print("Figures:", *sorted((DEMO / paths.pictures(paths.plots("compare"))).glob("*.png")), sep="\n  ")
-    print(f"It is a repository of its own; to go on there: cd {DEMO} && dvc exp run -S classes=5 && dvc plots diff")
+    print(f"It is a repository of its own; to go on: . .venv/bin/activate; cd {DEMO}; dvc exp run -S classes=5")
 
 
 if __name__ == "__main__":

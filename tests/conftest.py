@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -162,9 +163,17 @@ class Clone:
         return {out["path"]: out["md5"] for out in outs if not out["path"].startswith(timed)}
 
 
-@pytest.fixture(scope="session")
-def make_clone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Clone]:
-    return lambda: Clone(tmp_path_factory.mktemp("clone")).fill()
+@pytest.fixture(scope="module")
+def clones(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Path]]:
+    """New folders, which go with the tests of the module: a repository and its cache take up to 200 MB."""
+    root = tmp_path_factory.mktemp("clones")
+    yield lambda: Path(tempfile.mkdtemp(dir=root))
+    shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def make_clone(clones: Callable[[], Path]) -> Callable[[], Clone]:
+    return lambda: Clone(clones()).fill()
 
 
 @pytest.fixture(scope="session")
@@ -195,14 +204,14 @@ def whole(reproduced: Callable[..., Clone]) -> Clone:
 
 
 @pytest.fixture(scope="session")
-def everything(whole: Clone, copy_of: Callable[[Clone], Clone], tmp_path_factory: pytest.TempPathFactory) -> Clone:
+def everything(whole: Clone, tmp_path_factory: pytest.TempPathFactory) -> Clone:
     """The same where the stages that are off by default ran too, and the question is another one."""
     root = tmp_path_factory.getbasetemp()
     root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
     with FileLock(root / "everything.lock"):
         clone = Clone(root / "everything")
         if not clone.folder.exists():
-            copy = copy_of(whole)
+            copy = copied(whole, tmp_path_factory.mktemp("everything"))
             few = {"images": 4, "severities": [3], "attacks": ["fgsm"], "epsilons": [8.0], "steps": 1}
             copy.configure(backbones=["efficientnet_lite0", "efficientnet_lite0@random"])
             copy.configure(compare={"question": ["resnet.frozen", "convnext.finetuned"]})
@@ -221,15 +230,14 @@ def smallest(reproduced: Callable[..., Clone]) -> Clone:
     return reproduced("smallest", controls=False, frozen={"readouts": ["linear"]}, finetune={"epochs": 1})
 
 
-@pytest.fixture(scope="session")
-def copy_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Clone], Clone]:
+@pytest.fixture(scope="module")
+def copy_of(clones: Callable[[], Path]) -> Callable[[Clone], Clone]:
     """A copy of a clone that a test may change: files, history and DVC's cache."""
+    return lambda clone: copied(clone, clones())
 
-    def copy(clone: Clone) -> Clone:
-        folder = shutil.copytree(clone.folder, tmp_path_factory.mktemp("copy") / "clone", symlinks=True)
-        return Clone(folder, clone.output)
 
-    return copy
+def copied(clone: Clone, parent: Path) -> Clone:
+    return Clone(shutil.copytree(clone.folder, parent / "clone", symlinks=True), clone.output)
 
 
 @pytest.fixture(scope="module")

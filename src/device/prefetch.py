@@ -37,6 +37,14 @@ def _memory(device: torch.device) -> int:
     return torch.mps.recommended_max_memory()
 
 
+def moved(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the host on the device; a copy to CUDA overlaps with what the host does next.
+
+    One to MPS does not: it may still read a source that is gone, and change numbers silently (pytorch#189690).
+    """
+    return tensor.to(device, non_blocking=device.type == "cuda")
+
+
 def gathered(images: Images, parts: Iterable[np.ndarray], device: torch.device) -> Iterator[Tensor]:
     """For each part, an index (B,) into all images, the images (B, H, W, 3) uint8 on the device.
 
@@ -45,10 +53,10 @@ def gathered(images: Images, parts: Iterable[np.ndarray], device: torch.device) 
     """
     if isinstance(images, Tensor):
         for part in parts:
-            yield images[torch.from_numpy(part).to(device, non_blocking=True)]
+            yield images[moved(torch.from_numpy(part), device)]
         return
     for batch in ahead(_reader(images, pin=device.type == "cuda"), parts):
-        yield batch.to(device, non_blocking=True)
+        yield moved(batch, device)
 
 
 def ahead(read: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:

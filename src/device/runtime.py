@@ -10,6 +10,7 @@ import atexit
 import os
 import platform
 import re
+import subprocess
 import sys
 import warnings
 from importlib.metadata import version
@@ -46,8 +47,10 @@ def start(device: str, precision: str, *, deterministic: bool = False) -> Accele
     variables.drop_leftovers()
     kind = choose_device(device)
     variables.require_rounding(kind)
-    if deterministic and kind == "cuda":
-        choose_deterministic()
+    if kind == "cuda":
+        torch.backends.cudnn.allow_tf32 = False  # else convolutions in fp32 have products of ten bits
+        if deterministic:
+            choose_deterministic()
     AcceleratorState._reset_state()  # a process that embeds in fp32 and trains in bf16 would be refused
     # Networks are on their device before they are prepared. To place them, accelerate would ask whether they are spread
     # over several, and import PyTorch's distributed tensors for it, which takes a third of the time that PyTorch takes.
@@ -171,9 +174,12 @@ def commit() -> str:
 
 
 def _processor() -> str:
-    """The name of the processor, which `platform` does not know on Linux."""
+    """The name of the processor, which `platform` does not know on Linux, nor on a Mac, where all are `arm`."""
     cpuinfo = Path("/proc/cpuinfo")
     names = re.findall(r"^model name\s*: (.+)$", cpuinfo.read_text(), re.M) if cpuinfo.exists() else []
+    if platform.system() == "Darwin":
+        sysctl = ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"]
+        names = subprocess.run(sysctl, capture_output=True, text=True).stdout.splitlines()
     return names[0] if names else platform.processor() or platform.machine()
 
 

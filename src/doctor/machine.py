@@ -53,9 +53,15 @@ def device(settings: Settings) -> Iterator[Finding]:
     """
     machine = runtime.machine(runtime.start(settings.device, settings.precision))
     kind, precision = str(machine["device"]), machine["precision"]
-    yield Finding("device", f"{kind}, {machine['processor']}, {machine['threads']} threads")
-    fast = "fast" if precision != "bf16" or runtime.has_bf16(kind) else "slow"
-    other = "" if precision == "bf16" else f"; bf16 would be {'fast' if runtime.has_bf16(kind) else 'slow'}"
+    unused = kind == "cpu" and settings.device == "auto" and shutil.which("nvidia-smi") is not None
+    line = f"{kind}, {machine['processor']}, {machine['threads']} threads"
+    if unused:
+        line += f"; torch {version('torch')} cannot use the NVIDIA GPU that is here: update its driver, or install"
+        line += " torch for the CUDA version that nvidia-smi prints"
+    yield Finding("device", line, fault=unused)
+    bf16 = "of unknown speed" if kind == "mps" else "fast" if runtime.has_bf16(kind) else "slow"
+    fast = bf16 if precision == "bf16" else "fast"
+    other = "" if precision == "bf16" else f"; bf16 would be {bf16}"
     yield Finding("precision", f"{precision} of training, which is {fast} here{other}")
 
 

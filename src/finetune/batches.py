@@ -10,7 +10,7 @@ from torch import Tensor
 
 from src.core import seeds
 from src.device import runtime
-from src.device.prefetch import Images, OnHost, gathered, resident
+from src.device.prefetch import Images, OnHost, gathered, moved, resident
 from src.finetune.augment import apply_policy, erase_and_mix, seeded
 from src.finetune.config import Finetune
 from src.nets.crops import Watched, crop, draw_crops
@@ -73,7 +73,7 @@ def shuffled(
         if config.augment:
             rows, columns = draw_crops(len(whole[step]), images.shape[1], images.shape[2], crops)
             images = crop(images, rows[made[step]], columns[made[step]])
-        labels = torch.from_numpy(data.train_labels[part]).to(accelerator.device, non_blocking=True)  # (B,)
+        labels = moved(torch.from_numpy(data.train_labels[part]), accelerator.device)  # (B,)
         if not config.augments_batches:
             yield to_input(images, view), labels
             continue

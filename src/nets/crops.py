@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from src.core import seeds
-from src.device.prefetch import Images
+from src.device.prefetch import Images, moved
 
 BLOCK = 1024  # images that are augmented at once
 
@@ -62,7 +62,7 @@ def draw_crops(count: int, height: int, width: int, rng: torch.Generator) -> tup
 def crop(batch: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """Rows (N, H) and columns (N, W) of each image of a batch (N, H, W, 3) uint8, padded by an eighth with black."""
     count, height, width, _ = batch.shape
-    rows, columns = (part.to(batch.device, non_blocking=True) for part in (rows, columns))
+    rows, columns = (moved(part, batch.device) for part in (rows, columns))
     padded = F.pad(batch, (0, 0, width // 8, width // 8, height // 8, height // 8))  # (N, H + 2 pad, W + 2 pad, 3)
     image = torch.arange(count, device=batch.device)
     return padded[image[:, None, None], rows[:, :, None], columns[:, None, :]]  # (N, H, W, 3)

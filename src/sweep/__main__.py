@@ -51,7 +51,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("-S", dest="settings", action="append", default=[], metavar="KEY=VALUE", help="of params.yaml")
     parser.add_argument("--dry-run", action="store_true", help="only list the experiments")
     parser.add_argument("--engine", default="queue", metavar="|".join(ENGINES), help="see docs/cluster.md")
-    parser.add_argument("--cpus", type=int, help="of each experiment; those of this machine / --jobs if not given")
+    parser.add_argument("--cpus", type=int, help="of each experiment; on this machine all / --jobs if not given")
     parser.add_argument("--gpus", type=int, help="of each experiment; none if not given")
     parser.add_argument("--address", help="of a Ray cluster, host:port; a new Ray on this machine if not given")
     parser.add_argument("--hours", type=int, help="time limit of an experiment on Slurm; 24 if not given")
@@ -71,6 +71,9 @@ def check(options: argparse.Namespace) -> argparse.Namespace:
         value = getattr(options, name)
         if value is not None and value < least:
             raise UserError(f"--{name} {value}: allowed is {least} or more")
+    elsewhere = options.engine == "slurm" or options.address is not None
+    if elsewhere and options.cpus is None:
+        raise UserError("--cpus is not given: CPUS of an experiment on other machines, of which this one knows nothing")
     given = [name for name in ENGINE_OPTIONS if getattr(options, name) is not None]
     if options.engine == "queue" and given:
         raise UserError(f"--{given[0].replace('_', '-')}: DVC's queue has no such option; --engine ray or slurm has")

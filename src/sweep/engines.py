@@ -82,10 +82,11 @@ class Ray:
 
     def __init__(self, cpus: int, gpus: int, address: str | None) -> None:
         address = address or os.environ.get("RAY_ADDRESS")
-        # For a Ray that is started here: send no usage statistics, and kill the processes of a killed worker. The nodes
-        # of a cluster have to be started with the second one.
+        # For a Ray that is started here: send no usage statistics, and kill the processes of a killed worker, and
+        # hide GPUs from who asks for none. The nodes of a cluster have to be started with the last two.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_process_group_cleanup_enabled", "1")
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")  # who asks for no GPU sees none
         import ray
         from ray import cloudpickle
 

@@ -144,6 +144,27 @@ def test_deterministic_algorithms_are_chosen_on_cuda_where_they_were_asked_for(d
     assert bool(chosen) == (wanted and asked)
 
 
+@pytest.mark.parametrize(("device", "allowed"), [("cpu", True), ("cuda", False)])
+def test_convolutions_in_fp32_are_no_tf32_on_cuda(device, allowed, monkeypatch):
+    monkeypatch.setattr(runtime, "choose_device", lambda _: device)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    runtime.start(device, "fp32")
+    assert torch.backends.cudnn.allow_tf32 == allowed
+
+
+def test_a_mac_tells_its_processor_by_name(monkeypatch):
+    asked = []
+
+    def sysctl(words, **_):
+        asked.append(words)
+        return subprocess.CompletedProcess(words, 0, "Apple M1 Pro\n")
+
+    monkeypatch.setattr(runtime.platform, "system", lambda: "Darwin")
+    monkeypatch.setattr(runtime.subprocess, "run", sysctl)
+    assert runtime._processor() == "Apple M1 Pro"
+    assert asked == [["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"]]
+
+
 def test_the_version_of_an_optional_library_is_told_where_it_was_imported(monkeypatch):
     import timm
 

@@ -46,6 +46,15 @@ def test_a_precision_is_fast_where_the_device_has_instructions_for_it(monkeypatc
     assert precision.line == f"bf16 of training, which is {word} here"
 
 
+@pytest.mark.parametrize(("device", "faulty"), [("auto", True), ("cpu", False)])
+def test_a_gpu_that_torch_cannot_use_is_a_fault_unless_the_cpu_was_asked_for(monkeypatch, device, faulty):
+    monkeypatch.setattr(machine.runtime, "choose_device", lambda _: "cpu")
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    where, _ = machine.device(settings(device=device))
+    assert where.fault == faulty
+    assert ("cannot use the NVIDIA GPU that is here" in where.line) == faulty
+
+
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """An empty project on a disk of which a test says how much is free."""

@@ -203,7 +203,10 @@ def disks(work: Work, count: int, seed: int, root: Path) -> Counter[str]:
             assert started(clone, work.command, log).wait() == 0, "\n".join([said, mended, log.read_text()])
             assert work.results(clone) == expected, said
         finally:
-            subprocess.run(["umount", disk], check=True)
+            for process in inside(disk):  # what outlived its command keeps the disk
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
+            subprocess.run(["umount", "--lazy", disk], check=True)
     return counts
 
 

@@ -7,6 +7,7 @@ carries another one, with which everything is computed. What MPS alone has, its 
 Refused are
 - tensors in float64 or complex128, which do not exist there;
 - operations between it and the CPU, and the CPU's random generators;
+- copies to or from it that the host does not wait for (pytorch#189690);
 - operations for which PyTorch lists no kernel of MPS, nor one made of others;
 - weights and images in channels_last (pytorch#193349);
 - batches of different shapes for one weight in one run (pytorch#164299).
@@ -100,6 +101,9 @@ class Device(TorchDispatchMode):
         target = kwargs.get("device")
         given = list(same.values())
         here = any(isinstance(tensor, OnDevice) for tensor in given) if target is None else target == HIDDEN
+        unawaited = kwargs.get("non_blocking") or (func is aten.copy_.default and args[2:] == (True,))
+        if unawaited and (here or any(isinstance(tensor, OnDevice) for tensor in given)):
+            raise RefusedError(f"{func} does not wait for a copy")
         if here:
             self.check(func, args, kwargs, given)
         if target is not None:

@@ -318,6 +318,20 @@ def test_the_cpus_random_generator_is_refused():
 
 
 @on_mps
+@pytest.mark.parametrize(
+    "breach",
+    [
+        lambda: torch.zeros(3).to(MPS, non_blocking=True),
+        lambda: torch.zeros(3, device=MPS).to("cpu", non_blocking=True),
+        lambda: torch.zeros(3, device=MPS).copy_(torch.zeros(3), non_blocking=True),
+    ],
+)
+def test_a_copy_that_nobody_waits_for_is_refused(breach):
+    with pytest.raises(RefusedError, match="does not wait for a copy"):
+        breach()
+
+
+@on_mps
 def test_operations_without_a_kernel_there_are_refused():
     with pytest.raises(RefusedError, match="linalg_eig has no kernel on MPS"):
         torch.linalg.eig(torch.eye(3, device=MPS))
