@@ -73,7 +73,7 @@ def test_the_page_of_plots_carries_the_scripts_that_dvc_would_load():
     page = TEMPLATE.read_text(encoding="utf-8")
     assert "{plot_divs}" in page
     assert "<script src" not in page
-    assert page.count("<script>") == 4
+    assert page.count("<script>") == 5
     wanted = [line.split("npm/")[1].split('"')[0] for line in VegaRenderer.SCRIPTS.splitlines() if "npm/" in line]
     for script in wanted:  # another version of DVC may draw what these cannot
         assert script.replace("@", " ") in page, f"DVC loads {script}"
@@ -93,5 +93,15 @@ def test_the_page_of_plots_is_drawn_without_a_network_and_without_gaps(browser, 
     page.wait_for_selector("#Accuracy_of_every_arm svg.marks")
     assert name in page.locator("#Accuracy_of_every_arm svg.marks").text_content()
     assert page.locator("body > div").count() == 1
+    assert "No plot has its data here" not in page.inner_text("body")
     assert faults == []
     context.close()
+
+
+def test_a_page_without_data_says_what_brings_it(browser, tmp_path):
+    nothing = VegaRenderer([], "Nothing to draw", template="bar_horizontal", x="accuracy", y="arm")
+    render_html([nothing], tmp_path / "index.html", html_template=TEMPLATE.resolve())
+    page = browser.new_page()
+    page.goto((tmp_path / "index.html").as_uri())
+    assert page.inner_text("body").strip().startswith("No plot has its data here: make show brings that of the commit")
+    page.close()
