@@ -21,10 +21,6 @@ class Interval:
     low: float
     high: float
 
-    @property
-    def covers_zero(self) -> bool:
-        return self.low <= 0 <= self.high
-
 
 class Record(BaseModel):
     """Closed, immutable, and never coerced from another type."""

@@ -61,10 +61,6 @@ def test_a_stage_that_is_off_leaves_no_record(tmp_path):
     assert files.read_record(tmp_path / "tune.json", SearchSummaries) == SearchSummaries()
 
 
-def test_an_interval_covers_zero_up_to_its_ends():
-    assert [Interval(0, *bounds).covers_zero for bounds in ((-1, 1), (0, 1), (-1, 0), (0.1, 1))] == [True] * 3 + [False]
-
-
 class Result(Record):
     share: float
     images: int
