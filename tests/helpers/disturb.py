@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +41,7 @@ TOY = {
     "tune": {"configurations": 2},
     "frozen": {"readouts": ["linear", "centroid"]},
 }
+ROOM = 2 * 1024**3  # bytes of a disk that is large enough
 DVC = [sys.executable, "-m", "dvc"]
 SWEEP = [sys.executable, "-m", "src.sweep", "--classes", "2", "3", "4", "--seeds", "0"]
 
@@ -178,41 +179,43 @@ def kills(work: Work, count: int, seed: int, root: Path) -> Counter[str]:
 
 def disks(work: Work, count: int, seed: int, root: Path) -> Counter[str]:
     """So many runs on a disk that is full at a random moment, and is larger when the command is given again."""
-    rng, counts, log = random.Random(seed), Counter[str](), root / "log"
-    whole = fresh(root / "whole", work.small)
-    start = size(whole.folder)
-    assert started(whole, work.command, log).wait() == 0, log.read_text()
-    expected, end = work.results(whole), size(whole.folder)
-    disk = root / "disk"
-    disk.mkdir()
+    rng, counts, log, disk = random.Random(seed), Counter[str](), root / "log", root / "disk"
+    with mounted(disk):
+        whole = fresh(disk / "clone", work.small)
+        start = shutil.disk_usage(disk).used
+        assert started(whole, work.command, log).wait() == 0, log.read_text()
+        expected, end = work.results(whole), shutil.disk_usage(disk).used
     while counts["full disks"] < count:
-        blocks = rng.randint(start, end) // 1024
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={blocks}k", "tmpfs", disk], check=True)
-        try:
+        with mounted(disk) as resize:
             clone = fresh(disk / "clone", work.small)
+            resize(rng.randint(start, end))
             if started(clone, work.command, log).wait() == 0:
                 counts["large enough"] += 1
                 continue
             said = log.read_text()
             counts["full disks"] += 1
-            print(counts["full disks"], f"full at {blocks:,} KiB", file=sys.stderr, flush=True)
+            print(counts["full disks"], said.splitlines()[-1], file=sys.stderr, flush=True)
             counts["tracebacks of stages"] += "stages/" in said and "Traceback" in said
-            subprocess.run(["mount", "-o", f"remount,size={4 * end // 1024}k", disk], check=True)
+            resize(ROOM)
             mended = clone.module("src.mend")
             counts["mended"] += len(mended.splitlines())
             assert started(clone, work.command, log).wait() == 0, "\n".join([said, mended, log.read_text()])
             assert work.results(clone) == expected, said
-        finally:
-            for process in inside(disk):  # what outlived its command keeps the disk
-                with contextlib.suppress(psutil.Error):
-                    process.kill()
-            subprocess.run(["umount", "--lazy", disk], check=True)
     return counts
 
 
-def size(folder: Path) -> int:
-    """What a folder takes on a disk with blocks of 4 KiB."""
-    return sum(max(4096, -(-path.lstat().st_size // 4096) * 4096) for path in folder.rglob("*"))
+@contextlib.contextmanager
+def mounted(disk: Path) -> Iterator[Callable[[int], None]]:
+    """A disk in memory, whose size in bytes can be changed."""
+    disk.mkdir(exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={ROOM}", "tmpfs", disk], check=True)
+    try:
+        yield lambda size: subprocess.run(["mount", "-o", f"remount,size={size}", disk], check=True)
+    finally:
+        for process in inside(disk):  # what outlived its command keeps the disk
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        subprocess.run(["umount", "--lazy", disk], check=True)
 
 
 def main() -> None:
