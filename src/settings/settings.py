@@ -20,7 +20,7 @@ from src.prepare.config import Prepare
 from src.readouts.config import Frozen
 from src.robustness.config import Robustness
 from src.settings import protocols
-from src.settings.backbones import Backbones, Legacy, Modern, listed
+from src.settings.backbones import Backbones, Legacy, Modern, every, listed, setting
 from src.settings.protocols import PROTOCOLS
 from src.tune.config import Tune
 
@@ -234,6 +234,13 @@ def _comparison_faults(settings: Settings) -> Iterator[str]:
             "allowed are centroid, zero_shot and random_head"
         )
     cells = design.CELLS if settings.controls else design.QUESTION
+    for name, backbone in every(settings.backbones, settings.resnet, settings.convnext).items():
+        frozen = name not in design.ROLES or f"{name}.frozen" in cells
+        if frozen and settings.frozen.readouts == ["zero_shot"] and backbone.weights == "random":
+            yield (
+                f"frozen.readouts = [zero_shot]: {setting(name, backbone)} has no head that was pretrained on "
+                "ImageNet; allowed with other weights, or with another read-out beside it, such as linear"
+            )
     arms = [
         f"{cell.split('.')[0]}.{adaptation}"
         for cell in cells

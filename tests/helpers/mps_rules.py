@@ -207,6 +207,7 @@ def pretended(patch: pytest.MonkeyPatch, runs: dict[tuple[Any, str], bool] | Non
     patch.setattr(torch.backends.mps, "is_available", cache(lambda: True))  # cached, as PyTorch wants to see it
     patch.setattr(torch.backends.mps, "is_built", lambda: True)
     patch.setattr(torch.cuda, "is_available", lambda: False)
+    patch.setenv("PYTORCH_ENABLE_MPS_FALLBACK", "1")  # as accelerate does, which would leave it behind
     for name in ("synchronize", "empty_cache"):
         patch.setattr(torch.mps, name, lambda: None)
     for name in ("driver_allocated_memory", "current_allocated_memory", "recommended_max_memory"):

@@ -132,6 +132,11 @@ COUNT_OR_NAMES = "a whole number >= 2 (the first K classes) or a list of two or 
         ("prepare: {val_fraction: -0.1}", "prepare.val_fraction = -0.1", "allowed is a number >= 0"),
         ("prepare: {val_fraction: 0}", "prepare.val_fraction = 0", "no validation images to watch"),
         (
+            "{frozen: {readouts: [zero_shot]}, convnext: {weights: random}}",
+            "frozen.readouts = [zero_shot]",
+            "convnext.weights = random has no head that was pretrained on ImageNet; allowed with other weights",
+        ),
+        (
             "prepare: {val_fraction: 0}\nfinetune: {watch: test}",
             "prepare.val_fraction = 0",
             "a configuration is chosen on validation images; allowed with one configuration",
