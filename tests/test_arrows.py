@@ -33,6 +33,7 @@ ROOMS = {  # what each package imports besides itself, and nothing else
     "verify": GROUND | {"settings"},
     "mend": GROUND,
     "demo": GROUND | {"settings", "mend"},
+    "split": GROUND | {"data"},
     "predict": GROUND | {"settings", "data", "readouts", "arms", "report"},
     "export": GROUND | {"settings", "arms", "predict", "report"},
 }

@@ -54,7 +54,7 @@ class Compare(Section):
     base_classes: int = Field(
         2, ge=2, description="number of first classes on which the report's bar chart tests every arm"
     )
-    confidence: float = Field(0.95, gt=0.5, lt=1, description="confidence level of all intervals and tests")
+    confidence: float = Field(0.95, gt=0.5, le=0.9999, description="confidence level of all intervals and tests")
 
 
 def question_fault(question: Sequence[str], cells: Mapping[str, str], arms: Sequence[str]) -> str | None:

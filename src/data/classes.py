@@ -95,7 +95,8 @@ def choose(
     if isinstance(classes, int):
         if classes > len(names):
             raise UserError(
-                f"classes = {classes}: the dataset has {len(names)} classes; allowed are 2 to {len(names)}, or names"
+                f"classes = {classes}: the dataset has {len(names)} classes; allowed are 2 to {len(names)}, or names; "
+                f"-S classes={len(names)} takes all"
             )
         if subset_seed is None:
             return list(range(classes))

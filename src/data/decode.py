@@ -30,6 +30,8 @@ from src.core.cpus import cores
 from src.core.errors import UserError
 from src.data.folders import stamp
 
+NAMED = 5  # files of several that cannot be read
+PHONE = (".heic", ".heif", ".avif")  # what telephones write, and Pillow reads in part or not at all
 HEADERS = 512  # files in a piece of work that reads headers
 PIECE_PIXELS = 2**20  # pixels in a piece of work that decodes images: 3 MB
 AHEAD = 3  # pieces for each process: the one at work, and others that wait or are done
@@ -208,13 +210,27 @@ TURNS = {
 
 
 def image_sizes(files: Iterable[Path]) -> np.ndarray:
-    """Width and height of images, (n, 2) int32, read from their headers."""
+    """Width and height of images, (n, 2) int32, read from their headers.
+
+    Raises:
+        UserError: files cannot be read as images; it says why of the first, and names the others.
+    """
+    faults: dict[Path, UserError] = {}
 
     def size(path: Path) -> tuple[int, int]:
-        with _reading(path), _open_image(path) as image:
-            return image.size
+        try:
+            with _reading(path), _open_image(path) as image:
+                return image.size
+        except UserError as error:
+            faults[path] = error
+            return 0, 0
 
-    return np.array([size(path) for path in files], np.int32).reshape(-1, 2)
+    found = [size(path) for path in files]
+    if faults:
+        first, *others = faults
+        named = ", ".join(map(str, others[:NAMED])) + (f" and {len(others) - NAMED} more" if others[NAMED:] else "")
+        raise UserError(f"{faults[first]}{'; likewise ' + named if others else ''}") from faults[first]
+    return np.array(found, np.int32).reshape(-1, 2)
 
 
 def square_side(sizes: np.ndarray, max_side: int) -> int | None:
@@ -266,6 +282,8 @@ def _reading(path: Path) -> Iterator[None]:
             yield
     except UserError:
         raise
+    except FileNotFoundError:
+        raise UserError(f"folder: {path} does not exist") from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         most = Image.MAX_IMAGE_PIXELS
         raise UserError(f"folder: {path} has more than {most:,} pixels; reduce or remove it") from None
@@ -287,6 +305,8 @@ def _open_image(path: Path) -> Image.Image:
     except Image.UnidentifiedImageError:
         if path.stat().st_size == 0:
             raise ValueError("empty file") from None
+        if path.suffix.lower() in PHONE:
+            raise ValueError(f"{path.suffix[1:].upper()} is not read; save it as JPEG or PNG") from None
         raise ValueError(f"not an image, cut short, or none of {', '.join(FORMATS)}") from None
     if isinstance(image, TiffImagePlugin.TiffImageFile):  # a tile is decoded whole, however small the image is
         width, length = (image.tag_v2.get(tag, 0) for tag in (322, 323))

@@ -54,7 +54,9 @@ def class_names(root: Path) -> list[str]:
                     f"folder = {root}: class {one!a} of train/ and {other!a} of {second}/ look alike, but are of other "
                     "characters; rename one of the two"
                 )
-        raise UserError(f"folder = {root}: train and {second} hold different classes ({', '.join(map(repr, odd[:5]))})")
+        where = {True: "train", False: second}
+        alone = [f"{name!r} in {where[name in train]}/ alone" for name in odd[:5]]
+        raise UserError(f"folder = {root}: train and {second} hold different classes ({', '.join(alone)})")
     for name in ("", *train):
         if (root / "train" / name).samefile(root / second / name):
             raise UserError(
@@ -69,7 +71,7 @@ def _classes(root: Path, split: str) -> list[str]:
     if not os.path.lexists(folder):
         raise UserError(
             f"folder = {root}: there is no {split}/ in it; allowed is a root of train/<class>/* and test/<class>/* "
-            "(or val/<class>/*)"
+            f"(or val/<class>/*); of <class>/* alone, `python -m src.split {root}` makes one"
         )
     entries = _entries(str(folder))
     names = sorted(entry.name for entry in entries if _is_folder(entry))

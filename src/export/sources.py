@@ -33,7 +33,7 @@ DATASETS = {
         "Handwritten digits of 8 x 8 pixels, a copy of the test set of the UCI repository's "
         "*Optical Recognition of Handwritten Digits*.",
     ),
-    "folder": DataSource("a folder of images", None, "Images of the experiment's author, who states their licence."),
+    "folder": DataSource("A folder of images", None, "The licence of these images is not known here: state it."),
 }
 
 

@@ -73,6 +73,11 @@ def describe(arm: Arm) -> list[str]:
 
 
 def main(words: Sequence[str]) -> None:
+    """Print what an arm says of photos, and write a page of them.
+
+    Raises:
+        UserError: something is missing; or, after all others were answered, files that are no images.
+    """
     options = parse(words)
     settings = load()
     arm = arms.find(options.arm, [] if options.seed is None else [options.seed])
@@ -80,18 +85,21 @@ def main(words: Sequence[str]) -> None:
     from src.predict import page, photos  # PyTorch takes seconds to import
 
     given = photos.listed(options.images)
-    photos.require_readable(given)
     print(f"{arm.name}: {arm.title}, {len(arm.classes)} classes", flush=True)
-    rows = []
+    rows, left_out = [], list[str]()
     names = {path: shown(path) for path in given}
     width = min(48, max(map(len, names.values())))
-    for answered in photos.answered(arm, settings, given, side):
+    for answered in photos.answered(arm, settings, given, side, left_out):
         best = ", ".join(f"{format.cut(name)} ({format.percent(p, 0)})" for name, p in answered.classes[:SHOWN])
         print(f"{names[answered.path]:{width}}  {best}", flush=True)
         rows.append(page.row(names[answered.path], answered))
-    sentences = describe(arm)
-    page.write(options.page, arm, rows, sentences)
-    print(*sentences, f"{options.page}: open it in a browser", sep="\n")
+    if rows:
+        sentences = describe(arm)
+        page.write(options.page, arm, rows, [*sentences, *(f"Left out: {shown(Path(line))}." for line in left_out)])
+        print(*sentences, f"{options.page}: open it in a browser", sep="\n")
+    if left_out:
+        more = f"; so were {len(left_out) - 1} others, see the page" if left_out[1:] else ""
+        raise UserError(f"{len(left_out)} of {len(given)} files were left out: {left_out[0]}{more}")
 
 
 if __name__ == "__main__":

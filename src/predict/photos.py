@@ -52,40 +52,42 @@ def listed(given: Sequence[Path]) -> list[Path]:
     return [path for part in parts for path in part]
 
 
-def require_readable(photos: Sequence[Path]) -> None:
-    """Require that every file begins as an image.
-
-    Raises:
-        UserError: it names the first that does not.
-    """
-    with _naming():
-        decode.image_sizes(photos)
-
-
-def answered(arm: Arm, settings: Settings, photos: Sequence[Path], side: int) -> Iterator[Answered]:
-    """What an arm says of each photo.
+def answered(
+    arm: Arm, settings: Settings, photos: Sequence[Path], side: int, left_out: list[str]
+) -> Iterator[Answered]:
+    """What an arm says of each photo that can be read.
 
     Args:
         side: of the experiment's images, to which photos are cut as a folder's images are.
+        left_out: gets a line for each file that cannot be read as an image.
 
     Raises:
-        UserError: a photo cannot be read, or the arm's networks cannot.
+        UserError: the arm's networks cannot be read.
     """
     accelerator = networks.start(settings)
     read = networks.read(arm, settings, accelerator)
     for piece in decode.cut(photos, PIECE):
-        pairs = [pictures(path, side) for path in piece]
-        seen = np.stack([pixels for _, pixels in pairs])
+        shown = [(path, *pair) for path in piece if (pair := pictures(path, side, left_out))]
+        if not shown:
+            continue
+        seen = np.stack([pixels for *_, pixels in shown])
         rows = arm.probabilities(networks.answer(read, seen, np.arange(len(seen)), accelerator))
-        for path, (photo, pixels), row in zip(piece, pairs, rows, strict=True):
+        for (path, photo, pixels), row in zip(shown, rows, strict=True):
             best = [(arm.classes[label], float(row[label])) for label in np.argsort(-row, kind="stable")]
             yield Answered(path, photo, pixels, best)
 
 
-def pictures(path: Path, side: int) -> tuple[Image.Image, np.ndarray]:
-    """A photo as a small picture, and as one of the experiment's images (side, side, 3) uint8."""
-    with _naming():
-        (pixels,) = next(decode.decode_images([path], None))
+def pictures(path: Path, side: int, left_out: list[str]) -> tuple[Image.Image, np.ndarray] | None:
+    """A photo as a small picture, and as one of the experiment's images (side, side, 3) uint8.
+
+    None for a file that cannot be read as an image, of which `left_out` gets a line.
+    """
+    try:
+        with _naming():
+            (pixels,) = next(decode.decode_images([path], None))
+    except UserError as error:
+        left_out.append(str(error))
+        return None
     photo = Image.fromarray(pixels)
     seen = np.asarray(decode.to_square(photo, side))
     photo.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)

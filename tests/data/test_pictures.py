@@ -180,7 +180,7 @@ def test_an_empty_file_is_refused_by_name(tmp_path):
 
 
 def test_a_file_that_is_gone_is_refused_by_name(tmp_path):
-    assert f"{tmp_path / 'gone.jpg'} cannot be read as an image (No such file" in refusal(tmp_path / "gone.jpg")
+    assert f"{tmp_path / 'gone.jpg'} does not exist" in refusal(tmp_path / "gone.jpg")
 
 
 def test_a_file_that_is_no_image_is_refused_by_name(tmp_path):
@@ -223,3 +223,19 @@ def test_real_images_decode_as_pillow_shows_them(tmp_path):
     for path, block in zip(files, decode.decode_images(files, None), strict=True):
         assert block.shape == (1, 32, 32, 3)
         np.testing.assert_array_equal(block[0], np.asarray(Image.open(path)))
+
+
+def test_all_files_that_begin_as_no_images_are_named_together(tmp_path):
+    for name in "abcdefgh":
+        (tmp_path / f"{name}.jpg").write_bytes(b"text")
+    with pytest.raises(UserError) as error:
+        decode.image_sizes(sorted(tmp_path.iterdir()))
+    assert str(error.value).startswith(f"folder: {tmp_path / 'a.jpg'} cannot be read as an image (not an image")
+    others = ", ".join(str(tmp_path / f"{name}.jpg") for name in "bcdef")
+    assert str(error.value).endswith(f"; likewise {others} and 2 more")
+
+
+@pytest.mark.parametrize("name", ["IMG_1.HEIC", "x.avif"])
+def test_what_a_telephone_writes_is_named_with_the_remedy(tmp_path, name):
+    (tmp_path / name).write_bytes(b"\0\0\0\x18ftypheic")
+    assert f"({name.split('.')[1].upper()} is not read; save it as JPEG or PNG)" in refusal(tmp_path / name)

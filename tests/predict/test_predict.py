@@ -39,7 +39,7 @@ def test_a_test_image_gets_the_answer_that_the_experiment_gave_it(experiment, tm
     for path, number in zip(given, index, strict=True):
         Image.fromarray(experiment.raw["test"][number]).save(path)
     arm = arms.find(name, [] if seed is None else [seed])
-    found = [dict(answered.classes) for answered in photos.answered(arm, load(), given, arms.side())]
+    found = [dict(answered.classes) for answered in photos.answered(arm, load(), given, arms.side(), [])]
     chosen = SEEDS if seed is None else (seed,)
     scaled = [
         experiment.predictions[name][each].logits[:5].astype(float)
@@ -54,7 +54,7 @@ def test_a_photo_is_cut_and_resized_as_an_image_of_a_folder_is(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (60, 90, 4), np.uint8)  # with transparency
     path = tmp_path / "photo.png"
     Image.fromarray(pixels, "RGBA").save(path)
-    shown, seen = photos.pictures(path, 32)
+    shown, seen = photos.pictures(path, 32, [])
     np.testing.assert_array_equal(seen, next(decode.decode_images([path], 32))[0])
     assert shown.size == (90, 60)
 
@@ -122,7 +122,7 @@ def test_a_class_that_an_arm_never_answers_has_no_confidence():
         (["photo.png", "--arm", "resnet.linear"], "resnet.linear: no such arm"),
         (["photo.png", "--arm", "convnext.zero_shot"], "no such arm (no category of digits)"),
         (["photo.png", "--seed", "7"], "seed 7: this experiment has 0, 1"),
-        (["absent.png"], "absent.png cannot be read as an image (No such file or directory)"),
+        (["absent.png"], "1 of 1 files were left out: absent.png does not exist"),
         (["x" * 300], " cannot be read as an image (File name too long)"),
         (["loop"], "loop/again is a link to a folder that holds it; remove it"),
         (["notes.txt"], "notes.txt cannot be read as an image (not an image, cut short"),
@@ -142,6 +142,20 @@ def test_what_cannot_be_answered_is_one_line(photo, words, line):
     assert line in str(error.value)
     assert "\n" not in str(error.value)
     assert "folder:" not in str(error.value)
+
+
+def test_files_that_are_no_images_are_left_out_and_named_when_all_others_are_answered(photo, tmp_path, capsys):
+    folder, page = tmp_path / "photos", tmp_path / "page.html"
+    folder.mkdir()
+    (folder / "good.png").write_bytes(photo.read_bytes())
+    (folder / "cut.png").write_bytes(photo.read_bytes()[:-30])
+    (folder / "film.mov").write_bytes(b"film")
+    with pytest.raises(UserError, match=r"2 of 3 files were left out: .*cut.png .*; so were 1 others, see the page"):
+        predict.main([str(folder), "--page", str(page)])
+    assert "good.png" in capsys.readouterr().out
+    html = page.read_text()
+    assert html.count("data:image/jpeg") == 1
+    assert html.count("Left out: ") == 2
 
 
 def test_without_an_experiment_the_line_says_what_makes_one(tmp_path, monkeypatch):

@@ -155,7 +155,7 @@ COUNT_OR_NAMES = "a whole number >= 2 (the first K classes) or a list of two or 
         ("frozen: {readouts: []}", "frozen.readouts = []", "allowed is a list that is not empty"),
         ("frozen: {readouts: linear}", "frozen.readouts = 'linear'", "allowed is a list"),
         ("frozen: {readouts: [linaer]}", "frozen.readouts.0 = 'linaer'", "did you mean linear? allowed: linear, knn"),
-        ("compare: {confidence: 95}", "compare.confidence = 95", "allowed is a number < 1"),
+        ("compare: {confidence: 95}", "compare.confidence = 95", "allowed is a number <= 0.9999"),
         ("compare: {margin: 0}", "compare.margin = 0", "allowed is a number > 0"),
         ("compare: {margin: 1.5}", "compare.margin = 1.5", "allowed is a number < 1"),
         ("compare: {question: [resnet.full]}", "compare.question = ['resnet.full']", "allowed are two cells or arms"),
