@@ -79,7 +79,7 @@ class Finetune(Section):
     )
     mix_alpha: float = Field(
         1.0,
-        gt=0,
+        ge=0.001,  # below it float32 has no such distribution
         le=100,
         description="parameter of the beta distribution of that proportion; usual is 0.2 for mixup, 1 for cutmix",
     )

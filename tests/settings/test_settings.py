@@ -93,7 +93,7 @@ COUNT_OR_NAMES = "a whole number >= 2 (the first K classes) or a list of two or 
         ("finetune: {policy: autoaugment}", "finetune.policy = 'autoaugment'", "'randaugment' or 'trivialaugment'"),
         ("finetune: {erasing: 1.5}", "finetune.erasing = 1.5", "allowed is a number <= 1"),
         ("finetune: {mix: both}", "finetune.mix = 'both'", "'none', 'mixup' or 'cutmix'"),
-        ("finetune: {mix_alpha: 0}", "finetune.mix_alpha = 0", "allowed is a number > 0"),
+        ("finetune: {mix_alpha: 0}", "finetune.mix_alpha = 0", "allowed is a number >= 0.001"),
         ("finetune: {label_smoothing: 1}", "finetune.label_smoothing = 1", "allowed is a number < 1"),
         (
             "finetune: {balance: focal}",
