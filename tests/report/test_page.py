@@ -438,7 +438,8 @@ def test_how_often_test_images_were_looked_at_is_told(reader):
     assert "This is the only result on test images that this repository knows" in reader.text["test-images"]
     other = Experiment()
     other.tested = 1234
-    assert "1,234 different results on test images, of this or other data, are known" in Reader(other.page()).text["test-images"]
+    said = Reader(other.page()).text["test-images"]
+    assert "1,234 different results on test images, of this or other data, are known" in said
 
 
 def test_duplicates_are_named_and_the_question_answered_without_them(reader):
