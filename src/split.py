@@ -16,7 +16,7 @@ from pathlib import Path
 from src.core.errors import UserError, one_line
 from src.data import folders
 
-MIN_CLASSES = 2
+FEWEST = 2  # classes, and images of each
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
@@ -42,12 +42,12 @@ def classes(root: Path) -> dict[str, list[Path]]:
     Raises:
         UserError: there are fewer than two classes, or one has fewer than two images.
     """
-    names = sorted(path.name for path in root.glob("*/") if not path.name.startswith(".")) if root.is_dir() else []
-    if len(names) < MIN_CLASSES:
-        raise UserError(f"{root}: allowed is a folder of <class>/**, of {MIN_CLASSES} classes and more")
+    names = folders.folders_in(root) if root.is_dir() else []
+    if len(names) < FEWEST:
+        raise UserError(f"{root}: allowed is a folder of <class>/**, of {FEWEST} classes and more")
     found = {name: folders.below(root / name) for name in names}
     for name, images in found.items():
-        if len(images) < MIN_CLASSES:
+        if len(images) < FEWEST:
             raise UserError(f"{root / name}: {len(images)} files; train/ and test/ need one each")
 
     def place(path: Path) -> bytes:

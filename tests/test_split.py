@@ -15,6 +15,8 @@ def photos(tmp_path):
         for number in range(8):
             (root / name / ("a b" if number % 2 else "") / f"{number}.jpg").write_text(f"{name} {number}")
         (root / name / ".DS_Store").touch()
+    (root / "@eaDir").mkdir()
+    (root / "@eaDir" / "thumbnail.jpg").touch()
     return root
 
 

@@ -73,8 +73,7 @@ def _classes(root: Path, split: str) -> list[str]:
             f"folder = {root}: there is no {split}/ in it; allowed is a root of train/<class>/* and test/<class>/* "
             f"(or val/<class>/*); of <class>/* alone, `python -m src.split {root}` makes one"
         )
-    entries = _entries(str(folder))
-    names = sorted(entry.name for entry in entries if _is_folder(entry))
+    entries, names = _entries(str(folder)), folders_in(folder)
     if not names:
         loose = f"{len(entries):,} file{'s'[: len(entries) != 1]} and " if entries else ""
         rest = "; move it away, and val/ is used" if folder.name == "test" and (root / "val").is_dir() else ""
@@ -89,6 +88,15 @@ def _classes(root: Path, split: str) -> list[str]:
                 f"folder = {root}: the classes {other!a} and {name!a} of {folder.name}/ look alike; rename one"
             )
     return names
+
+
+def folders_in(folder: Path) -> list[str]:
+    """The sorted names of the folders in a folder, but for those that systems leave there.
+
+    Raises:
+        UserError: an entry cannot be read.
+    """
+    return sorted(entry.name for entry in _entries(str(folder)) if _is_folder(entry))
 
 
 def looks(name: str) -> str:
