@@ -41,8 +41,8 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     return options
 
 
-def shown(path: Path) -> str:
-    """A path for people; bytes that are not UTF-8, and control characters, are replaced."""
+def shown(path: Path | str) -> str:
+    """A path, or a line with one, for people; bytes that are not UTF-8, and control characters, are replaced."""
     return format.cut(os.fsencode(path).decode("utf-8", "replace"), format.FULL)
 
 
@@ -95,11 +95,11 @@ def main(words: Sequence[str]) -> None:
         rows.append(page.row(names[answered.path], answered))
     if rows:
         sentences = describe(arm)
-        page.write(options.page, arm, rows, [*sentences, *(f"Left out: {shown(Path(line))}." for line in left_out)])
+        page.write(options.page, arm, rows, [*sentences, *(f"Left out: {shown(line)}." for line in left_out)])
         print(*sentences, f"{options.page}: open it in a browser", sep="\n")
     if left_out:
-        more = f"; so were {len(left_out) - 1} others, see the page" if left_out[1:] else ""
-        raise UserError(f"{len(left_out)} of {len(given)} files were left out: {left_out[0]}{more}")
+        where = f"; {options.page} names all" if rows and left_out[1:] else ""
+        raise UserError(f"{len(left_out)} of {len(given)} files were left out: {left_out[0]}{where}")
 
 
 if __name__ == "__main__":
