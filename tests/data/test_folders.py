@@ -66,7 +66,7 @@ def test_a_folder_without_both_splits_is_refused(tmp_path):
 
 def test_splits_with_different_classes_are_refused_with_what_differs(root):
     (root / "train" / "bird").mkdir()
-    with pytest.raises(UserError, match=r"train and test hold different classes \('bird' in t\w+/ alone\)"):
+    with pytest.raises(UserError, match=r"train and test hold different classes \('bird' in train/ alone\)"):
         folders.class_names(root)
 
 
@@ -91,7 +91,7 @@ def test_what_is_wrong_in_val_is_said_of_val(root):
     with pytest.raises(UserError, match=r"class 'cat' has no images in val/; add some"):
         folders.scan(root)
     (root / "val" / "cat").rmdir()
-    with pytest.raises(UserError, match=r"train and val hold different classes \('cat' in \w+/ alone\)"):
+    with pytest.raises(UserError, match=r"train and val hold different classes \('cat' in train/ alone\)"):
         folders.scan(root)
 
 
