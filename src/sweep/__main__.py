@@ -11,6 +11,7 @@ too, because the workers take all tasks in order. The needs of the other engines
 """
 
 import argparse
+import os
 import shutil
 import sys
 import tempfile
@@ -71,7 +72,8 @@ def check(options: argparse.Namespace) -> argparse.Namespace:
         value = getattr(options, name)
         if value is not None and value < least:
             raise UserError(f"--{name} {value}: allowed is {least} or more")
-    elsewhere = options.engine == "slurm" or options.address is not None
+    on_cluster = options.engine == "ray" and (options.address or os.environ.get("RAY_ADDRESS"))
+    elsewhere = options.engine == "slurm" or on_cluster
     if elsewhere and options.cpus is None:
         raise UserError("--cpus is not given: CPUS of an experiment on other machines, of which this one knows nothing")
     given = [name for name in ENGINE_OPTIONS if getattr(options, name) is not None]

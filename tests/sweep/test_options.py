@@ -13,6 +13,12 @@ def test_the_cpus_of_other_machines_have_to_be_told(words):
     assert parse([*words, "--cpus", "4"]).cpus == 4
 
 
+def test_a_cluster_may_be_named_by_the_environment(monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    with pytest.raises(UserError, match="--cpus is not given"):
+        parse(["--engine", "ray"])
+
+
 @pytest.mark.parametrize("engine", ["queue", "ray", "local"])
 def test_those_of_this_machine_need_not(engine):
     assert parse(["--engine", engine]).cpus is None
