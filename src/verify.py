@@ -75,11 +75,12 @@ def differences(first: Path, second: Path) -> Iterator[Mismatch]:
     """The artefacts that differ between two runs of the same pipeline, causes before what follows from them.
 
     Args:
-        first: a repository of the first run. Records that it lacks are not compared.
+        first: a repository of the first run. Records that it lacks are not compared, nor are stages that its lock
+            file still has though the pipeline does not.
     """
     before, after = locked(first), locked(second)
     differing: set[str] = set()
-    for name in order(first):
+    for name in filter(after.__contains__, order(first)):
         cause = not any(_within(path, differing) for path in before[name]["deps"])
         for path, digest in before[name]["outs"].items():
             if path in TIMED or digest == after[name]["outs"].get(path):

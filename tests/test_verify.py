@@ -33,6 +33,12 @@ def test_causes_come_before_what_follows_whatever_the_order_of_the_file(tmp_path
     assert [(each.path, each.cause) for each in result] == [("begin", True), ("middle", False), ("end", False)]
 
 
+def test_a_stage_that_the_pipeline_no_longer_has_is_not_compared(tmp_path):
+    write_lock(tmp_path / "a", gone=({}, {"old": "1"}), here=({}, {"new": "1"}))
+    write_lock(tmp_path / "b", here=({}, {"new": "2"}))
+    assert [str(each) for each in verify.differences(tmp_path / "a", tmp_path / "b")] == ["new (here): first cause"]
+
+
 def test_times_are_no_difference_and_numbers_are(tmp_path):
     for folder, value in (("a", 1), ("b", 2)):
         (tmp_path / folder / "data/results").mkdir(parents=True)
