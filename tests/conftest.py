@@ -144,7 +144,8 @@ class Clone:
         environment = {**os.environ, "PATH": path, "PYTHONPATH": "", "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
         if self.records.is_dir():
             environment |= {"PYTHONPATH": str(RECORDER), "RECORD": str(self.records)}
-        for name in ("DVC_ROOT", "PYTHONUNBUFFERED"):  # the latter shows what was printed in another order
+        # PYTHONUNBUFFERED shows what was printed in another order, CI leaves lines out.
+        for name in ("DVC_ROOT", "PYTHONUNBUFFERED", "CI"):
             environment.pop(name, None)
         done = subprocess.run(
             command, cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
