@@ -30,6 +30,12 @@ class Finetune(Section):
         min_length=1,
         description="full, head (alone), lp_ft (head first, then everything); the first is in the 2 x 2 table",
     )
+    freeze: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of a network's blocks, from the first, that full and lp_ft leave as they are",
+    )
     epochs: int = Field(5, ge=1, le=10_000, description="passes over the training images")
     batch_size: int = Field(64, ge=2, le=65_536, description="images in a step")
     drop_last: bool = Field(True, description="leave out the last batch of an epoch if it is not full")

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
@@ -18,12 +17,11 @@ from tqdm import tqdm
 
 from src.core import seeds
 from src.core.errors import DivergedError, UserError, is_out_of_memory
-from src.device import runtime
-from src.device.prefetch import Images
 from src.finetune.batches import Data, shuffled
 from src.finetune.checkpoint import Epoch, Trained, TrainState
 from src.finetune.config import Finetune
 from src.finetune.optim import Loss, ema_weights, lr_factor, make_ema, make_loss, make_optimizer
+from src.finetune.part import Part, trained_part
 from src.nets.inference import predict
 from src.nets.preprocess import View
 
@@ -37,13 +35,15 @@ def train(
     seed: int,
     accelerator: Accelerator,
     state: TrainState | None = None,
+    whole: bool = True,
     first: int = 1,
     epochs: int | None = None,
 ) -> Iterator[Epoch]:
     """Train in place, processes sharing each batch, and yield after each epoch, while the model holds its weights.
 
     Args:
-        model: if any layer is frozen, it stays in evaluation mode: no dropout, batch-norm statistics fixed.
+        whole: train all blocks but those that `config.freeze` excepts, which stay in evaluation mode: no dropout,
+            batch-norm statistics fixed. Else the head alone is trained, and all layers stay in it.
         state: from which an interrupted run goes on.
         first, epochs: the number of this phase's first epoch, and how many it has (by default those of the config).
 
@@ -52,17 +52,20 @@ def train(
     """
     state, epochs = state or TrainState(), epochs or config.epochs
     batch_size, steps = config.batches(len(data.train_index))
-    whole = all(parameter.requires_grad for parameter in model.parameters())
-    network, optimizer, trained = prepare(model, config, epochs * steps, accelerator)
+    part = trained_part(model, data, config, view, accelerator, whole=whole)
+    network, optimizer, trained = prepare(model, config, epochs * steps, accelerator, part.network)
     loss_fn = make_loss(config, data.train_labels, accelerator.device)
     state.restore(trained, first, steps)
+    state.seconds += part.seconds
     while state.epoch < first + epochs and not state.should_stop(first, config.patience):
         state.seed_generators(seeds.derive(seed, "dropout", state.epoch), accelerator.device)
-        batches = shuffled(data, state.epoch, config, view=view, seed=seed, accelerator=accelerator, skip=state.batch)
+        batches = shuffled(
+            part.data, state.epoch, config, view=part.view, seed=seed, accelerator=accelerator, skip=state.batch
+        )
         with explained(config, state.epoch, batch_size, accelerator.device):
-            train_epoch(network.train(whole), progress_bar(batches, state, steps), loss_fn, optimizer, trained, state)
+            train_epoch(part.start(network), progress_bar(batches, state, steps), loss_fn, optimizer, trained, state)
             with ema_weights(trained.ema, model):
-                measured = validate(model, data.watched.at(seed, state.epoch), data.watched.labels, view, accelerator)
+                measured = validate(part, seed, state.epoch, accelerator)
                 yield state.end_epoch(trained, *measured, whole=whole)
         state.next_epoch()
         state.save_if_due(trained)
@@ -102,12 +105,18 @@ def train_epoch(
     state.seconds = time.perf_counter() - start
 
 
-def prepare(model: nn.Module, config: Finetune, steps: int, accelerator: Accelerator) -> tuple[nn.Module, Any, Trained]:
-    """The network and its optimizer as accelerate runs them, and what a training changes at each of `steps` steps."""
+def prepare(
+    model: nn.Module, config: Finetune, steps: int, accelerator: Accelerator, part: nn.Module | None = None
+) -> tuple[nn.Module, Any, Trained]:
+    """The network and its optimizer as accelerate runs them, and what a training changes at each of `steps` steps.
+
+    Args:
+        part: what is run of the model, by default the whole.
+    """
     optimizer = make_optimizer(model, config)
     factor = partial(lr_factor, steps=steps, schedule=config.schedule, warmup=config.warmup_share)
     trained = Trained(model, optimizer, LambdaLR(optimizer, factor), make_ema(model, config.ema), accelerator)
-    return *accelerator.prepare(runtime.share_layers(model, accelerator), optimizer), trained
+    return *accelerator.prepare(part or model, optimizer), trained
 
 
 def progress_bar(batches: Iterator[tuple[Tensor, Tensor]], state: TrainState, steps: int) -> tqdm:
@@ -134,35 +143,42 @@ def explained(config: Finetune, epoch: int, batch_size: int, device: torch.devic
         ) from None
 
 
-def validate(
-    model: nn.Module, watched: tuple[Images, np.ndarray], labels: np.ndarray, view: View, accelerator: Accelerator
-) -> tuple[float, float, float]:
-    """Cross-entropy and accuracy on the watched images, as `Watched.at` gives them, with labels (n,); and the seconds.
+def validate(part: Part, seed: int, epoch: int, accelerator: Accelerator) -> tuple[float, float, float]:
+    """Cross-entropy and accuracy on the images that are watched after an epoch, and the seconds that it took.
 
     Raises:
         FloatingPointError: the cross-entropy is not a number.
     """
-    start = time.perf_counter()
-    logits = torch.from_numpy(predict(model, *watched, view=view, accelerator=accelerator))  # (n, K)
-    target = torch.from_numpy(labels)
+    start, watched = time.perf_counter(), part.data.watched
+    found = predict(part.network, *watched.at(seed, epoch), view=part.view, accelerator=accelerator)  # (n, K)
+    logits, target = torch.from_numpy(found), torch.from_numpy(watched.labels)
     loss = F.cross_entropy(logits, target).item()
     if not math.isfinite(loss):
         raise FloatingPointError("after the last step")
     return loss, (logits.argmax(1) == target).double().mean().item(), time.perf_counter() - start
 
 
-def cost(history: Sequence[Epoch], macs: int, watched: int) -> dict[str, Any]:
+def cost(history: Sequence[Epoch], macs: int, watched: int, frozen: int = 0, kept: int = 0) -> dict[str, Any]:
     """The cost of some epochs: images, seconds, images per second of training in the median epoch, arithmetic.
 
     Args:
         watched: images that were measured after every epoch; their forward passes are part of the arithmetic and time.
         macs: multiply-accumulates of one image's forward pass. The backward pass of a whole network takes twice as many
-            again (gradients of the inputs and of the weights of every layer); a frozen backbone has none.
+            again (gradients of the inputs and of the weights of every layer); frozen layers have none.
+        frozen: those of `macs` that are of frozen blocks, where the rest of the network is trained.
+        kept: images for which these blocks are computed once; 0 if in every epoch.
     """
+
+    def of(epoch: Epoch) -> int:
+        if not epoch.whole:
+            return (epoch.images + watched) * macs
+        again = 0 if kept else (epoch.images + watched) * frozen
+        return again + (3 * epoch.images + watched) * (macs - frozen)
+
     rates = [epoch.images / epoch.seconds for epoch in history]
     return {
         "images": sum(epoch.images for epoch in history),
         "train_seconds": sum(epoch.seconds + epoch.val_seconds for epoch in history),
         "train_images_per_second": statistics.median(rates),
-        "train_macs": sum((epoch.images * (3 if epoch.whole else 1) + watched) * macs for epoch in history),
+        "train_macs": kept * frozen + sum(map(of, history)),
     }

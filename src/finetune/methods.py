@@ -16,7 +16,8 @@ from src.finetune import loop
 from src.finetune.batches import Data
 from src.finetune.checkpoint import Epoch, TrainState, curve_verdict
 from src.finetune.config import Finetune
-from src.nets import models, preprocess, specialised
+from src.finetune.part import kept
+from src.nets import blocks, models, preprocess, specialised
 from src.records.finetune import Training
 from src.storage import files
 from src.storage.resume import StateFile
@@ -55,10 +56,6 @@ class Setup:
         """Train in place by a method. Each of its phases has its own schedule; see `loop.train`."""
         done = 0
         for whole, epochs in phases(method, config.epochs):
-            if whole:
-                model.requires_grad_(True)
-            else:
-                models.freeze_backbone(model)
             if state.epoch <= done + epochs:
                 yield from loop.train(
                     model,
@@ -68,6 +65,7 @@ class Setup:
                     seed=self.seed,
                     accelerator=self.accelerator,
                     state=state,
+                    whole=whole,
                     first=done + 1,
                     epochs=epochs,
                 )
@@ -75,7 +73,12 @@ class Setup:
 
     def cost(self, model: nn.Module, history: Sequence[Epoch]) -> dict[str, Any]:
         """The cost of some epochs."""
-        return loop.cost(history, models.macs(model, self.view.size), len(self.data.watched.labels))
+        watched, cut = len(self.data.watched.labels), blocks.cut(model, self.config.freeze, self.image_size)
+        macs = models.macs(model, self.image_size)
+        if cut is None:
+            return loop.cost(history, macs, watched)
+        once = len(self.data.train_index) + watched if kept(cut, self.data, self.config) else 0
+        return loop.cost(history, macs, watched, models.macs(cut.first, self.image_size), once)
 
 
 def phases(method: str, epochs: int) -> list[tuple[bool, int]]:

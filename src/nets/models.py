@@ -98,6 +98,12 @@ def freeze_backbone(model: nn.Module) -> nn.Module:
     return model
 
 
+def only_head_learns(model: nn.Module) -> bool:
+    """Whether all layers but the head are frozen."""
+    own = set(model.get_submodule(head_name(model)).parameters())
+    return all(parameter in own for parameter in model.parameters() if parameter.requires_grad)
+
+
 def head(model: nn.Module) -> tuple[Tensor, Tensor]:
     """Weight (K, D) and bias (K,) of the head."""
     layer = model.get_submodule(head_name(model))

@@ -17,6 +17,7 @@ from src.core.grid import around
 from src.device import mps_check
 from src.finetune.checkpoint import Epoch, TrainState
 from src.finetune.methods import Setup
+from src.nets import models
 from src.records.tune import SearchSummary, Trial
 from src.storage.resume import StateFile
 
@@ -136,7 +137,7 @@ def run(setup: SearchSetup, number: int, lr: float, file: StateFile) -> Trial:
 
 def diverged_epoch(model: nn.Module, state: TrainState, images: int) -> Epoch:
     """An epoch whose loss was not a number. It stands for its cost alone, and counts as a whole epoch."""
-    whole = all(parameter.requires_grad for parameter in model.parameters())
+    whole = not models.only_head_learns(model)
     return Epoch(len(state.history) + 1, 0.0, 0.0, 0.0, 0.0, whole, images, state.seconds)
 
 

@@ -18,6 +18,7 @@ from src.finetune import batches as finetune_batches
 from src.finetune import loop, methods, optim
 from src.finetune.batches import Data
 from src.finetune.checkpoint import Epoch, Trained, TrainState
+from src.finetune.part import Part
 from src.nets import models, preprocess
 from src.nets.crops import Watched
 from src.nets.inference import predict
@@ -40,7 +41,7 @@ def train(data: Data, model: nn.Module | None = None, **changes: object) -> tupl
 
 def validate(model: nn.Module, data: Data) -> tuple[float, float]:
     """Cross-entropy and accuracy on the watched images."""
-    loss, accuracy, _ = loop.validate(model, data.watched.at(0, 1), data.watched.labels, VIEW, CPU)
+    loss, accuracy, _ = loop.validate(Part(model, data, VIEW), 0, 1, CPU)
     return loss, accuracy
 
 

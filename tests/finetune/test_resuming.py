@@ -42,6 +42,7 @@ RECIPES = {
     "average": {"method": "lp_ft", "epochs": 4, "ema": 0.8, "schedule": "cosine", "warmup": 0.2},
     "patience": {"method": "lp_ft", "epochs": 6, "patience": 1, "lr": 0.1},
     "augmented": {"policy": "randaugment", "erasing": 0.5, "mix": "cutmix", "label_smoothing": 0.1},
+    "frozen": {"method": "lp_ft", "epochs": 4, "freeze": 0.3, "augment": False},
     "balanced": {"balance": "sampling", "mix": "mixup", "augment": False},
 }
 

@@ -120,6 +120,7 @@ CHANGES = {
     "convnext.arch": Change("timm/test_vit", "weights", "data/weights/convnext.safetensors"),
     "convnext.weights": Change("convnext.safetensors", "weights", "data/weights/convnext.safetensors"),
     "finetune.methods": Change(["head"], *TRAINED),
+    "finetune.freeze": Change(0.5, *TRAINED),
     "finetune.epochs": Change(2, *TRAINED),
     "finetune.batch_size": Change(4, *TRAINED),
     "finetune.drop_last": Change(False, *TRAINED),
