@@ -1,11 +1,13 @@
-"""Batch normalisation folded into the convolutions before it, for a network that only answers."""
+"""Layers joined with those before them, for a network that only answers: batch normalisation and GELU."""
 
+import itertools
 from collections import Counter
 from typing import Any
 
 from torch import fx, nn
 from torch.nn.utils import fuse_conv_bn_eval
 
+from src.nets import products
 from src.nets.specialised import is_plain
 
 
@@ -20,8 +22,10 @@ def fold(model: nn.Module) -> nn.Module:
     """Fold each batch norm into the convolution before it, in evaluation mode; outputs change by rounding only.
 
     A pair is folded if nothing else reads the output of the convolution, and both are called once. A network whose
-    calls depend on its inputs cannot be traced and stays as it is.
+    calls depend on its inputs cannot be traced, and keeps its batch norms. A GELU that follows a linear layer in a
+    sequence is computed with it.
     """
+    _join_gelus(model)
     layers = dict(model.eval().named_modules())
     nodes = _layer_calls(model)
     calls = Counter(node.target for node in nodes)
@@ -34,6 +38,14 @@ def fold(model: nn.Module) -> nn.Module:
             model.set_submodule(source.target, fuse_conv_bn_eval(conv, norm))
             model.set_submodule(node.target, nn.Identity())
     return model
+
+
+def _join_gelus(model: nn.Module) -> None:
+    for sequence in (part for part in model.modules() if type(part).forward is nn.Sequential.forward):
+        for (_, linear), (name, gelu) in itertools.pairwise(list(sequence.named_children())):
+            if type(linear) is nn.Linear and type(gelu) is nn.GELU and gelu.approximate == "none":
+                linear.__class__ = products.LinearGELU
+                sequence.set_submodule(name, nn.Identity())
 
 
 def _layer_calls(model: nn.Module) -> list[Any]:

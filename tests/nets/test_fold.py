@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from src.nets import folding, models
+from src.nets import folding, models, products
 
 
 def with_statistics(model: nn.Module) -> nn.Module:
@@ -42,6 +42,33 @@ def test_folding_keeps_features_and_leaves_no_batch_norm_after_a_convolution(arc
         result = folding.fold(model)(images)
     torch.testing.assert_close(result, features, rtol=1e-4, atol=1e-4 * float(features.abs().max()))
     assert norms(model) == FAMILIES[arch]
+
+
+def gelus(model: nn.Module) -> int:
+    return sum(isinstance(layer, nn.GELU) for layer in model.modules())
+
+
+@pytest.mark.parametrize(("arch", "blocks"), [("convnext_tiny", 18), ("vit_b_32", 12), ("swin_t", 12)])
+def test_a_gelu_is_computed_with_the_linear_layer_before_it(arch, blocks):
+    torch.manual_seed(0)
+    model = models.without_head(models.build(arch, 3, seed=0, image_size=64)).eval()
+    for name, weight in model.named_parameters():
+        if name.endswith("layer_scale"):
+            weight.data.fill_(0.5)  # at first it is so small that no block changes anything
+    images = torch.randn(2, 3, 64, 64)
+    assert gelus(model) == blocks
+    with torch.inference_mode():
+        features = model(images)
+        torch.testing.assert_close(folding.fold(model)(images), features, rtol=1e-4, atol=1e-4)
+    assert gelus(model) == 0
+    assert sum(isinstance(layer, products.LinearGELU) for layer in model.modules()) == blocks
+
+
+def test_a_gelu_of_another_kind_or_place_stays():
+    approximated = nn.Sequential(nn.Linear(3, 3), nn.GELU("tanh"))
+    apart = nn.Sequential(nn.Linear(3, 3), nn.LayerNorm(3), nn.GELU())
+    for model in (approximated, apart, nn.ModuleList([nn.Linear(3, 3), nn.GELU()])):
+        assert gelus(folding.fold(model)) == 1
 
 
 class Shared(nn.Module):

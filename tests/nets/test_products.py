@@ -1,5 +1,7 @@
 """Linear layers by oneDNN: the numbers of PyTorch's own."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -34,6 +36,24 @@ def test_bfloat16_and_float64_are_left_to_pytorch():
     with torch.autocast("cpu", torch.bfloat16):
         assert layer(rows).dtype == torch.bfloat16
     torch.testing.assert_close(layer.double()(rows.double()).float(), expected)
+
+
+@pytest.mark.parametrize("shape", [(5, 12), (2, 3, 4, 12)])
+@pytest.mark.parametrize("learns", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_gelu_is_computed_with_the_layer_before_it(shape, learns, dtype):
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Linear(12, 7), nn.GELU()).to(dtype)
+    joined = copy.deepcopy(plain[0])
+    joined.__class__ = products.LinearGELU
+    results = []
+    for model in (plain, joined):
+        input = torch.linspace(-3, 3, torch.Size(shape).numel(), dtype=dtype).view(shape).requires_grad_(learns)
+        with torch.set_grad_enabled(learns):
+            output = model(input)
+        results.append([output, *(torch.autograd.grad(output.sum(), input) if learns else ())])
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs)
 
 
 @needs_onednn
