@@ -28,12 +28,16 @@ FILES = "params.yaml", "dvc.lock"
 
 @dataclass(frozen=True)
 class Row:
-    """An experiment, the commit or the workspace: its settings and, by file, its metrics; `state` if it is not done."""
+    """An experiment, the commit or the workspace: its settings and, by file, its metrics; `state` if it is not done.
+
+    `images` is the hash of the images that were read, as far as it is known.
+    """
 
     name: str
     settings: Mapping[str, Any]
     metrics: Mapping[str, Any]
     state: str = ""
+    images: str | None = None
 
     @property
     def titled(self) -> str:
@@ -95,7 +99,9 @@ def _row(name: str, data: Any, state: str = "") -> Row:
     # Until it is done, an experiment has the metrics of the commit that it began with, which may be of other settings.
     found = {} if state else data.metrics
     metrics = {path: part["data"] for path, part in found.items() if isinstance(part.get("data"), dict)}
-    return Row(name, agree.used(flat(protocols.filled(params))), metrics, state)
+    outputs = {} if state else data.outs
+    images = next((each.hash for path, each in outputs.items() if path.endswith(paths.RAW.as_posix())), None)
+    return Row(name, agree.used(flat(protocols.filled(params))), metrics, state, images)
 
 
 def render(rows: Sequence[Row], on: str, width: int) -> str:
@@ -116,7 +122,8 @@ def render(rows: Sequence[Row], on: str, width: int) -> str:
         numbers = [f"{reached[arm]:.3f}" if arm in reached else "-" for arm in arms]
         table.append([*settings, *numbers, *([row.question()] if on == "test" else []), row.titled])
     what = "accuracy on validation images" if on == "val" else "accuracy on test images; the question, in points"
-    said = [f"{what}; the same in all: {', '.join(shared(rows, differing))}", *repeated(rows)]
+    same = f"{what}; the same in all: {', '.join(shared(rows, differing))}"
+    said = [same, *repeated(rows), *other_images(rows)]
     above, *below = ("\n".join(textwrap.wrap(line, width, break_on_hyphens=False)) for line in said)
     return "\n".join([above, "", *aligned(table), *(["", *below] if below else [])])
 
@@ -145,6 +152,18 @@ def repeated(rows: Sequence[Row]) -> Iterator[str]:
     for names in by_settings.values():
         if len(names) > 1:
             yield f"the same settings: {', '.join(names)}"
+
+
+def other_images(rows: Sequence[Row]) -> Iterator[str]:
+    """A line for experiments that name the same images in their settings, but read others."""
+    by_source: dict[str, dict[str, list[str]]] = {}
+    for row in rows:
+        source = {name: row.settings.get(name) for name in ("dataset", "folder", "download.max_side")}
+        if row.images is not None:
+            by_source.setdefault(shown(source), {}).setdefault(row.images, []).append(row.name)
+    for groups in by_source.values():
+        if len(groups) > 1:
+            yield f"not the same images, though the settings are: {'; '.join(map(', '.join, groups.values()))}"
 
 
 def aligned(table: Sequence[Sequence[str]]) -> Iterator[str]:

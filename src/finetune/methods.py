@@ -130,18 +130,17 @@ def finetune(
         if not setup.accelerator.is_main_process:
             deque(epochs, maxlen=0)  # it trains the same; the first process writes for all
             continue
-        if len(methods) > 1:
-            print(f"seed {setup.seed}, by {method}:", flush=True)
         where = curves if method == methods[0] else curves / method
-        log_epochs(itertools.chain(state.history, epochs), where, resumed=len(state.history))
+        label = f"seed {setup.seed}" + (f", {method}" if len(methods) > 1 else "")
+        log_epochs(itertools.chain(state.history, epochs), where, label, resumed=len(state.history))
         write_best(checkpoints / f"{method}.safetensors", state, setup, method)
         trainings[method] = training(state, setup, model)
         state.finish(setup.config.epochs)
     return trainings
 
 
-def log_epochs(epochs: Iterable[Epoch], folder: Path, *, resumed: int = 0) -> None:
-    """Log every epoch as it ends, and print those that follow the `resumed` ones."""
+def log_epochs(epochs: Iterable[Epoch], folder: Path, label: str, *, resumed: int = 0) -> None:
+    """Log every epoch as it ends, and print those that follow the `resumed` ones, with the label of the training."""
     from dvclive import Live  # takes a third of a second, and a search does not log
 
     with Live(str(folder), dvcyaml=False, save_dvc_exp=False) as live:
@@ -151,7 +150,7 @@ def log_epochs(epochs: Iterable[Epoch], folder: Path, *, resumed: int = 0) -> No
                 live.log_metric(f"{part}/{kind}", getattr(epoch, f"{part}_{kind}"))
             live.next_step()  # which also tells VS Code's extension to draw again
             if epoch.number > resumed:
-                print(epoch, flush=True)
+                print(f"{label}, {epoch}", flush=True)
 
 
 def write_best(path: Path, state: TrainState, setup: Setup, method: str) -> None:

@@ -78,9 +78,13 @@ def trained(path: Path, *arguments: str, alone: bool) -> list[dict]:
 
 
 @pytest.mark.slow
-def test_two_processes_train_a_convnext_as_one_does(tmp_path):
-    """64 images in batches of 64: each of the 20 epochs is one step, on another order and other crops."""
-    arguments = ("--arch", "convnext_tiny", "--images", "64", "--epochs", "20")
+@pytest.mark.parametrize("freeze", ["0", "0.5"])
+def test_two_processes_train_a_convnext_as_one_does(tmp_path, freeze):
+    """64 images in batches of 64: each of the 20 epochs is one step, on another order and other crops.
+
+    Behind frozen blocks there are no crops, and each process trains on outputs that both have computed.
+    """
+    arguments = ("--arch", "convnext_tiny", "--images", "64", "--epochs", "20", "--freeze", freeze)
     one, two = (trained(tmp_path / f"{alone}.json", *arguments, alone=alone) for alone in (True, False))
     assert len(one) == len(two) == 20
     assert one[0]["train_loss"] > 2 > one[-1]["train_loss"]

@@ -1,5 +1,6 @@
 """`make table`: what differs comes first, what is the same is said once, and it fits into 80 columns."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -68,6 +69,15 @@ def test_the_same_settings_twice_are_said_so():
     assert "the same settings" not in table.render(SWEEP[1:], "val", 80)
 
 
+def test_experiments_that_read_other_images_under_the_same_settings_are_named():
+    rows = [replace(row(name, **more), images=images) for name, images, more in (
+        ("old", "1a", {}), ("new", "2b", {}), ("newer", "2b", {"finetune__lr": 0.001}), ("cifar", "3c", {"dataset": "cifar10"}),
+    )]  # fmt: skip
+    line = "not the same images, though the settings are: old; new, newer"
+    assert line in table.render(rows, "val", 80).splitlines()
+    assert "not the same images" not in table.render([rows[1], rows[2], rows[3], row("queued")], "val", 80)
+
+
 def test_of_test_images_the_question_is_shown_too():
     text = table.render([row("one", reached=0.25)], "test", 80)
     assert "accuracy on test images" in text
@@ -77,10 +87,12 @@ def test_of_test_images_the_question_is_shown_too():
 def test_an_experiment_that_still_runs_has_no_numbers():
     """DVC gives it those of the commit that it began with."""
     metrics = {"metrics/resnet.json": {"data": {"resnet": {"full": {"val_accuracy": 0.5}}}}}
-    data = SimpleNamespace(params={"params.yaml": {"data": {"classes": 5}}}, metrics=metrics)
-    assert table._row("one", data).cells("val_accuracy") == {"resnet.full": 0.5}
+    outs = {"project/data/subset": SimpleNamespace(hash="no"), "project/data/raw": SimpleNamespace(hash="1a")}
+    data = SimpleNamespace(params={"params.yaml": {"data": {"classes": 5}}}, metrics=metrics, outs=outs)
+    done = table._row("one", data)
+    assert (done.cells("val_accuracy"), done.images) == ({"resnet.full": 0.5}, "1a")
     running = table._row("one", data, "running")
-    assert (running.cells("val_accuracy"), running.titled) == ({}, "one (running)")
+    assert (running.cells("val_accuracy"), running.titled, running.images) == ({}, "one (running)", None)
 
 
 def test_before_there_is_a_result_one_line_says_how_to_get_one(monkeypatch):

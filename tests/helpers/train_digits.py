@@ -24,6 +24,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("path", type=Path)
     parser.add_argument("--arch", default="mobilenet_v3_small")
     parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--freeze", type=float, default=0.0, help="images are augmented if it is 0")
     for name, default in (("images", 256), ("val", 32), ("epochs", 2), ("batch-size", 64), ("seed", 0)):
         parser.add_argument(f"--{name}", type=int, default=default)
     return parser.parse_args()
@@ -40,7 +41,13 @@ def main() -> None:
     history = loop.train(
         specialised.place(models.build(given.arch, 10, given.seed), 32, accelerator.device),
         data,
-        Finetune(epochs=given.epochs, batch_size=given.batch_size, lr=DEFAULT_LR),
+        Finetune(
+            epochs=given.epochs,
+            batch_size=given.batch_size,
+            lr=DEFAULT_LR,
+            freeze=given.freeze,
+            augment=not given.freeze,
+        ),
         view=preprocess.view(given.arch, 32),
         seed=given.seed,
         accelerator=accelerator,
