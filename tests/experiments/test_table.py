@@ -70,9 +70,9 @@ def test_the_same_settings_twice_are_said_so():
 
 
 def test_experiments_that_read_other_images_under_the_same_settings_are_named():
-    rows = [replace(row(name, **more), images=images) for name, images, more in (
-        ("old", "1a", {}), ("new", "2b", {}), ("newer", "2b", {"finetune__lr": 0.001}), ("cifar", "3c", {"dataset": "cifar10"}),
-    )]  # fmt: skip
+    images = {"old": "1a", "new": "2b", "newer": "2b", "cifar": "3c"}
+    changes = {"newer": {"finetune__lr": 0.001}, "cifar": {"dataset": "cifar10"}}
+    rows = [replace(row(name, **changes.get(name, {})), images=images[name]) for name in images]
     line = "not the same images, though the settings are: old; new, newer"
     assert line in table.render(rows, "val", 80).splitlines()
     assert "not the same images" not in table.render([rows[1], rows[2], rows[3], row("queued")], "val", 80)
