@@ -53,7 +53,7 @@ def freeze_first(model: nn.Module, share: float, image_size: int) -> list[nn.Mod
 def blocks(model: nn.Module, image_size: int) -> list[str]:
     """The dotted names of the blocks that have weights, in the order in which the network calls them; not the head.
 
-    Blocks are a network's children; sequences, and what holds most of the weights, are opened.
+    Blocks are a network's children; sequences, what holds most of the weights, and what holds the head are opened.
     """
     have = {name for name, unit in _units(model) if any(True for _ in unit.parameters())}
     return list(dict.fromkeys(name for name in _calls(model, image_size) if name in have - {models.head_name(model)}))
@@ -80,12 +80,13 @@ def _before(model: nn.Module, block: str, image_size: int) -> list[str]:
 
 
 def _units(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    weights = sum(weight.numel() for weight in model.parameters())
+    weights, head = sum(weight.numel() for weight in model.parameters()), models.head_name(model)
 
     def opened(prefix: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
         for name, child in module.named_children():
             largest = 2 * sum(weight.numel() for weight in child.parameters()) > weights
-            if isinstance(child, nn.Sequential | nn.ModuleList) or (largest and any(True for _ in child.children())):
+            inner = (largest and any(True for _ in child.children())) or head.startswith(f"{prefix}{name}.")
+            if inner or isinstance(child, nn.Sequential | nn.ModuleList):
                 yield from opened(f"{prefix}{name}.", child)
             else:
                 yield prefix + name, child

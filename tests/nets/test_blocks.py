@@ -25,6 +25,17 @@ def test_what_holds_most_of_the_weights_is_opened():
     assert names == ["conv_proj", *layers, "encoder.ln"]
 
 
+def test_what_holds_the_head_is_opened_and_the_head_is_trained_alone_where_all_blocks_are_frozen():
+    model = network("timm/test_convnext")
+    assert blocks.blocks(model, 32)[-1] == "head.norm"
+    blocks.freeze_first(model, 0.99, 32)
+    assert {name for name, weight in model.named_parameters() if weight.requires_grad} == {
+        "head.fc.weight",
+        "head.fc.bias",
+    }
+    assert blocks.cut(model, 0.99, 32) is not None
+
+
 @pytest.mark.parametrize(("share", "frozen"), [(0.0, 0), (0.04, 0), (0.3, 3), (0.5, 5), (0.99, 10)])
 def test_a_share_of_the_blocks_is_frozen_from_the_first(share, frozen):
     model = network("resnet18").train()

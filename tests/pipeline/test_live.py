@@ -31,7 +31,7 @@ def test_every_epoch_is_in_the_files_when_the_next_begins(tmp_path, monkeypatch)
             fields = {"train_loss": 1.0, "train_accuracy": 0.5, "val_loss": 1.0, "val_accuracy": 0.5}
             yield Epoch(number=number, **fields, images=10, seconds=1.0, val_seconds=0.1, whole=True)
 
-    log_epochs(epochs(), tmp_path / "curves")
+    log_epochs(epochs(), tmp_path / "curves", "seed 0")
     assert seen == [[], [1] * 4, [2] * 4]
 
 
