@@ -156,8 +156,13 @@ class TrainState:
         phase = [epoch for epoch in self.history if epoch.number >= first]
         return patience is not None and bool(phase) and phase[-1].number - best_of(phase).number >= patience
 
-    def restore(self, trained: Trained, first: int, steps: int) -> None:
-        """Set a training whose phase begins with epoch `first`, of so many steps an epoch, to the saved state."""
+    def restore(self, trained: Trained, first: int, steps: int, seconds: float = 0.0) -> None:
+        """Set a training whose phase begins with epoch `first`, of so many steps an epoch, to the saved state.
+
+        Args:
+            seconds: that were spent on the present epoch before its first step.
+        """
+        self.seconds += seconds
         self.sums = self.sums.to(trained.accelerator.device)
         if not self.saved or self.epoch < first:
             self.epoch = max(self.epoch, first)

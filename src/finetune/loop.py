@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from accelerate import Accelerator
@@ -26,6 +26,14 @@ from src.nets.inference import predict
 from src.nets.preprocess import View
 
 
+class Phase(NamedTuple):
+    """Consecutive epochs of a training, from number `first`. `whole`: see `trained_part`."""
+
+    whole: bool
+    first: int
+    epochs: int
+
+
 def train(
     model: nn.Module,
     data: Data,
@@ -35,35 +43,28 @@ def train(
     seed: int,
     accelerator: Accelerator,
     state: TrainState | None = None,
-    whole: bool = True,
-    first: int = 1,
-    epochs: int | None = None,
+    phase: Phase | None = None,
 ) -> Iterator[Epoch]:
     """Train in place, processes sharing each batch, and yield after each epoch, while the model holds its weights.
 
     Args:
-        whole: train all blocks but those that `config.freeze` excepts, which stay in evaluation mode: no dropout,
-            batch-norm statistics fixed. Else the head alone is trained, and all layers stay in it.
         state: from which an interrupted run goes on.
-        first, epochs: the number of this phase's first epoch, and how many it has (by default those of the config).
+        phase: by default all epochs of the config, of the whole network.
 
     Raises:
         UserError: the loss is not a number, a batch cannot be shared or does not fit, or someone asked to stop.
     """
-    state, epochs = state or TrainState(), epochs or config.epochs
+    state, (whole, first, epochs) = state or TrainState(), phase or Phase(True, 1, config.epochs)
     batch_size, steps = config.batches(len(data.train_index))
     part = trained_part(model, data, config, view, accelerator, whole=whole)
     network, optimizer, trained = prepare(model, config, epochs * steps, accelerator, part.network)
     loss_fn = make_loss(config, data.train_labels, accelerator.device)
-    state.restore(trained, first, steps)
-    state.seconds += part.seconds
+    state.restore(trained, first, steps, part.seconds)
     while state.epoch < first + epochs and not state.should_stop(first, config.patience):
         state.seed_generators(seeds.derive(seed, "dropout", state.epoch), accelerator.device)
-        batches = shuffled(
-            part.data, state.epoch, config, view=part.view, seed=seed, accelerator=accelerator, skip=state.batch
-        )
+        batches = progress_bar(epoch_batches(part, state, config, seed, accelerator), state, steps)
         with explained(config, state.epoch, batch_size, accelerator.device):
-            train_epoch(part.start(network), progress_bar(batches, state, steps), loss_fn, optimizer, trained, state)
+            train_epoch(part.start(network), batches, loss_fn, optimizer, trained, state)
             with ema_weights(trained.ema, model):
                 measured = validate(part, seed, state.epoch, accelerator)
                 yield state.end_epoch(trained, *measured, whole=whole)
@@ -117,6 +118,15 @@ def prepare(
     factor = partial(lr_factor, steps=steps, schedule=config.schedule, warmup=config.warmup_share)
     trained = Trained(model, optimizer, LambdaLR(optimizer, factor), make_ema(model, config.ema), accelerator)
     return *accelerator.prepare(part or model, optimizer), trained
+
+
+def epoch_batches(
+    part: Part, state: TrainState, config: Finetune, seed: int, accelerator: Accelerator
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The batches of the present epoch that were not trained on yet."""
+    return shuffled(
+        part.data, state.epoch, config, view=part.view, seed=seed, accelerator=accelerator, skip=state.batch
+    )
 
 
 def progress_bar(batches: Iterator[tuple[Tensor, Tensor]], state: TrainState, steps: int) -> tqdm:

@@ -65,9 +65,7 @@ class Setup:
                     seed=self.seed,
                     accelerator=self.accelerator,
                     state=state,
-                    whole=whole,
-                    first=done + 1,
-                    epochs=epochs,
+                    phase=loop.Phase(whole, done + 1, epochs),
                 )
             done += epochs
 

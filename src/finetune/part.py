@@ -55,7 +55,8 @@ def trained_part(
     """Freeze what a training leaves as it is, see `Finetune.freeze`, and cut it off where its outputs can be kept.
 
     Args:
-        whole: train all blocks but those that the config excepts; else the head alone.
+        whole: train all blocks but those that the config excepts, which stay in evaluation mode: no dropout, batch-norm
+            statistics fixed. Else the head alone is trained, and all layers stay in it.
     """
     model = runtime.share_layers(model, accelerator)
     if not whole:

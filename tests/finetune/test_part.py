@@ -12,6 +12,7 @@ from src.device import runtime
 from src.finetune import loop, part
 from src.finetune.batches import Data
 from src.finetune.checkpoint import Epoch, TrainState
+from src.finetune.loop import Phase
 from src.nets import blocks, specialised
 from tests.helpers import toy_training
 from tests.helpers.toy_training import VIEW, config, digits
@@ -103,14 +104,14 @@ def test_without_images_to_watch_there_are_none_of_these_outputs():
 
 def test_in_bfloat16_after_the_head_was_trained(monkeypatch):
     """accelerate wraps what it runs, and the network comes to the second phase as it left the first."""
-    given = {"view": VIEW, "seed": 0, "accelerator": runtime.start("cpu", "bf16"), "epochs": 2}
+    given = {"view": VIEW, "seed": 0, "accelerator": runtime.start("cpu", "bf16")}
     histories = []
     for room in (part.ROOM, 0):
         monkeypatch.setattr(part, "ROOM", room)
         model, state = network(), TrainState()
-        list(loop.train(model, digits(), config(**FROZEN), state=state, whole=False, **given))
+        list(loop.train(model, digits(), config(**FROZEN), state=state, phase=Phase(False, 1, 2), **given))
         assert of(digits(), model).view.done == (room > 0)
-        list(loop.train(model, digits(), config(**FROZEN), state=state, first=3, **given))
+        list(loop.train(model, digits(), config(**FROZEN), state=state, phase=Phase(True, 3, 2), **given))
         histories.append([epoch.results() for epoch in state.history])
     for ours, theirs in zip(*histories, strict=True):
         assert ours == pytest.approx(theirs, rel=0.05)
