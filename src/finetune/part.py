@@ -60,14 +60,14 @@ def trained_part(
     """
     model = runtime.share_layers(model, accelerator)
     if not whole:
-        return Part(models.freeze_backbone(model), data, view, whole)
+        return Part(models.freeze_backbone(model), data, view, whole=False)
     frozen = blocks.freeze_first(model, config.freeze, view.size)
     cut = blocks.cut(model, config.freeze, view.size)
     if cut is None or cut.rest is None or not kept(cut, data, config):
-        return Part(model, data, view, whole, frozen)
+        return Part(model, data, view, frozen=frozen)
     begin = time.perf_counter()
     behind = outputs(cut.first, data, view, accelerator)
-    return Part(cut.rest, behind, replace(view, done=True), whole, frozen, time.perf_counter() - begin)
+    return Part(cut.rest, behind, replace(view, done=True), seconds=time.perf_counter() - begin)
 
 
 def kept(cut: Cut, data: Data, config: Finetune) -> bool:

@@ -41,13 +41,18 @@ def freeze_first(model: nn.Module, share: float, image_size: int) -> list[nn.Mod
     Returns:
         The frozen blocks.
     """
-    names = blocks(model, image_size) if share else []
-    count = round(share * len(names))
-    trained = [*names[count:], models.head_name(model)]
-    model.requires_grad_(not count)
+    frozen, trained = _parted(model, share, image_size)
+    model.requires_grad_(not frozen)
     for name in trained:
         model.get_submodule(name).requires_grad_(True)
-    return [model.get_submodule(name).eval() for name in names[:count]]
+    return [model.get_submodule(name).eval() for name in frozen]
+
+
+def _parted(model: nn.Module, share: float, image_size: int) -> tuple[list[str], list[str]]:
+    """The names of the blocks that are frozen, and of those that are trained with the head at the end."""
+    names = blocks(model, image_size) if share else []
+    count = round(share * len(names))
+    return names[:count], [*names[count:], models.head_name(model)]
 
 
 def blocks(model: nn.Module, image_size: int) -> list[str]:
@@ -96,11 +101,9 @@ def _units(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 def cut(model: nn.Module, share: float, image_size: int) -> Cut | None:
     """The network cut behind its frozen blocks, see `freeze_first`; None if there are none."""
-    names = blocks(model, image_size) if share else []
-    count = round(share * len(names))
-    if not count:
+    frozen, (after, *_) = _parted(model, share, image_size)
+    if not frozen:
         return None
-    after = [*names, models.head_name(model)][count]
     first = _First(model, model.get_submodule(after))
     rest = _Rest(model, _before(model, after, image_size), after)
     images = _images(model, 2, image_size)
