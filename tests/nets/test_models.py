@@ -174,6 +174,9 @@ def test_of_a_frozen_backbone_the_head_alone_is_left_to_learn():
     assert {name for name, parameter in model.named_parameters() if parameter.requires_grad} == {"fc.weight", "fc.bias"}
     assert models.parameters(model, trained=True) == 7 * 512 + 7
     assert models.parameters(model) > 11_000_000
+    assert models.only_head_learns(model)
+    model.layer4.requires_grad_(True)
+    assert not models.only_head_learns(model)
 
 
 def test_the_head_of_a_network_turns_its_features_into_its_logits():

@@ -41,12 +41,14 @@ def test_bfloat16_and_float64_are_left_to_pytorch():
 @pytest.mark.parametrize("shape", [(5, 12), (2, 3, 4, 12)])
 @pytest.mark.parametrize("learns", [True, False])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_a_gelu_is_computed_with_the_layer_before_it(shape, learns, dtype):
+def test_a_gelu_is_computed_with_the_layer_before_it(shape, learns, dtype, monkeypatch):
     torch.manual_seed(0)
     plain = nn.Sequential(nn.Linear(12, 7), nn.GELU()).to(dtype)
     joined = copy.deepcopy(plain[0])
     joined.__class__ = products.LinearGELU
-    results = []
+    results, asked = [], []
+    linear = products._linear
+    monkeypatch.setattr(products, "_linear", lambda *given: asked.append(given[3:]) or linear(*given))
     for model in (plain, joined):
         input = torch.linspace(-3, 3, torch.Size(shape).numel(), dtype=dtype).view(shape).requires_grad_(learns)
         with torch.set_grad_enabled(learns):
@@ -54,6 +56,7 @@ def test_a_gelu_is_computed_with_the_layer_before_it(shape, learns, dtype):
         results.append([output, *(torch.autograd.grad(output.sum(), input) if learns else ())])
     for ours, theirs in zip(*results, strict=True):
         torch.testing.assert_close(ours, theirs)
+    assert (("gelu",) in asked) == (products.fast() and not learns and dtype == torch.float32)
 
 
 @needs_onednn

@@ -1,6 +1,7 @@
 """The curves that `dvc plots` and VS Code's extension draw grow with every epoch, wherever an experiment runs."""
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ def rows(path) -> int:
     return len(path.read_text().splitlines()) - 1 if path.exists() else 0
 
 
-def test_every_epoch_is_in_the_files_when_the_next_begins(tmp_path, monkeypatch):
+def test_every_epoch_is_in_the_files_when_the_next_begins(capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     seen = []
 
@@ -31,7 +32,8 @@ def test_every_epoch_is_in_the_files_when_the_next_begins(tmp_path, monkeypatch)
             fields = {"train_loss": 1.0, "train_accuracy": 0.5, "val_loss": 1.0, "val_accuracy": 0.5}
             yield Epoch(number=number, **fields, images=10, seconds=1.0, val_seconds=0.1, whole=True)
 
-    log_epochs(epochs(), tmp_path / "curves", "seed 0")
+    log_epochs(epochs(), tmp_path / "curves", "seed 0", resumed=1)
+    assert re.findall(r"^(seed 0, epoch \d): ", capsys.readouterr().out, re.M) == ["seed 0, epoch 2", "seed 0, epoch 3"]
     assert seen == [[], [1] * 4, [2] * 4]
 
 
