@@ -134,7 +134,6 @@ def test_arms_that_are_the_same_differ_by_nothing_which_so_few_images_cannot_set
         effect = compared["effects"][name]
         assert (effect["difference"]["value"], effect["p"], effect["word"]) == (0, 1, "not settled")
     assert compared["primary"]["word"] in compared["verdict"][0]
-    assert not any("no difference shown" in sentence for sentence in compared["verdict"])
 
 
 def test_the_page_holds_the_verdict_and_every_arm(clone):
